@@ -2,7 +2,12 @@
 // each configuration field's name, type, default, limits and description.
 package schema
 
-import _ "embed"
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+)
 
 //go:embed kafka-upstream.json
 var raw []byte
@@ -10,3 +15,80 @@ var raw []byte
 // JSON returns the schema in Kong's own schema language, as the plugin's dump
 // carries it. The caller must not change it.
 func JSON() []byte { return raw }
+
+// Field is one field of the plugin's configuration as the schema states it.
+type Field struct {
+	Name          string        `json:"-"`
+	Type          string        `json:"type"` // string, integer, boolean, set or record
+	Required      bool          `json:"required"`
+	Default       any           `json:"default"` // nil: none; numbers are json.Number
+	OneOf         []any         `json:"one_of"`
+	Between       []json.Number `json:"between"` // two bounds, both allowed; empty: none
+	UUID          bool          `json:"uuid"`
+	Auto          bool          `json:"auto"`          // Kong makes up a value where none is given
+	Referenceable bool          `json:"referenceable"` // may be a {vault://…} reference
+	Description   string        `json:"description"`
+	Fields        []Field       `json:"-"` // of a record, or of a set's records
+}
+
+type node struct {
+	Field
+	Fields   []map[string]*node `json:"fields"`
+	Elements *node              `json:"elements"`
+}
+
+func (n *node) field(name string) Field {
+	f := n.Field
+	f.Name = name
+	of := n.Fields
+	if n.Elements != nil {
+		of = n.Elements.Fields
+	}
+	for _, entry := range of {
+		for name, child := range entry {
+			f.Fields = append(f.Fields, child.field(name))
+		}
+	}
+	return f
+}
+
+// Config returns the fields of the plugin's configuration, in the schema's
+// order. It panics where the embedded schema is broken, which a test rules out.
+func Config() []Field {
+	var root node
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if err := d.Decode(&root); err != nil {
+		panic(fmt.Sprintf("schema/kafka-upstream.json: %v", err))
+	}
+	for _, f := range root.field("").Fields {
+		if f.Name == "config" {
+			return f.Fields
+		}
+	}
+	panic(`schema/kafka-upstream.json: no field "config"`)
+}
+
+// Defaults returns the configuration that holds every default of the schema
+// and nothing else, as JSON: nested records are there, fields without a
+// default are not.
+func Defaults() []byte {
+	b, err := json.Marshal(defaults(Config()))
+	if err != nil {
+		panic(fmt.Sprintf("schema/kafka-upstream.json: %v", err))
+	}
+	return b
+}
+
+func defaults(fields []Field) map[string]any {
+	m := make(map[string]any)
+	for _, f := range fields {
+		switch {
+		case f.Type == "record":
+			m[f.Name] = defaults(f.Fields)
+		case f.Default != nil:
+			m[f.Name] = f.Default
+		}
+	}
+	return m
+}

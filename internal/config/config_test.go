@@ -1,0 +1,229 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"kafka-upstream/schema"
+)
+
+const minimal = `{"bootstrap_servers":[{"host":"localhost","port":9092}],"topic":"t"}`
+
+func parse(t *testing.T, s string) *Config {
+	t.Helper()
+	c, err := Parse([]byte(s))
+	if err != nil {
+		t.Fatalf("Parse(%s): %v", s, err)
+	}
+	return c
+}
+
+func TestAbsentFieldsTakeTheDefaultsOfKongsDocumentation(t *testing.T) {
+	want := &Config{
+		BootstrapServers: []Server{{"localhost", 9092}}, Topic: "t",
+		Security: Security{SSLVerify: true},
+		Timeout:  10000, Keepalive: 60000, ForwardBody: true,
+		Acks: 1, RequestTimeout: 2000, MessagesPerRequest: 200, BytesPerRequest: 1048576, MaxAttempts: 10, Backoff: 100,
+		Async: true, FlushTimeout: 1000, BufferedMessages: 50000, BufferedBytes: 268435456,
+	}
+	for _, s := range []string{
+		minimal,
+		strings.Replace(minimal, `"topic"`, `"authentication":{},"security":{},"topic"`, 1),
+		strings.Replace(minimal, `"topic"`, `"authentication":[],"security":[],"topic"`, 1),
+		strings.Replace(minimal, `"topic"`, `"authentication":null,"timeout":null,"topic"`, 1),
+	} {
+		if c := parse(t, s); !reflect.DeepEqual(c, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", s, c, want)
+		}
+	}
+	if got := want.Timeout.Duration(); got != 10*time.Second {
+		t.Errorf("timeout is %v", got)
+	}
+}
+
+func TestKeysThatKongAddsArePassedOver(t *testing.T) {
+	s := strings.Replace(minimal, `"topic"`, `"__seq__":3,"__plugin_id":"x","__key__":"k","__ws_id":"w","route_id":"r","service_id":null,
+		"consumer_id":"c","plugin_instance_name":"n","$refs":{"a":"{vault://env/a}"},
+		"authentication":{"$refs":{"user":"{vault://env/u}"},"user":"me"},"topic"`, 1)
+	if c := parse(t, s); c.Authentication.User != "me" || c.Topic != "t" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestEmptyTableMayArriveAsObjectWhereAListIsMeant(t *testing.T) {
+	c := parse(t, `{"bootstrap_servers": { },"topic":"t"}`)
+	if len(c.BootstrapServers) != 0 {
+		t.Errorf("got %v", c.BootstrapServers)
+	}
+	if c := parse(t, `[]`); c.Topic != "" || c.MaxAttempts != 10 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestParseNamesTheFieldAndShowsNoValue(t *testing.T) {
+	for s, want := range map[string]string{
+		`{"topic":5}`:                                "topic has the wrong type: expected a string",
+		`{"timeout":"secret"}`:                       "timeout has the wrong type: expected an integer",
+		`{"timeout":1.5}`:                            "timeout has the wrong type: expected an integer",
+		`{"forward_body":"secret"}`:                  "forward_body has the wrong type: expected true or false",
+		`{"authentication":{"password":["secret"]}}`: "authentication.password has the wrong type: expected a string",
+		`{"authentication":"secret"}`:                "authentication has the wrong type: expected an object",
+		`{"bootstrap_servers":{"host":"secret"}}`:    "bootstrap_servers has the wrong type: expected an array",
+		`{"topic":"secret"`:                          "the configuration is not JSON",
+		`"secret"`:                                   "the configuration is no JSON object",
+	} {
+		_, err := Parse([]byte(s))
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: error is %v, want %s", s, err, want)
+		}
+	}
+}
+
+func TestValidateNamesWhatIsWrong(t *testing.T) {
+	with := func(s string) string { return strings.TrimSuffix(minimal, "}") + "," + s + "}" }
+	for s, want := range map[string]string{
+		minimal:                                                                                           "",
+		`{"topic":"t"}`:                                                                                   "bootstrap_servers is empty",
+		strings.Replace(minimal, `"t"`, `""`, 1):                                                          "topic is empty",
+		strings.Replace(minimal, `9092`, `0`, 1):                                                          "port 0",
+		strings.Replace(minimal, `"localhost"`, `""`, 1):                                                  "without a host",
+		with(`"forward_body":false`):                                                                      "at least one of forward_method, forward_uri, forward_headers and forward_body must be true",
+		with(`"forward_body":false,"forward_uri":true`):                                                   "",
+		with(`"authentication":{"strategy":"sasl"}`):                                                      "mechanism is required",
+		with(`"authentication":{"strategy":"kerberos"}`):                                                  "strategy must be sasl",
+		with(`"authentication":{"mechanism":"GSSAPI"}`):                                                   "mechanism must be PLAIN",
+		with(`"authentication":{"mechanism":"PLAIN"}`):                                                    "user is empty",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":""}`):                           "password is empty",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p"}`):                          "",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p","tokenauth":true}`):         "tokenauth is only valid with a SCRAM mechanism",
+		with(`"authentication":{"tokenauth":true}`):                                                       "tokenauth is only valid with a SCRAM mechanism",
+		with(`"authentication":{"mechanism":"SCRAM-SHA-512","user":"u","password":"p","tokenauth":true}`): "",
+		with(`"security":{"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):                      "ssl must be true",
+		with(`"security":{"ssl":true,"certificate_id":"../../etc/passwd"}`):                               "not a UUID",
+		with(`"security":{"ssl":true,"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):           "",
+		with(`"producer_request_acks":2`):                                                                 "producer_request_acks is 2: it must be one of [-1 0 1]",
+		with(`"producer_request_acks":-1`):                                                                "",
+		with(`"timeout":0`):                                                                               "timeout is 0: it must be between 1 and 86400000",
+		with(`"producer_request_limits_messages_per_request":0`):                                          "between 1 and",
+		with(`"producer_async_buffering_limits_messages_in_memory":-1`):                                   "between 1 and",
+	} {
+		err := parse(t, s).Validate()
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", s, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: error is %v, want %s", s, err, want)
+		}
+	}
+}
+
+func TestDigestTellsApartWhatMattersToKafkaAlone(t *testing.T) {
+	base := parse(t, minimal).Digest()
+	with := func(s string) Digest { return parse(t, strings.TrimSuffix(minimal, "}")+","+s+"}").Digest() }
+	for _, s := range []string{
+		`"cluster_name":"x"`, `"forward_body":false`, `"forward_uri":true`, `"forward_headers":true`, `"forward_method":true`,
+		`"__plugin_id":"x"`, `"timeout":10000`, `"bootstrap_servers":[{"host":"localhost","port":9092}]`,
+	} {
+		if with(s) != base {
+			t.Errorf("%s makes another producer", s)
+		}
+	}
+	seen := map[Digest]string{base: "base"}
+	for _, s := range []string{
+		`"topic":"u"`, `"bootstrap_servers":[{"host":"localhost","port":9093}]`, `"timeout":1`, `"keepalive":1`, `"keepalive_enabled":true`,
+		`"authentication":{"password":"a"}`, `"authentication":{"password":"b"}`, `"authentication":{"user":"a"}`, `"authentication":{"mechanism":"PLAIN"}`,
+		`"authentication":{"tokenauth":true}`, `"security":{"ssl":true}`, `"security":{"ssl_verify":false}`, `"security":{"certificate_id":"x"}`,
+		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
+		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
+		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
+		`"producer_async_buffering_limits_bytes_in_memory":2048`,
+	} {
+		d := with(s)
+		if other, ok := seen[d]; ok {
+			t.Errorf("%s shares a producer with %s", s, other)
+		}
+		seen[d] = s
+	}
+	a := parse(t, `{"topic":"t","bootstrap_servers":[{"host":"a","port":1},{"host":"b","port":2}]}`)
+	b := parse(t, `{"topic":"t","bootstrap_servers":[{"host":"b","port":2},{"host":"a","port":1}]}`)
+	if a.Digest() != b.Digest() {
+		t.Error("the order of the bootstrap servers, a set, makes another producer")
+	}
+}
+
+func TestConfigPrintsWithoutItsSecrets(t *testing.T) {
+	c := parse(t, strings.TrimSuffix(minimal, "}")+`,"authentication":{"mechanism":"PLAIN","user":"hush-user","password":"hush-password"}}`)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		for _, v := range []any{c, *c, c.Authentication, &c.Authentication} {
+			if s := fmt.Sprintf(format, v); strings.Contains(s, "hush") {
+				t.Errorf("%s shows %s", format, s)
+			}
+		}
+	}
+	if s := c.Authentication.LogValue().String(); strings.Contains(s, "hush") || !strings.Contains(s, "PLAIN") {
+		t.Errorf("the log shows %s", s)
+	}
+}
+
+func TestAddressBracketsIPv6(t *testing.T) {
+	for s, want := range map[Server]string{
+		{"h", 1}: "h:1", {"::1", 2}: "[::1]:2", {"[::1]", 3}: "[::1]:3", {"10.0.0.1", 4}: "10.0.0.1:4",
+	} {
+		if got := s.Address(); got != want {
+			t.Errorf("%v: %s, want %s", s, got, want)
+		}
+	}
+}
+
+// Every field of the schema has a place in Config, and the other way round.
+func TestSchemaAndConfigHaveTheSameFields(t *testing.T) {
+	check("", reflect.TypeFor[Config](), schema.Config(), t)
+}
+
+func check(path string, typ reflect.Type, fields []schema.Field, t *testing.T) {
+	tags := make(map[string]reflect.StructField)
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		tags[f.Tag.Get("json")] = f
+	}
+	for _, f := range fields {
+		sf, ok := tags[f.Name]
+		if !ok {
+			t.Errorf("Config lacks %s%s", path, f.Name)
+			continue
+		}
+		delete(tags, f.Name)
+		if f.Description == "" {
+			t.Errorf("%s%s has no description", path, f.Name)
+		}
+		inner := sf.Type
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			check(path+f.Name+".", inner, f.Fields, t)
+		}
+	}
+	for name := range tags {
+		t.Errorf("the schema lacks %s%s", path, name)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte(`{"authentication":[],"bootstrap_servers":{}}`))
+	f.Add([]byte(`[{}]`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Parse(b)
+		if err != nil {
+			return
+		}
+		_ = c.Validate()
+		if c.Digest() != c.Digest() {
+			t.Error("the digest differs from call to call")
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"kafka-upstream/schema"
+)
+
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// Validate reports everything that keeps the configuration from being used, in
+// sentences joined by "; ". Kong has checked most of it by the schema before;
+// what it cannot know is checked here: that a forward_* flag is true, that
+// references to a vault could be resolved (an unresolved one arrives empty), and
+// whatever a Kong that was given an older schema let pass.
+func (c *Config) Validate() error {
+	var errs problems
+	if len(c.BootstrapServers) == 0 {
+		errs.add("bootstrap_servers is empty: name at least one broker")
+	}
+	for _, s := range c.BootstrapServers {
+		if s.Host == "" {
+			errs.add("bootstrap_servers has an element without a host")
+		}
+		if s.Port < 1 || s.Port > 65535 {
+			errs.add("bootstrap_servers has port %d: it must be between 1 and 65535", s.Port)
+		}
+	}
+	if c.Topic == "" {
+		errs.add("topic is empty")
+	}
+	if !c.ForwardMethod && !c.ForwardURI && !c.ForwardHeaders && !c.ForwardBody {
+		errs.add("at least one of forward_method, forward_uri, forward_headers and forward_body must be true")
+	}
+	c.Authentication.validate(&errs)
+	if id := c.Security.CertificateID; id != "" {
+		if !c.Security.SSL {
+			errs.add("security.ssl must be true when security.certificate_id is set")
+		}
+		if !uuid.MatchString(id) {
+			errs.add("security.certificate_id is not a UUID")
+		}
+	}
+	c.limits(&errs)
+	return errs.err()
+}
+
+func (a Authentication) validate(errs *problems) {
+	if a.Strategy != "" && a.Strategy != "sasl" {
+		errs.add("authentication.strategy must be sasl or unset")
+	}
+	switch a.Mechanism {
+	case "":
+		if a.Strategy != "" {
+			errs.add("authentication.mechanism is required when authentication.strategy is sasl")
+		}
+		if a.TokenAuth {
+			errs.add("authentication.tokenauth is only valid with a SCRAM mechanism")
+		}
+		return
+	case "PLAIN":
+		if a.TokenAuth {
+			errs.add("authentication.tokenauth is only valid with a SCRAM mechanism")
+		}
+	case "SCRAM-SHA-256", "SCRAM-SHA-512":
+	default:
+		errs.add("authentication.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+	}
+	if a.User == "" {
+		errs.add("authentication.user is empty: it is required when authentication.mechanism is set (a vault reference that could not be resolved arrives empty)")
+	}
+	if a.Password == "" {
+		errs.add("authentication.password is empty: it is required when authentication.mechanism is set (a vault reference that could not be resolved arrives empty)")
+	}
+}
+
+// limits holds every number against the schema's between and one_of.
+func (c *Config) limits(errs *problems) {
+	values := map[string]int64{
+		"timeout":                  int64(c.Timeout),
+		"keepalive":                int64(c.Keepalive),
+		"producer_request_acks":    int64(c.Acks),
+		"producer_request_timeout": int64(c.RequestTimeout),
+		"producer_request_limits_messages_per_request":       int64(c.MessagesPerRequest),
+		"producer_request_limits_bytes_per_request":          int64(c.BytesPerRequest),
+		"producer_request_retries_max_attempts":              int64(c.MaxAttempts),
+		"producer_request_retries_backoff_timeout":           int64(c.Backoff),
+		"producer_async_flush_timeout":                       int64(c.FlushTimeout),
+		"producer_async_buffering_limits_messages_in_memory": int64(c.BufferedMessages),
+		"producer_async_buffering_limits_bytes_in_memory":    c.BufferedBytes,
+	}
+	for _, f := range schema.Config() {
+		v, ok := values[f.Name]
+		if !ok {
+			continue
+		}
+		if len(f.Between) == 2 {
+			low, _ := f.Between[0].Int64()
+			high, _ := f.Between[1].Int64()
+			if v < low || v > high {
+				errs.add("%s is %d: it must be between %d and %d", f.Name, v, low, high)
+			}
+		}
+		if len(f.OneOf) > 0 && !oneOf(f.OneOf, v) {
+			errs.add("%s is %d: it must be one of %v", f.Name, v, f.OneOf)
+		}
+	}
+}
+
+func oneOf(allowed []any, v int64) bool {
+	for _, a := range allowed {
+		if fmt.Sprint(a) == fmt.Sprint(v) {
+			return true
+		}
+	}
+	return false
+}
+
+type problems []string
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
+
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(p, "; "))
+}
