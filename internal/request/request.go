@@ -1,3 +1,4 @@
+// Package request reads one HTTP request, as Kong tells it, into a [Request].
 package request
 
 // Request is one HTTP request, whichever door it came through. Its bytes are
@@ -16,6 +17,8 @@ type Request struct {
 	// after another, in order of arrival.
 	Headers []Header
 	Body    []byte
+
+	file []byte // what Body lies in where Kong had it in a file
 }
 
 // Header is one value of a header.
@@ -30,4 +33,23 @@ func (r *Request) Header(name string) []byte {
 		}
 	}
 	return nil
+}
+
+// Reset empties r for another request, and keeps the memory that is worth it.
+func (r *Request) Reset() {
+	const keep = 256 << 10 // a body file's buffer above that goes
+	file := r.file
+	if cap(file) > keep {
+		file = nil
+	}
+	clear(r.Headers)
+	*r = Request{Headers: r.Headers[:0], file: file[:0]}
+}
+
+// Parts are the parts of a request that somebody wants.
+type Parts struct {
+	Method  bool
+	URI     bool // and the query
+	Headers bool
+	Body    bool // and the headers that say what it is
 }

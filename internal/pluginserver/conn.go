@@ -1,0 +1,252 @@
+package pluginserver
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+)
+
+// eventTimeout bounds a request's conversation, so that a peer that stalls
+// holds nothing for ever. It is above the 60 s after which Kong itself gives up.
+const eventTimeout = 65 * time.Second
+
+// conn is one connection from a worker of Kong. A worker keeps a few for its
+// commands, and every request that is answered with an exit ends one.
+type conn struct {
+	server *Server
+	nc     net.Conn
+	in     reader
+	x      Exchange  // of the request at hand
+	began  time.Time // of the command at hand
+
+	mu       sync.Mutex
+	busy     bool // with a command or a request
+	stopping bool // as soon as it is not busy
+}
+
+// serve runs until the connection ends.
+func (c *conn) serve() {
+	c.in = reader{src: c.nc, buf: getBuffer()}
+	defer func() {
+		_ = c.nc.Close()
+		putBuffer(c.in.buf)
+	}()
+	for {
+		c.in.next()
+		s, err := c.in.frame(maxCommand)
+		if err != nil {
+			if _, ok := errors.AsType[errTooLarge](err); ok {
+				c.server.log.Error("closing a connection: its peer does not speak Kong's protocol", "error", err)
+			}
+			return // closed, or idle when we stop
+		}
+		if !c.begin() {
+			return
+		}
+		cmd, err := parseCommand(c.in.bytes(s))
+		if err == nil {
+			err = c.safely(cmd)
+		}
+		if err != nil {
+			c.report(err)
+			return
+		}
+		if !c.end() {
+			return
+		}
+	}
+}
+
+// begin marks the connection busy, unless it is to stop: Kong gets no answer
+// then, and puts the command to our successor. Nothing has been done for it.
+func (c *conn) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping {
+		return false
+	}
+	c.busy = true
+	c.began = time.Now()
+	_ = c.nc.SetDeadline(c.began.Add(eventTimeout))
+	return true
+}
+
+func (c *conn) end() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	_ = c.nc.SetDeadline(time.Time{})
+	return !c.stopping
+}
+
+func (c *conn) stopWhenIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	if !c.busy {
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	}
+}
+
+var (
+	// errUnknownInstance ends the connection before anything was asked. That is
+	// how Kong is told to start the instance anew and to send the event again.
+	errUnknownInstance = errors.New("unknown instance")
+	errOver            = errors.New("the request is over")
+)
+
+func (c *conn) report(err error) {
+	switch {
+	case errors.Is(err, errUnknownInstance):
+		c.server.log.Info("Kong named an instance that is not known here, and will start it anew")
+	case errors.Is(err, errOver), errors.Is(err, net.ErrClosed):
+	default:
+		c.server.log.Warn("a connection of Kong ended early", "error", err)
+	}
+}
+
+// safely does the command. A panic outside of a request's handling ends this
+// connection alone.
+func (c *conn) safely(cmd command) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.server.log.Error("a command of Kong has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
+			err = errOver
+		}
+	}()
+	return c.do(cmd)
+}
+
+func (c *conn) do(cmd command) error {
+	s := c.server
+	ret := &pb.RpcReturn{Sequence: cmd.sequence}
+	switch cmd.kind {
+	case cmdHandleEvent:
+		id, name, err := parseEvent(cmd.body)
+		if err != nil {
+			return err
+		}
+		in := s.instances.get(id)
+		if in == nil {
+			return errUnknownInstance
+		}
+		if string(name) == phase {
+			if err := c.event(in); err != nil {
+				return err
+			}
+		}
+		// The empty frame says that there is nothing more to ask.
+		return c.write(appendFrame(appendFrame(nil), marshal(ret)))
+
+	case cmdStartInstance:
+		m := new(pb.CmdStartInstance)
+		if err := proto.Unmarshal(cmd.body, m); err != nil {
+			return errCommand
+		}
+		if m.Name != s.plugin.Name {
+			s.log.Error("Kong wants an instance of a plugin that is not served here", "plugin", m.Name)
+		}
+		in := s.plugin.Start(m.Config)
+		started := &instance{Instance: in, asks: in.Asks(), started: time.Now()}
+		id := s.instances.add(started)
+		ret.Return = s.status(id, started)
+
+	case cmdGetInstanceStatus:
+		m := new(pb.CmdGetInstanceStatus)
+		if err := proto.Unmarshal(cmd.body, m); err != nil {
+			return errCommand
+		}
+		in := s.instances.get(m.InstanceId)
+		if in == nil {
+			return errUnknownInstance
+		}
+		ret.Return = s.status(m.InstanceId, in)
+
+	case cmdCloseInstance:
+		m := new(pb.CmdCloseInstance)
+		if err := proto.Unmarshal(cmd.body, m); err != nil {
+			return errCommand
+		}
+		in := s.instances.remove(m.InstanceId)
+		if in != nil { // else it is closed already, as Kong wants it
+			in.Close()
+		}
+		ret.Return = s.status(m.InstanceId, in)
+
+	case cmdGetPluginNames:
+		ret.Return = &pb.RpcReturn_PluginNames{PluginNames: &pb.PluginNames{Names: []string{s.plugin.Name}}}
+
+	case cmdGetPluginInfo:
+		ret.Return = &pb.RpcReturn_PluginInfo{PluginInfo: &pb.PluginInfo{
+			Name: s.plugin.Name, Phases: []string{phase}, Version: s.plugin.Version,
+			Priority: int32(s.plugin.Priority), Schema: string(s.plugin.Schema),
+		}}
+
+	default:
+		return errors.New("a command that is not known")
+	}
+	return c.write(appendFrame(nil, marshal(ret)))
+}
+
+func (s *Server) status(id int32, in *instance) *pb.RpcReturn_InstanceStatus {
+	status := &pb.InstanceStatus{Name: s.plugin.Name, InstanceId: id}
+	if in != nil {
+		status.StartedAt = in.started.Unix()
+	}
+	return &pb.RpcReturn_InstanceStatus{InstanceStatus: status}
+}
+
+func (c *conn) write(b []byte) error {
+	_, err := c.nc.Write(b)
+	return err
+}
+
+// event lets the instance handle one request. It returns nil where the
+// conversation goes on, because the instance did not exit.
+func (c *conn) event(in *instance) error {
+	c.x = Exchange{conn: c, began: c.began, replies: c.x.replies[:0]}
+	x := &c.x
+	if x.Ask(in.asks) == nil {
+		c.access(in)
+	}
+	if x.err != nil {
+		return x.err
+	}
+	if !x.exited {
+		return nil
+	}
+	// Kong closes the connection when the request is over. Were it closed here,
+	// Kong could fail with "closed" where it still has a reply to a log line to
+	// write, and would send the same request again.
+	for {
+		c.in.buf, c.in.at = c.in.buf[:0], 0
+		if err := c.in.more(1); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errOver
+			}
+			return err
+		}
+	}
+}
+
+// access calls the instance. A panic is this request's alone: it is answered,
+// and never by closing the connection, because then Kong would send the same
+// request again, without limit.
+func (c *conn) access(in *instance) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.server.log.Error("a request has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
+			exited := c.x.exited
+			if c.x.Exit(panicked) == nil && !exited && c.server.plugin.Panicked != nil {
+				c.server.plugin.Panicked(c.x.began)
+			}
+		}
+	}()
+	in.Access(&c.x)
+}
