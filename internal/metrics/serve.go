@@ -1,0 +1,206 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const (
+	// scrapeTimeout bounds a scrape. Prometheus gives up after 10 s itself.
+	scrapeTimeout = 10 * time.Second
+	// retryEvery is how often an address that is in use is tried again.
+	retryEvery = 250 * time.Millisecond
+	// closeTimeout bounds how long the end waits for answers under way.
+	closeTimeout = time.Second
+)
+
+// Handler serves /metrics for Prometheus, /healthz and /readyz for whoever
+// watches the process, and an overview for people at /. On a nil *Metrics it
+// finds nothing.
+func (m *Metrics) Handler() http.Handler {
+	if m == nil {
+		return http.NotFoundHandler()
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		MaxRequestsInFlight: 4,
+		Timeout:             scrapeTimeout,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", m.readyz)
+	mux.HandleFunc("GET /{$}", m.overview)
+	return mux
+}
+
+func text(w http.ResponseWriter, status int, s string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, s)
+}
+
+func (m *Metrics) readyz(w http.ResponseWriter, _ *http.Request) {
+	if causes := m.causes(); len(causes) > 0 {
+		text(w, http.StatusServiceUnavailable, strings.Join(causes, "\n")+"\n")
+		return
+	}
+	text(w, http.StatusOK, "ready\n")
+}
+
+// overview is for people.
+func (m *Metrics) overview(w http.ResponseWriter, _ *http.Request) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "kafka-upstream %s\n\n", m.version)
+	if causes := m.causes(); len(causes) > 0 {
+		fmt.Fprintf(&b, "not ready:\n  %s\n\n", strings.Join(causes, "\n  "))
+	} else {
+		b.WriteString("ready\n\n")
+	}
+	b.WriteString("/metrics  for Prometheus\n/healthz  200 while the process serves\n/readyz   200 while it delivers, 503 and why where it does not\n")
+	if all := m.snapshots(); len(all) > 0 {
+		b.WriteString("\nrecords\n")
+		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(t, "accepted\tdelivered\tsent\tfailed\tleft\tbuffered\tbuffer\t  topic")
+		for _, s := range all {
+			var failed int64
+			for _, a := range s.failed {
+				failed += a.records
+			}
+			fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%.0f %%\t  %s\n", s.accepted.records, s.delivered.records, s.sent.records,
+				failed, s.left.records, s.buffered.records, 100*s.fill, s.topic.name)
+		}
+		_ = t.Flush()
+	}
+	text(w, http.StatusOK, b.String())
+}
+
+// Server is the HTTP server of a process's metrics.
+type Server struct {
+	over sync.WaitGroup
+
+	mu   sync.Mutex
+	addr net.Addr
+}
+
+// Serve serves Handler on address, host:port, until ctx ends. It returns as soon
+// as it listens. An address that another process has is no error: the
+// predecessor has it while it drains, so it is waited for, and log told so. The
+// error of any other address that cannot be listened on is a sentence. On a nil
+// *Metrics nothing is served, and the *Server is nil.
+func (m *Metrics) Serve(ctx context.Context, address string, log *slog.Logger) (*Server, error) {
+	if m == nil {
+		return nil, nil
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, fmt.Errorf("metrics cannot be served on %q: use host:port, such as 127.0.0.1:9542", address)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("metrics cannot be served on %q: %w: choose another address", address, plain(err))
+	}
+	s := new(Server)
+	if l != nil {
+		s.addr = l.Addr()
+	}
+	s.over.Go(func() { s.run(ctx, l, address, m.Handler(), log) })
+	return s, nil
+}
+
+// plain is err without what the sentence around it says already.
+func plain(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
+
+// Addr returns the address that is listened on; nil as long as another process
+// has it, and on a nil *Server.
+func (s *Server) Addr() net.Addr {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
+
+// Wait returns when the end of the context has ended the server. Answers that
+// are under way get a second.
+func (s *Server) Wait() {
+	if s != nil {
+		s.over.Wait()
+	}
+}
+
+func (s *Server) run(ctx context.Context, l net.Listener, address string, h http.Handler, log *slog.Logger) {
+	if l == nil {
+		log.Warn("the address for metrics is in use, and is taken as soon as it is free", "address", address)
+		if l = s.listen(ctx, address, log); l == nil {
+			return
+		}
+	}
+	log.Info("serving metrics", "address", l.Addr().String())
+	hs := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      2 * scrapeTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		grace, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if hs.Shutdown(grace) != nil {
+			_ = hs.Close()
+		}
+	})
+	if err := hs.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		log.Error("metrics are not served any more", "error", err)
+	}
+	if !stop() {
+		<-ended
+	}
+}
+
+// listen waits for the address. It returns nil when ctx ends before.
+func (s *Server) listen(ctx context.Context, address string, log *slog.Logger) net.Listener {
+	ticker := time.NewTicker(retryEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		l, err := net.Listen("tcp", address)
+		switch {
+		case err == nil:
+			s.mu.Lock()
+			s.addr = l.Addr()
+			s.mu.Unlock()
+			return l
+		case !errors.Is(err, syscall.EADDRINUSE):
+			log.Error("metrics are not served", "address", address, "error", plain(err))
+			return nil
+		}
+	}
+}
