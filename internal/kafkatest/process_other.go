@@ -1,0 +1,9 @@
+//go:build !linux
+
+package kafkatest
+
+import "os/exec"
+
+// Only Linux can tie a child's life to its parent's; elsewhere a broker
+// outlives a test binary that is killed.
+func dieWithParent(*exec.Cmd) {}

@@ -1,0 +1,54 @@
+package kafkatest
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// toolDeadline ends a tool that does not end by itself.
+const toolDeadline = 60 * time.Second
+
+// Tool runs the main method of one of Kafka's own classes, as the scripts of
+// Kafka's bin directory do (org.apache.kafka.tools.TopicCommand,
+// org.apache.kafka.tools.DelegationTokenCommand, …; the releases differ in which
+// there are), and returns its standard output. It fails t
+// with the standard error where the tool exits with another status than 0 or
+// takes more than 60 s. The arguments have to say --bootstrap-server.
+func (c *Cluster) Tool(t testing.TB, class string, args ...string) string {
+	t.Helper()
+	cmd := c.install.command(class, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	p, err := startProcess(cmd)
+	if err != nil {
+		t.Fatalf("starting %s: %v", class, err)
+	}
+	select {
+	case <-p.done:
+	case <-t.Context().Done():
+		p.kill()
+	case <-time.After(toolDeadline):
+		p.kill()
+		t.Fatalf("%s did not end within %v\n%s%s", class, toolDeadline, &stdout, &stderr)
+	}
+	if p.err != nil {
+		t.Fatalf("%s: %v\n%s%s", class, p.err, &stdout, &stderr)
+	}
+	return stdout.String()
+}
+
+// ConsoleConsumer runs Kafka's console consumer from the topic's beginning
+// until it has read n records, and returns what it prints: a line a record,
+// which holds the value unless args say otherwise ("--property",
+// "print.key=true", …; Kafka 4 wants "--formatter-property").
+func (c *Cluster) ConsoleConsumer(t testing.TB, topic string, n int, args ...string) string {
+	t.Helper()
+	return c.Tool(t, "org.apache.kafka.tools.consumer.ConsoleConsumer", append([]string{
+		"--bootstrap-server", strings.Join(c.Addrs(Plaintext), ","),
+		"--topic", topic, "--from-beginning",
+		"--max-messages", strconv.Itoa(n), "--timeout-ms", "30000",
+	}, args...)...)
+}

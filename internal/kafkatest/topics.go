@@ -1,0 +1,176 @@
+package kafkatest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// clientID is how this package's own requests name themselves.
+const clientID = "kafkatest"
+
+// readDeadline is the longest that records are waited for.
+const readDeadline = 60 * time.Second
+
+// CreateTopic creates a topic and returns its name when every running broker
+// knows the leaders of its partitions.
+func (c *Cluster) CreateTopic(t testing.TB, name string, partitions, replicas int, configs map[string]string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startDeadline)
+	defer cancel()
+	values := make(map[string]*string)
+	for k, v := range configs {
+		values[k] = &v
+	}
+	adm := c.admin(t)
+	if _, err := adm.CreateTopic(ctx, int32(partitions), int16(replicas), values, name); err != nil {
+		t.Fatalf("creating topic %s: %v", name, err)
+	}
+	if err := c.waitInSync(ctx, name); err != nil {
+		t.Fatalf("waiting for the leaders of topic %s: %v", name, err)
+	}
+	return name
+}
+
+// admin is a client of the PLAINTEXT listener, closed at the end of t.
+func (c *Cluster) admin(t testing.TB) *kadm.Client {
+	t.Helper()
+	cl, err := newClient(c.Addrs(Plaintext))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return kadm.NewClient(cl)
+}
+
+// Records waits until the topic holds n records, and returns all that it holds
+// then, ordered by partition and offset: a record that was stored twice is there
+// twice. It fails t where fewer than n are there after 60 s. With n = 0 it
+// returns what there is.
+func (c *Cluster) Records(t testing.TB, topic string, n int) []*kgo.Record {
+	t.Helper()
+	return records(t, c.Addrs(Plaintext), topic, n)
+}
+
+// EndOffsets are the offsets after the last record of each partition.
+func (c *Cluster) EndOffsets(t testing.TB, topic string) map[int32]int64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readDeadline)
+	defer cancel()
+	ends, err := listed(c.admin(t).ListEndOffsets(ctx, topic))
+	if err != nil {
+		t.Fatalf("asking for the end offsets of topic %s: %v", topic, err)
+	}
+	return ends[topic]
+}
+
+func records(t testing.TB, addrs []string, topic string, n int, opts ...kgo.Opt) []*kgo.Record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readDeadline)
+	defer cancel()
+	read, err := readTopic(ctx, addrs, topic, n, opts)
+	if err != nil {
+		t.Fatalf("reading topic %s: %v", topic, err)
+	}
+	return read
+}
+
+func readTopic(ctx context.Context, addrs []string, topic string, n int, opts []kgo.Opt) ([]*kgo.Record, error) {
+	cl, err := newClient(addrs, opts...)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	starts, ends, err := waitOffsets(ctx, kadm.NewClient(cl), topic, n)
+	if err != nil {
+		return nil, err
+	}
+	consume := make(map[int32]kgo.Offset)
+	left := make(map[int32]int64) // by partition, the end that is still to be reached
+	for p, end := range ends {
+		if end > starts[p] {
+			consume[p] = kgo.NewOffset().At(starts[p])
+			left[p] = end
+		}
+	}
+	if len(left) == 0 {
+		return nil, nil
+	}
+	// Control records are asked for only to see the end of a partition.
+	cl, err = newClient(addrs, append(slices.Clone(opts), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: consume}))...)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	var read []*kgo.Record
+	for len(left) > 0 {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err0(); err != nil {
+			return nil, fmt.Errorf("%d records read, and not yet the ends of the partitions %v: %w", len(read), left, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if r.Offset >= ends[r.Partition] {
+				return
+			}
+			if r.Offset == ends[r.Partition]-1 {
+				delete(left, r.Partition)
+			}
+			if !r.Attrs.IsControl() {
+				read = append(read, r)
+			}
+		})
+	}
+	slices.SortFunc(read, func(a, b *kgo.Record) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
+	return read, nil
+}
+
+// waitOffsets returns the topic's start and end offsets when there are n
+// records between them.
+func waitOffsets(ctx context.Context, adm *kadm.Client, topic string, n int) (starts, ends map[int32]int64, err error) {
+	for {
+		var have int64
+		s, err := listed(adm.ListStartOffsets(ctx, topic))
+		if err == nil {
+			var e map[string]map[int32]int64
+			e, err = listed(adm.ListEndOffsets(ctx, topic))
+			starts, ends = s[topic], e[topic]
+			for p := range ends {
+				have += ends[p] - starts[p]
+			}
+		}
+		if err == nil && have >= int64(n) {
+			return starts, ends, nil
+		}
+		if !pause(ctx) {
+			return nil, nil, fmt.Errorf("%d of %d records are there after %v (last error: %v)", have, n, readDeadline, err)
+		}
+	}
+}
+
+// listed turns kadm's offsets into plain ones, and any partition's error into
+// one.
+func listed(offsets kadm.ListedOffsets, err error) (map[string]map[int32]int64, error) {
+	if err == nil {
+		err = offsets.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	plain := make(map[string]map[int32]int64)
+	offsets.Each(func(o kadm.ListedOffset) {
+		if plain[o.Topic] == nil {
+			plain[o.Topic] = make(map[int32]int64)
+		}
+		plain[o.Topic][o.Partition] = o.Offset
+	})
+	return plain, nil
+}
