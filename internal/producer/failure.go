@@ -1,0 +1,127 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
+)
+
+// unsent reports whether err shows that no record went out: there was no
+// connection, or nobody to connect to.
+func unsent(err error) bool {
+	if _, ok := errors.AsType[*dialError](err); ok {
+		return true
+	}
+	// What the Transport says of a layout it does not have.
+	for _, e := range []error{protocol.ErrNoTopic, protocol.ErrNoPartition, protocol.ErrNoLeader, kafka.BrokerNotAvailable} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// unreachable reports whether err, of a request for the layout, shows that no
+// broker can be talked to: none is there, or those that are hang up or fall
+// silent. A broker that answers and says no, to our password for one, can be
+// reached.
+func (t *transport) unreachable(err error) bool {
+	if err == nil || t.refused != nil && t.refused(err) {
+		return false
+	}
+	if unsent(err) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
+		return true
+	}
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNREFUSED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// pending reports whether err says that there is no such topic, or not yet.
+func pending(err error) bool {
+	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable)
+}
+
+// gaveUpError ends the attempts for a record that has waited for long enough. It
+// does not unwrap, or the Writer would find that its cause may pass.
+type gaveUpError struct {
+	cause error
+	after time.Duration
+	at    place
+}
+
+func (e *gaveUpError) Error() string { return fmt.Sprintf("gave up after %v: %v", e.after, e.cause) }
+
+// Cause returns why there was to wait.
+func (e *gaveUpError) Cause() error { return e.cause }
+
+// temporary is an error after which the Writer may try again.
+type temporary struct {
+	error
+	at place
+}
+
+func (e temporary) Unwrap() error   { return e.error }
+func (e temporary) Temporary() bool { return true }
+
+// place is where records go: a partition, and its leader as far as is known.
+type place struct {
+	partition int32
+	broker    string
+}
+
+func (t *transport) where(req *produceAPI.Request) place {
+	return t.leader(req.Topics[0].Partitions[0].Partition)
+}
+
+// placeOf returns where a message was to go. kafka-go tells its partition only
+// where a broker has answered; else the error does, and where there was no
+// layout yet, nobody knows.
+func (t *transport) placeOf(m kafka.Message, err error) place {
+	if e, ok := errors.AsType[temporary](err); ok {
+		return e.at
+	}
+	if e, ok := errors.AsType[*gaveUpError](err); ok {
+		return e.at
+	}
+	if t.layout.Load() == nil {
+		return place{partition: -1, broker: "unknown"}
+	}
+	return t.leader(int32(m.Partition))
+}
+
+func (t *transport) leader(partition int32) place {
+	at := place{partition: partition, broker: "unknown"}
+	l := t.layout.Load()
+	if l == nil {
+		return at
+	}
+	for _, topic := range l.response.Topics {
+		for _, p := range topic.Partitions {
+			if topic.Name != t.topic || p.PartitionIndex != partition {
+				continue
+			}
+			for _, b := range l.response.Brokers {
+				if b.NodeID == p.LeaderID {
+					at.broker = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+				}
+			}
+		}
+	}
+	return at
+}

@@ -1,0 +1,520 @@
+package producer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/net/dns/dnsmessage"
+
+	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/testcert"
+)
+
+// load sends numbered records until it is stopped.
+type load struct {
+	t    *testing.T
+	p    *Producer
+	stop chan struct{}
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	sent map[string]bool // accepted
+}
+
+func startLoad(t *testing.T, p *Producer) *load {
+	l := &load{t: t, p: p, stop: make(chan struct{}), sent: make(map[string]bool)}
+	for sender := range 4 {
+		l.wg.Go(func() {
+			pace := time.NewTicker(500 * time.Microsecond)
+			defer pace.Stop()
+			for i := 0; ; i++ {
+				select {
+				case <-l.stop:
+					return
+				case <-pace.C:
+				}
+				v := strconv.Itoa(sender) + "/" + strconv.Itoa(i)
+				switch err := p.Send(context.Background(), record(v)); {
+				case err == nil:
+					l.mu.Lock()
+					l.sent[v] = true
+					l.mu.Unlock()
+				case !errors.Is(err, ErrFull):
+					t.Errorf("sending: %v", err)
+				}
+			}
+		})
+	}
+	return l
+}
+
+// end stops the load, waits until every record has met its fate, and compares
+// what is in the topic with what was accepted. It returns how many records are
+// missing and how many are there more than once.
+func (l *load) end(f *kafkatest.Fake) (lost, doubled int) {
+	l.t.Helper()
+	close(l.stop)
+	l.wg.Wait()
+	s := settled(l.t, l.p)
+	seen := make(map[string]int)
+	for _, r := range f.Records(l.t, "t", int(s.Delivered)) {
+		if !l.sent[string(r.Value)] {
+			l.t.Errorf("%q is in the topic, and nobody was told that it was accepted", r.Value)
+		}
+		seen[string(r.Value)]++
+	}
+	for v := range l.sent {
+		switch n := seen[v]; {
+		case n == 0:
+			lost++
+		case n > 1:
+			doubled++
+		}
+	}
+	if int64(len(l.sent)) != s.Accepted || int64(lost) > s.Failed {
+		l.t.Errorf("%d senders were told that their record was accepted, %d records are missing: %+v", len(l.sent), lost, s)
+	}
+	l.t.Logf("accepted %d, lost %d, doubled %d, failed %d", s.Accepted, lost, doubled, s.Failed)
+	return lost, doubled
+}
+
+func TestFaultLeadershipMovesLosesNothing(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(3), kfake.SeedTopics(10, "t"))
+	p := newTestProducer(t, f.Addrs(), nil)
+	l := startLoad(t, p)
+	for range 8 {
+		time.Sleep(250 * time.Millisecond)
+		f.ShufflePartitionLeaders()
+	}
+	if lost, _ := l.end(f); lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+}
+
+// leaderless has the cluster name no leader for the partition until then.
+func leaderless(f *kafkatest.Fake, until time.Time) {
+	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		if time.Now().After(until) {
+			f.DropControl()
+			return nil, nil, false
+		}
+		return nil, errors.New("cut"), true
+	})
+	host, port, _ := net.SplitHostPort(f.Addrs()[0])
+	n, _ := strconv.Atoi(port)
+	f.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		if time.Now().After(until) {
+			f.DropControl()
+			return nil, nil, false
+		}
+		resp := r.ResponseKind().(*kmsg.MetadataResponse)
+		b := kmsg.NewMetadataResponseBroker()
+		b.Host, b.Port = host, int32(n)
+		resp.Brokers = append(resp.Brokers, b)
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic = kmsg.StringPtr("t")
+		partition := kmsg.NewMetadataResponseTopicPartition()
+		partition.Leader, partition.ErrorCode = -1, kerr.LeaderNotAvailable.Code
+		topic.Partitions = append(topic.Partitions, partition)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+}
+
+func TestFaultPartitionWithoutLeaderLosesNothing(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), nil)
+	l := startLoad(t, p)
+	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	leaderless(f, time.Now().Add(3*time.Second)) // thrice what the attempts would take
+	time.Sleep(3 * time.Second)
+	if lost, _ := l.end(f); lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+}
+
+// restart ends all brokers, has them away for some time, and starts them again
+// with what they had.
+func restart(t *testing.T, f *kafkatest.Fake, away time.Duration, opts ...kfake.Opt) *kafkatest.Fake {
+	t.Helper()
+	f.Close()
+	time.Sleep(away)
+	return kafkatest.StartFake(t, opts...)
+}
+
+func onOnePort(t *testing.T) (address string, opts []kfake.Opt) {
+	t.Helper()
+	address = closedPort(t)
+	_, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	return address, []kfake.Opt{kfake.NumBrokers(1), kfake.Ports(n), kfake.SeedTopics(10, "t"), kfake.DataDir(t.TempDir())}
+}
+
+func TestFaultAllBrokersAwayLosesNothing(t *testing.T) {
+	address, opts := onOnePort(t)
+	p := newTestProducer(t, []string{address}, nil)
+	l := startLoad(t, p) // from the start
+	time.Sleep(1500 * time.Millisecond)
+	f := kafkatest.StartFake(t, opts...)
+	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	f = restart(t, f, 2*time.Second, opts...) // and in the middle
+	if lost, _ := l.end(f); lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+}
+
+func TestFaultRestartWithManyIdleConnectionsLosesNothing(t *testing.T) {
+	address, opts := onOnePort(t)
+	opts = append(opts, kfake.SeedTopics(50, "t"))
+	f := kafkatest.StartFake(t, opts...)
+	p := newTestProducer(t, []string{address}, map[string]any{"producer_request_limits_messages_per_request": 1})
+	for range 10 { // one record for each partition, all at once
+		for range 50 {
+			send(t, p, "x")
+		}
+	}
+	settled(t, p)
+	before := f.Connections()
+	f = restart(t, f, 0, opts...)
+	send(t, p, "after")
+	if s := settled(t, p); s.Failed > 0 {
+		t.Errorf("after a restart with %d connections: %+v", before, s)
+	}
+	_ = f
+}
+
+func TestFaultConnectionsResetLosesNothing(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
+	p := newTestProducer(t, f.Addrs(), nil)
+	l := startLoad(t, p)
+	for range 10 {
+		time.Sleep(100 * time.Millisecond)
+		f.DropConnections()
+	}
+	if lost, _ := l.end(f); lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+}
+
+func TestFaultBrokerThatDoesNotAnswerForATimeLosesNothing(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(10, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"timeout": 300})
+	l := startLoad(t, p)
+	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	silent := time.Now().Add(time.Second)
+	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		if wait := time.Until(silent); wait > 0 {
+			f.SleepControl(func() { time.Sleep(wait) })
+		}
+		return nil, nil, false
+	})
+	time.Sleep(time.Second)
+	if lost, _ := l.end(f); lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+}
+
+// The broker applied the batch, and said that it had not within its time.
+func TestFaultAcknowledgementLostDoublesAndLosesNothing(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 2})
+	p := newTestProducer(t, f.Addrs(), nil)
+	l := startLoad(t, p)
+	time.Sleep(300 * time.Millisecond)
+	lost, doubled := l.end(f)
+	if lost > 0 || doubled == 0 {
+		t.Errorf("%d lost, %d doubled: want none lost, and those of the first batch doubled", lost, doubled)
+	}
+}
+
+func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 1})
+	send(t, p, "x")
+	settled(t, p)
+	if err := f.DeleteTopic("t"); err != nil {
+		t.Fatal(err)
+	}
+	send(t, p, "y")
+	if s := settled(t, p); s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
+	if news := p.News(); !strings.Contains(news, "1 records to topic t lost") || !strings.Contains(news, "Unknown Topic") {
+		t.Errorf("Kong's error log reads %q", news)
+	}
+}
+
+func TestFaultTopicThatNobodyMakesFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
+	f := kafkatest.StartFake(t)
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 1})
+	p.transport.patience = 300 * time.Millisecond
+	began := time.Now()
+	send(t, p, "x")
+	if s := settled(t, p); s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
+	if took := time.Since(began); took < 300*time.Millisecond {
+		t.Errorf("given up after %v", took)
+	}
+}
+
+func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 2})
+	p.transport.patience = 300 * time.Millisecond
+	send(t, p, "before")
+	settled(t, p)
+	until := time.Now().Add(5 * time.Second)
+	leaderless(f, until)
+	send(t, p, "x")
+	if s := settled(t, p); s.Failed != 1 || time.Now().After(until) {
+		t.Errorf("%+v", s)
+	}
+	if news := p.News(); !strings.Contains(news, "gave up after 300ms") {
+		t.Errorf("Kong's error log reads %q", news)
+	}
+}
+
+// One request is in flight for a partition, so no retry overtakes another batch.
+func TestOrderIsKeptWithinAPartitionAcrossRetries(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{
+		"producer_request_limits_messages_per_request": 10, "producer_request_retries_backoff_timeout": 1,
+		"producer_request_retries_max_attempts": 100})
+	for i := range 1000 {
+		if i%100 == 0 {
+			f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: 2})
+		}
+		send(t, p, strconv.Itoa(i))
+	}
+	if s := settled(t, p); s.Delivered != 1000 {
+		t.Errorf("%+v", s)
+	}
+	for i, r := range f.Records(t, "t", 1000) {
+		if string(r.Value) != strconv.Itoa(i) {
+			t.Fatalf("at offset %d is %q", r.Offset, r.Value)
+		}
+	}
+}
+
+func TestFaultPartitionsAddedAreUsed(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": 1})
+	send(t, p, "x")
+	settled(t, p)
+	client, err := kgo.NewClient(kgo.SeedBrokers(f.Addrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).UpdatePartitions(t.Context(), 3, "t"); err != nil {
+		t.Fatal(err)
+	}
+	old := p.transport.layout.Load()
+	p.transport.layout.Store(&layout{old.response, time.Now().Add(-2 * layoutAge)})
+	p.transport.inner.CloseIdleConnections() // as after its own age
+	eventually(t, "all partitions are used", func() bool {
+		send(t, p, "y")
+		used := make(map[int32]bool)
+		for _, r := range f.Records(t, "t", 0) {
+			used[r.Partition] = true
+		}
+		return len(used) == 3
+	})
+	settled(t, p)
+}
+
+func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
+	p := newTestProducer(t, f.Addrs(), map[string]any{
+		"producer_request_limits_messages_per_request": 20, "producer_async_flush_timeout": 3600000})
+	for i := range 20 {
+		v := strconv.Itoa(i)
+		if i == 7 || i == 13 {
+			v += strings.Repeat("x", 3000)
+		}
+		send(t, p, v)
+	}
+	if s := settled(t, p); s.Delivered != 18 || s.Failed != 2 {
+		t.Errorf("%+v", s)
+	}
+	var got []string
+	for _, r := range f.Records(t, "t", 18) {
+		got = append(got, string(r.Value))
+	}
+	if want := strings.Split("0 1 2 3 4 5 6 8 9 10 11 12 14 15 16 17 18 19", " "); !slices.Equal(got, want) {
+		t.Errorf("in the topic are %q, want %q", got, want)
+	}
+	if news := p.News(); !strings.Contains(news, "2 records to topic t lost") {
+		t.Errorf("Kong's error log reads %q", news)
+	}
+}
+
+func TestFaultAuthorizationRefusedFailsAndTellsWhy(t *testing.T) {
+	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Metadata} {
+		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+		f.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 1})
+		send(t, p, "x")
+		if s := settled(t, p); s.Failed != 1 {
+			t.Errorf("%+v", s)
+		}
+		if news := p.News(); !strings.Contains(news, "Authorization") {
+			t.Errorf("Kong's error log reads %q", news)
+		}
+	}
+}
+
+func TestFaultHandshakesDroppedLosesNothing(t *testing.T) {
+	ca := testcert.New("brokers")
+	var until atomic.Pointer[time.Time]
+	server := ca.ServerConfig("127.0.0.1")
+	server.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if u := until.Load(); u != nil && time.Now().Before(*u) {
+			_ = hello.Conn.Close()
+			return nil, errors.New("dropped")
+		}
+		return nil, nil
+	}
+	f := kafkatest.StartFakeTLS(t, server, kfake.SeedTopics(10, "t"))
+	p := newProducer(configOf(t, f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, nil, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { p.close(context.Background()) })
+	l := startLoad(t, p)
+	for range 3 {
+		time.Sleep(300 * time.Millisecond)
+		u := time.Now().Add(500 * time.Millisecond)
+		until.Store(&u)
+		f.DropConnections()
+		time.Sleep(500 * time.Millisecond)
+	}
+	if lost, _ := l.end(f); lost > 0 {
+		t.Errorf("%d lost", lost)
+	}
+}
+
+func TestFaultBootstrapServerThatNeverAnswersCostsItsShareOfTheTimeout(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	hole, err := net.Listen("tcp", "127.0.0.1:0") // accepts nothing once its backlog is full
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hole.Close()
+	for name, bad := range map[string]string{"refuses": closedPort(t), "silent": hole.Addr().String()} {
+		p := newTestProducer(t, []string{bad, f.Addrs()[0]}, map[string]any{"timeout": 500, "producer_async": false,
+			"producer_request_retries_max_attempts": 100, "producer_request_retries_backoff_timeout": 1})
+		if err := p.Send(t.Context(), record("x")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// resolver asks a DNS server of the test's, which has one address for all names.
+func resolver(t *testing.T, address func() string) *net.Resolver {
+	t.Helper()
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	go func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := server.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(buf[:n]) != nil {
+				continue
+			}
+			m.Response, m.Additionals = true, nil
+			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+				m.Answers = []dnsmessage.Resource{{
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class},
+					Body:   &dnsmessage.AResource{A: [4]byte(net.ParseIP(address()).To4())},
+				}}
+			}
+			b, err := m.Pack()
+			if err == nil {
+				_, _ = server.WriteTo(b, from)
+			}
+		}
+	}()
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+}
+
+func TestFaultNameThatChangesItsAddressIsFollowed(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	_, port, _ := net.SplitHostPort(f.Addrs()[0])
+	n, _ := strconv.Atoi(port)
+	cfg := configOf(t, []string{net.JoinHostPort("broker.test", strconv.Itoa(n))}, nil)
+	d := newDialer(cfg, nil)
+	var mu sync.Mutex
+	to := "127.0.0.2" // where nobody listens
+	d.net.Resolver = resolver(t, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return to
+	})
+	if c, err := d.dial(t.Context(), "tcp", "broker.test:"+port); err == nil {
+		_ = c.Close()
+		t.Fatal("connected to the old address")
+	}
+	mu.Lock()
+	to = "127.0.0.1"
+	mu.Unlock()
+	c, err := d.dial(t.Context(), "tcp", "broker.test:"+port)
+	if err != nil {
+		t.Fatalf("the new address: %v", err)
+	}
+	_ = c.Close()
+}
+
+func TestFaultOutageGrowsNoGoroutineAndNoTimer(t *testing.T) {
+	address, opts := onOnePort(t)
+	f := kafkatest.StartFake(t, opts...)
+	p := newTestProducer(t, []string{address}, map[string]any{
+		"producer_async_buffering_limits_messages_in_memory": 1000, "producer_request_retries_backoff_timeout": 20})
+	send(t, p, "x")
+	settled(t, p)
+	f.Close()
+	for range 5000 {
+		if err := p.Send(t.Context(), record("x")); err != nil && !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	before := runtime.NumGoroutine()
+	for range 200 { // looks at the cluster pass
+		_ = p.Send(t.Context(), record("x"))
+		time.Sleep(10 * time.Millisecond)
+	}
+	if after := runtime.NumGoroutine(); after > before+20 {
+		t.Errorf("%d goroutines became %d", before, after)
+	}
+	f = kafkatest.StartFake(t, opts...)
+	if s := settled(t, p); s.Failed > 0 {
+		t.Errorf("%+v", s)
+	}
+	_ = f
+}

@@ -1,0 +1,592 @@
+package producer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/kafkatest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func plain(context.Context, *config.Config) (Access, error) { return Access{}, nil }
+
+// configOf returns the configuration of a producer to topic "t", with settings
+// that differ from the defaults.
+func configOf(t *testing.T, brokers []string, settings map[string]any) *config.Config {
+	t.Helper()
+	var servers []map[string]any
+	for _, b := range brokers {
+		host, port, err := net.SplitHostPort(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := strconv.Atoi(port)
+		servers = append(servers, map[string]any{"host": host, "port": n})
+	}
+	m := map[string]any{"topic": "t", "bootstrap_servers": servers, "producer_async_flush_timeout": 5}
+	for k, v := range settings {
+		m[k] = v
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse(b)
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newTestProducer(t *testing.T, brokers []string, settings map[string]any) *Producer {
+	t.Helper()
+	p := newProducer(configOf(t, brokers, settings), Access{}, nil, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		p.close(ctx)
+	})
+	return p
+}
+
+func record(value string) Record { return Record{Topic: "t", Value: []byte(value)} }
+
+func send(t *testing.T, p *Producer, values ...string) {
+	t.Helper()
+	for _, v := range values {
+		if err := p.Send(t.Context(), record(v)); err != nil {
+			t.Fatalf("sending %.20q: %v", v, err)
+		}
+	}
+}
+
+// eventually polls until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func settled(t *testing.T, p *Producer) Stats {
+	t.Helper()
+	eventually(t, "every record has met its fate", func() bool { return p.Stats().Buffered == 0 })
+	s := p.Stats()
+	if s.Accepted != s.Delivered+s.Failed+s.Left || s.BufferedBytes != 0 {
+		t.Errorf("the sums do not agree: %+v", s)
+	}
+	return s
+}
+
+// closedPort returns an address where nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestRecordArrivesAsItWasSent(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
+	p := newTestProducer(t, f.Addrs(), nil)
+	before := time.Now().Add(-time.Second)
+	send(t, p, "hello", "")
+	r := f.Records(t, "t", 2)
+	slices.SortFunc(r, func(a, b *kgo.Record) int { return bytes.Compare(b.Value, a.Value) })
+	if string(r[0].Value) != "hello" || len(r[1].Value) != 0 || r[0].Key != nil || len(r[0].Headers) != 0 {
+		t.Errorf("got %q with key %q and headers %v, and %q", r[0].Value, r[0].Key, r[0].Headers, r[1].Value)
+	}
+	if at := r[0].Timestamp; at.Before(before) || at.After(time.Now().Add(time.Second)) {
+		t.Errorf("its time is %v", at)
+	}
+	settled(t, p)
+}
+
+func TestAcksAndRequestTimeoutAreWhatTheBrokerReads(t *testing.T) {
+	for _, acks := range []int{-1, 0, 1} {
+		for _, async := range []bool{true, false} {
+			f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+			p := newTestProducer(t, f.Addrs(), map[string]any{
+				"producer_request_acks": acks, "producer_request_timeout": 1234 + acks, "producer_async": async})
+			send(t, p, "x")
+			eventually(t, "the request", func() bool { return len(f.Produces()) > 0 })
+			if r := f.Produces()[0]; int(r.Acks) != acks || r.Timeout != time.Duration(1234+acks)*time.Millisecond {
+				t.Errorf("acks %d, async %v: on the wire are acks %d, timeout %v", acks, async, r.Acks, r.Timeout)
+			}
+			if s := settled(t, p); s.Delivered != 1 {
+				t.Errorf("acks %d: %+v", acks, s)
+			}
+		}
+	}
+}
+
+func TestBatchIsSentWhenItHasMessagesPerRequest(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{
+		"producer_request_limits_messages_per_request": 5, "producer_async_flush_timeout": 3600000})
+	for range 10 {
+		send(t, p, "x")
+	}
+	f.Records(t, "t", 10) // long before the hour is over
+	for _, r := range f.Produces() {
+		if len(r.Batches) != 1 || r.Batches[0].Records != 5 {
+			t.Errorf("a request holds %+v, want one batch of 5", r.Batches)
+		}
+	}
+	settled(t, p)
+}
+
+func TestBatchIsSentBeforeItHasMoreThanBytesPerRequest(t *testing.T) {
+	const limit = 4096
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_bytes_per_request": limit})
+	send(t, p, strings.Repeat("x", limit-Overhead)) // the largest there can be
+	for i := range 20 {
+		send(t, p, strings.Repeat("y", 100*i))
+	}
+	f.Records(t, "t", 21)
+	requests := f.Produces()
+	if len(requests) < 21000/limit {
+		t.Errorf("%d requests", len(requests))
+	}
+	for _, r := range requests {
+		for _, b := range r.Batches {
+			if b.Bytes > limit {
+				t.Errorf("a batch of %d records has %d bytes, the limit is %d", b.Records, b.Bytes, limit)
+			}
+		}
+	}
+	err := p.Send(t.Context(), record(strings.Repeat("x", limit-Overhead+1)))
+	if e, ok := errors.AsType[*TooLargeError](err); !ok || e.Limit != limit {
+		t.Errorf("a larger record: %v", err)
+	}
+	if s := settled(t, p); s.Accepted != 21 || s.Refused != 1 {
+		t.Errorf("stats are %+v", s)
+	}
+}
+
+// A record of the size that the default allows is taken by a broker with the
+// default message.max.bytes.
+func TestLargestRecordFitsABrokersDefault(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "1048588"}))
+	p := newTestProducer(t, f.Addrs(), nil)
+	send(t, p, strings.Repeat("x", 1048576-Overhead))
+	if s := settled(t, p); s.Delivered != 1 {
+		t.Errorf("stats are %+v", s)
+	}
+}
+
+func TestBatchIsSentAfterFlushTimeout(t *testing.T) {
+	const linger = 200 * time.Millisecond
+	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": linger.Milliseconds()})
+	send(t, p, "first")
+	f.Records(t, "t", 1) // connections are open from now on
+	start := time.Now()
+	send(t, p, "a", "b", "c")
+	f.Records(t, "t", 4)
+	requests := f.Produces()
+	last := requests[len(requests)-1]
+	if waited := last.At.Sub(start); waited < linger-time.Millisecond {
+		t.Errorf("sent after %v, want %v", waited, linger)
+	}
+	if last.Batches[0].Records != 3 {
+		t.Errorf("the request holds %d records, want the 3 that waited together", last.Batches[0].Records)
+	}
+}
+
+func TestAttemptsAndBackoffAreAsConfigured(t *testing.T) {
+	const attempts, backoff = 4, 60 * time.Millisecond
+	for _, async := range []bool{true, false} {
+		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: 100})
+		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": async,
+			"producer_request_retries_max_attempts": attempts, "producer_request_retries_backoff_timeout": backoff.Milliseconds()})
+		err := p.Send(t.Context(), record("x"))
+		if async != (err == nil) {
+			t.Errorf("async %v: Send returns %v", async, err)
+		}
+		if s := settled(t, p); s.Failed != 1 {
+			t.Errorf("async %v: %+v", async, s)
+		}
+		requests := f.Produces()
+		if len(requests) != attempts {
+			t.Fatalf("async %v: %d attempts, want %d", async, len(requests), attempts)
+		}
+		for i := 1; i < attempts; i++ {
+			if gap := requests[i].At.Sub(requests[i-1].At); gap < backoff {
+				t.Errorf("async %v: attempt %d came after %v, want %v", async, i+1, gap, backoff)
+			}
+		}
+	}
+}
+
+func TestErrorThatDoesNotPassIsNotRetried(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: 100})
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	if err := p.Send(t.Context(), record("x")); err == nil || !strings.Contains(err.Error(), "Authorization") {
+		t.Errorf("Send: %v", err)
+	}
+	if n := len(f.Produces()); n != 1 {
+		t.Errorf("%d attempts", n)
+	}
+}
+
+func TestErrorsThatPassLoseNothing(t *testing.T) {
+	for _, e := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.BrokerNotAvailable, kerr.ReplicaNotAvailable,
+		kerr.LeaderNotAvailable, kerr.NotEnoughReplicas, kerr.KafkaStorageError, kerr.NetworkException} {
+		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: e, Count: 2})
+		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_backoff_timeout": 10})
+		send(t, p, "x")
+		if s := settled(t, p); s.Delivered != 1 {
+			t.Errorf("%s: %+v", e.Message, s)
+		}
+	}
+}
+
+func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
+	for name, settings := range map[string]map[string]any{
+		"records": {"producer_async_buffering_limits_messages_in_memory": 500},
+		"bytes":   {"producer_async_buffering_limits_bytes_in_memory": 5000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newTestProducer(t, []string{closedPort(t)}, settings)
+			var wg sync.WaitGroup
+			for range 64 {
+				wg.Go(func() {
+					for range 20 {
+						if err := p.Send(t.Context(), record("0123456789")); err != nil && !errors.Is(err, ErrFull) {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			want := Stats{Accepted: 500, Refused: 64*20 - 500, Buffered: 500, BufferedBytes: 5000}
+			if s := p.Stats(); s != want {
+				t.Errorf("got %+v, want %+v", s, want)
+			}
+			eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+			if news := p.News(); !strings.Contains(news, "780 records to topic t refused") || !strings.Contains(news, "connection refused") {
+				t.Errorf("Kong's error log reads %q", news)
+			}
+			if news := p.News(); news != "" {
+				t.Errorf("and then at once %q", news)
+			}
+		})
+	}
+}
+
+func TestNoSenderWaitsForABrokerThatIsAway(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for name, address := range map[string]string{"refused": closedPort(t), "silent": silent.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			p := newTestProducer(t, []string{address}, map[string]any{"timeout": 60000})
+			for range 100 {
+				start := time.Now()
+				send(t, p, "x")
+				if d := time.Since(start); d > time.Second {
+					t.Fatalf("Send took %v", d)
+				}
+			}
+			if s := p.Stats(); s.Buffered != 100 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+func TestRecordsWaitForABrokerThatComesLater(t *testing.T) {
+	address := closedPort(t)
+	p := newTestProducer(t, []string{address}, map[string]any{
+		"producer_request_retries_max_attempts": 1, "producer_request_retries_backoff_timeout": 10})
+	for i := range 1000 {
+		send(t, p, strconv.Itoa(i))
+	}
+	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	_, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.Ports(n), kfake.SeedTopics(1, "t"))
+	for i, r := range f.Records(t, "t", 1000) {
+		if string(r.Value) != strconv.Itoa(i) {
+			t.Fatalf("record %d is %q: the order is lost", i, r.Value)
+		}
+	}
+	if s := settled(t, p); s.Delivered != 1000 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestRecordsWaitForABrokerThatGoesAndComesBack(t *testing.T) {
+	dir := t.TempDir()
+	address := closedPort(t)
+	_, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.Ports(n), kfake.SeedTopics(1, "t"), kfake.DataDir(dir)}
+	f := kafkatest.StartFake(t, opts...)
+	p := newTestProducer(t, []string{address}, map[string]any{
+		"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 10,
+		"producer_request_limits_messages_per_request": 10})
+	send(t, p, "before")
+	settled(t, p)
+	f.Close()
+	for i := range 100 {
+		send(t, p, strconv.Itoa(i))
+	}
+	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	f = kafkatest.StartFake(t, opts...)
+	f.Records(t, "t", 101)
+	// One attempt of two meets the dying connection; none is used up while the
+	// broker is away.
+	if s := settled(t, p); s.Failed > 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestTopicThatIsMissingMayComeLater(t *testing.T) {
+	f := kafkatest.StartFake(t)
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_backoff_timeout": 10})
+	send(t, p, "x")
+	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	if err := f.CreateTopic("t", 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	f.Records(t, "t", 1)
+	settled(t, p)
+}
+
+func TestSyncSendReturnsWithTheAcknowledgement(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	for i := range 5 {
+		send(t, p, "x")
+		if got := len(f.Records(t, "t", 0)); got != i+1 {
+			t.Fatalf("%d records are in the topic after %d acknowledgements", got, i+1)
+		}
+	}
+	if s := settled(t, p); s.Delivered != 5 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestSyncSendFailsWhenTheAttemptsAreUsedUp(t *testing.T) {
+	p := newTestProducer(t, []string{closedPort(t)}, map[string]any{"producer_async": false,
+		"producer_request_retries_max_attempts": 3, "producer_request_retries_backoff_timeout": 20})
+	start := time.Now()
+	err := p.Send(t.Context(), record("x"))
+	if err == nil || !strings.Contains(err.Error(), "cannot reach broker") {
+		t.Errorf("Send: %v", err)
+	}
+	if d := time.Since(start); d < 40*time.Millisecond || d > 10*time.Second {
+		t.Errorf("after %v", d)
+	}
+	if s := settled(t, p); s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestSyncSendEndsWithItsContext(t *testing.T) {
+	p := newTestProducer(t, []string{closedPort(t)}, map[string]any{"producer_async": false, "producer_request_retries_max_attempts": 1000})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := p.Send(ctx, record("x")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Send: %v", err)
+	}
+}
+
+func TestBrokerThatNeverAnswersCostsTheTimeout(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false, "timeout": 100, "producer_request_retries_max_attempts": 2})
+	send(t, p, "x")
+	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		f.SleepControl(func() { time.Sleep(300 * time.Millisecond) })
+		return nil, nil, false
+	})
+	start := time.Now()
+	err := p.Send(t.Context(), record("x"))
+	if ne, ok := errors.AsType[net.Error](err); !ok || !ne.Timeout() {
+		t.Errorf("Send: %v", err)
+	}
+	if d := time.Since(start); d < 200*time.Millisecond || d > 5*time.Second {
+		t.Errorf("two attempts of 100 ms each took %v", d)
+	}
+}
+
+func TestIdleConnectionIsKeptForKeepalive(t *testing.T) {
+	for keepalive, kept := range map[int]bool{20: false, 60000: true} {
+		f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+		p := newTestProducer(t, f.Addrs(), map[string]any{"keepalive_enabled": true, "keepalive": keepalive})
+		send(t, p, "x")
+		settled(t, p)
+		time.Sleep(200 * time.Millisecond) // idle
+		send(t, p, "y")
+		settled(t, p)
+		if r := f.Produces(); (r[0].Conn == r[1].Conn) != kept {
+			t.Errorf("keepalive %d ms: produced on connections %d and %d", keepalive, r[0].Conn, r[1].Conn)
+		}
+	}
+}
+
+func TestCloseDeliversWhatIsInTheBuffer(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000})
+	for range 50 {
+		send(t, p, "x")
+	}
+	if left := p.close(t.Context()); left != 0 {
+		t.Errorf("%d left", left)
+	}
+	if err := p.Send(t.Context(), record("late")); !errors.Is(err, ErrClosed) {
+		t.Errorf("Send after the close: %v", err)
+	}
+	if s := settled(t, p); s.Delivered != 50 || s.Refused != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestCloseCountsWhatItLeaves(t *testing.T) {
+	for name, warm := range map[string]bool{"brokers never met": false, "brokers gone": true} {
+		t.Run(name, func(t *testing.T) {
+			f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+			p := newTestProducer(t, f.Addrs(), nil)
+			if warm {
+				send(t, p, "x")
+				settled(t, p)
+			}
+			f.Close()
+			for range 50 {
+				send(t, p, "x")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			if left := p.close(ctx); left != 50 {
+				t.Errorf("%d left, want 50: %+v", left, p.Stats())
+			}
+			if d := time.Since(start); d > 2*time.Second {
+				t.Errorf("closing took %v", d)
+			}
+		})
+	}
+}
+
+func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_buffering_limits_messages_in_memory": 1000})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	counts := make(map[error]int64)
+	for range 16 {
+		wg.Go(func() {
+			for err := error(nil); !errors.Is(err, ErrClosed); {
+				if errors.Is(err, ErrFull) {
+					time.Sleep(time.Millisecond) // as a client that is told to retry
+				}
+				err = p.Send(t.Context(), record("x"))
+				mu.Lock()
+				counts[err]++
+				mu.Unlock()
+			}
+		})
+	}
+	time.AfterFunc(10*time.Millisecond, f.DropConnections)
+	eventually(t, "some were sent", func() bool { return p.Stats().Accepted > 3000 })
+	p.close(t.Context())
+	wg.Wait()
+	s := settled(t, p)
+	if s.Accepted != counts[nil] || s.Refused != counts[ErrFull]+counts[ErrClosed] {
+		t.Errorf("%+v, senders saw %v", s, counts)
+	}
+	if got := int64(len(f.Records(t, "t", int(s.Delivered)))); got < s.Delivered {
+		t.Errorf("%d records in the topic, %d delivered", got, s.Delivered)
+	}
+}
+
+func TestLossIsToldOnceAndCounted(t *testing.T) {
+	s := newStatus("t", slog.New(slog.DiscardHandler))
+	if s.kong(0) != "" {
+		t.Error("news of nothing")
+	}
+	for range 37 {
+		s.lose(1, place{}, errors.New("broker\nsays no"))
+	}
+	news := s.kong(0)
+	if !strings.HasPrefix(news, "37 records to topic t lost since ") || !strings.HasSuffix(news, ": broker says no") {
+		t.Errorf("news are %q", news)
+	}
+	s.lose(1, place{}, errors.New("again"))
+	if news := s.kong(0); news != "" {
+		t.Errorf("a second line within a second: %q", news)
+	}
+	s.mu.Lock()
+	s.told = time.Time{}
+	s.mu.Unlock()
+	if news := s.kong(0); !strings.HasPrefix(news, "1 records to topic t lost") {
+		t.Errorf("a second later: %q", news)
+	}
+}
+
+func TestDialedConnectionEndsAReadThatHasNoDeadline(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := newDialer(configOf(t, []string{l.Addr().String()}, map[string]any{"timeout": 50}), nil).dial(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(c); err == nil || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("read: %v", err)
+	}
+	if err := c.SetDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("x")); err == nil {
+		t.Error("a deadline that was set is not kept")
+	}
+}
+
+func ExampleTooLargeError() {
+	fmt.Println(&TooLargeError{Size: 2000, Limit: 1024})
+	// Output: the record has 2000 bytes with its envelope, and producer_request_limits_bytes_per_request allows 1024
+}

@@ -1,0 +1,334 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
+	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
+
+	"kafka-upstream/internal/metrics"
+)
+
+const (
+	// minPause is the shortest time between two looks at a cluster that does not
+	// answer well, whatever the configured backoff.
+	minPause = 20 * time.Millisecond
+	// layoutAge is how long a number of partitions is trusted before it is looked
+	// at again, aside from the way of a record.
+	layoutAge = 10 * time.Second
+	// patience is how long a record waits, while brokers answer, for what they
+	// should have soon: a leader of its partition, or its topic. An election takes
+	// a few seconds; a partition without a living replica, or a topic that nobody
+	// makes, must not hold the buffer for ever.
+	patience = 60 * time.Second
+)
+
+// transport stands between kafka-go's Writer and its Transport, and puts right
+// what loses records or costs time when the two are used alone (measured for
+// v0.4.51):
+//
+//   - The Writer asks for metadata with each record. Here the answer is the last
+//     known layout, with no lock and no wait; it is renewed aside.
+//   - A broker that is not the leader any more, or a connection that broke, makes
+//     the Transport's layout and idle connections worthless; it would go on to use
+//     them until the attempts are used up. Here the first failure drops both.
+//   - Errors that pass are not all known to the Writer as such: a connection that
+//     ends in the handshake, a partition without a leader, codes 8 and 9.
+//   - While no broker can be reached nothing is attempted, so no attempt is used
+//     up: a patient transport holds the request until one can be.
+//   - The acknowledgement timeout that the broker is told is half of the Writer's
+//     own; here it is the configured one.
+type transport struct {
+	inner          *kafka.Transport
+	servers        *servers
+	topic          string
+	requestTimeout time.Duration // told to the broker
+	attempt        time.Duration // the longest that one attempt may take
+	pause          time.Duration // before the cluster is looked at again
+	patient        bool
+	patience       time.Duration
+	maxAttempts    int
+	refused        func(error) bool // whether a broker said no to who we are; may be nil
+	status         *status
+	metrics        *metrics.Producer
+
+	ctx    context.Context // of the transport's life
+	cancel context.CancelCauseFunc
+
+	layout   atomic.Pointer[layout]
+	renewing atomic.Bool
+	renewals sync.WaitGroup
+
+	mu      sync.Mutex
+	pool    uint64 // counts the pools of connections of inner
+	resetAt time.Time
+	tries   map[int32]tries // of the batch at hand, by partition: there is one at a time
+}
+
+// tries are the attempts made for one batch. The Writer does not tell that two
+// requests are about the same.
+type tries struct {
+	made  int
+	first time.Time
+}
+
+// layout is what a cluster said about the topic.
+type layout struct {
+	response *metadataAPI.Response
+	at       time.Time
+}
+
+var _ kafka.RoundTripper = (*transport)(nil)
+
+var errNoLayout = errors.New("the layout of the cluster is not known yet")
+
+// RoundTrip implements kafka.RoundTripper.
+func (t *transport) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+	switch r := req.(type) {
+	case *metadataAPI.Request:
+		l := t.layout.Load()
+		if l == nil {
+			return nil, errNoLayout
+		}
+		if time.Since(l.at) > layoutAge {
+			t.renew()
+		}
+		return l.response, nil
+	case *produceAPI.Request:
+		r.Timeout = int32(t.requestTimeout / time.Millisecond)
+		began := time.Now()
+		res, err := t.produce(ctx, r)
+		t.tried(r, began, res, err)
+		return res, err
+	default:
+		return t.inner.RoundTrip(ctx, addr, req)
+	}
+}
+
+// fetch asks the cluster for the topic's layout and keeps it. Where the cluster
+// makes topics by itself, it makes this one, as it does for Kong's own producer.
+func (t *transport) fetch(ctx context.Context) error {
+	pool := t.current()
+	err := t.ask(ctx, true)
+	if err != nil {
+		t.reset(pool)
+	}
+	return err
+}
+
+// ask has the pool of connections tell the topic's layout, or why it has none.
+// It asks the cluster at most once: when the pool is new.
+func (t *transport) ask(ctx context.Context, create bool) error {
+	ctx, cancel := context.WithTimeout(ctx, t.attempt)
+	defer cancel()
+	res, err := t.inner.RoundTrip(ctx, t.servers, &metadataAPI.Request{
+		TopicNames:             []string{t.topic},
+		AllowAutoTopicCreation: create,
+	})
+	if err == nil {
+		err = t.keep(res.(*metadataAPI.Response))
+	}
+	t.metrics.Lookup(err)
+	return err
+}
+
+func (t *transport) keep(res *metadataAPI.Response) error {
+	for i := range res.Topics {
+		topic := &res.Topics[i]
+		switch {
+		case topic.Name != t.topic:
+		case topic.ErrorCode != 0:
+			return fmt.Errorf("topic %s: %w", t.topic, kafka.Error(topic.ErrorCode))
+		case len(topic.Partitions) > 0:
+			t.layout.Store(&layout{res, time.Now()})
+			return nil
+		}
+	}
+	return fmt.Errorf("topic %s: %w", t.topic, kafka.UnknownTopicOrPartition)
+}
+
+// renew fetches the layout aside. Where that fails the last known one stays.
+func (t *transport) renew() {
+	if !t.renewing.CompareAndSwap(false, true) {
+		return
+	}
+	t.renewals.Go(func() {
+		defer t.renewing.Store(false)
+		if err := t.fetch(t.ctx); err != nil {
+			if l := t.layout.Load(); l != nil { // not again at once
+				t.layout.CompareAndSwap(l, &layout{l.response, time.Now()})
+			}
+		}
+	})
+}
+
+// tried counts an attempt.
+func (t *transport) tried(req *produceAPI.Request, began time.Time, res kafka.Response, err error) {
+	if t.metrics == nil {
+		return
+	}
+	again := false // the Writer will try again, if attempts are left
+	if r, ok := res.(*produceAPI.Response); ok && err == nil {
+		if code := codeOf(r); code != 0 {
+			err, again = code, code.Temporary()
+		}
+	} else if err != nil {
+		_, again = errors.AsType[temporary](err)
+	}
+	partition := req.Topics[0].Partitions[0].Partition
+	t.mu.Lock()
+	b := t.tries[partition]
+	if b.made++; b.made == 1 {
+		b.first = began
+	}
+	over := !again || b.made >= t.maxAttempts
+	if over {
+		delete(t.tries, partition)
+	} else {
+		if t.tries == nil {
+			t.tries = make(map[int32]tries)
+		}
+		t.tries[partition] = b
+	}
+	t.mu.Unlock()
+	t.metrics.Attempt(b.made > 1, time.Since(began), err)
+	if over {
+		t.metrics.Produced(time.Since(b.first))
+	}
+}
+
+// codeOf returns the first error code in the answer, 0 for none.
+func codeOf(r *produceAPI.Response) kafka.Error {
+	for _, topic := range r.Topics {
+		for _, p := range topic.Partitions {
+			if p.ErrorCode != 0 {
+				return kafka.Error(p.ErrorCode)
+			}
+		}
+	}
+	return 0
+}
+
+// produce makes one attempt. What it returns ends the attempt: an error that may
+// pass makes the Writer try again after the backoff.
+func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka.Response, error) {
+	var since time.Time // when this attempt found that it has to wait
+	for {
+		pool := t.current()
+		res, err := t.once(ctx, req)
+		if err == nil {
+			return t.accept(pool, req, res)
+		}
+		var reason error
+		waits := t.patient && unsent(err)
+		if unsent(err) {
+			// Is it this partition, or the whole cluster? The pool knows.
+			if reason = t.ask(ctx, false); reason != nil {
+				err = reason
+			}
+		}
+		t.reset(pool)
+		if t.ctx.Err() != nil {
+			return nil, context.Cause(t.ctx)
+		}
+		at := t.where(req)
+		t.status.trouble(at, err)
+		switch {
+		case !waits:
+			return nil, temporary{err, at}
+		case reason == nil, pending(reason):
+			if since.IsZero() {
+				since = time.Now()
+			} else if time.Since(since) > t.patience {
+				return nil, &gaveUpError{err, t.patience, at}
+			}
+		case !t.unreachable(reason): // a broker answers, and says no
+			return nil, temporary{err, at}
+		}
+		if !t.sleep(ctx) {
+			return nil, temporary{err, at}
+		}
+	}
+}
+
+func (t *transport) once(ctx context.Context, req kafka.Request) (kafka.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.attempt)
+	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)() // the Writer's own context knows nothing of our end
+	return t.inner.RoundTrip(ctx, t.servers, req)
+}
+
+// accept looks at the broker's answer. The Writer reads it too; what it does not
+// do is to look for the new leader.
+func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Response) (kafka.Response, error) {
+	r, ok := res.(*produceAPI.Response) // none with acks 0
+	if !ok {
+		t.status.fine()
+		return res, nil
+	}
+	code := codeOf(r)
+	if code == 0 {
+		t.status.fine()
+		return res, nil
+	}
+	at := t.where(req)
+	t.status.trouble(at, code)
+	switch code {
+	case kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable:
+		t.reset(pool)
+		return nil, temporary{code, at} // to Kafka they pass; to the Writer they do not
+	case kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition,
+		kafka.NetworkException, kafka.KafkaStorageError, kafka.ListenerNotFound,
+		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch:
+		t.reset(pool)
+	}
+	return res, nil
+}
+
+func (t *transport) current() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pool
+}
+
+// reset drops the idle connections and the layout that pool has, unless that was
+// done already, or a moment ago. Requests in flight keep their connections.
+func (t *transport) reset(pool uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if t.pool != pool || now.Sub(t.resetAt) < minPause {
+		return
+	}
+	t.pool++
+	t.resetAt = now
+	t.inner.CloseIdleConnections()
+}
+
+// sleep waits before the cluster is looked at again. It reports false when there
+// is no time left for that.
+func (t *transport) sleep(ctx context.Context) bool {
+	timer := time.NewTimer(t.pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-t.ctx.Done():
+	}
+	return false
+}
+
+// close ends every attempt with cause, and the goroutines of the transport.
+func (t *transport) close(cause error) {
+	t.cancel(cause)
+	t.inner.CloseIdleConnections()
+	t.renewals.Wait()
+}
