@@ -1,0 +1,15 @@
+// Package kongsim is a stand-in for Kong Gateway: Kong's side of the plugin
+// server protocol with a small HTTP front, a declarative configuration and an
+// Admin API, for tests, benchmarks and the demo.
+//
+// It is not Kong. It proxies to no service, knows no plugin but the one whose
+// binary it starts (or whose socket it dials), and has only the fields and
+// answers that this project needs; every answer of its own says so in the
+// headers Server and Via. What it does have it does as Kong 3.9.1 does it: the
+// frames, the order of START, CLOSE and events, the retries without limit, the
+// replies of the PDK, the plugin's schema and the texts of its errors.
+//
+// [Start] gives a whole gateway. A [Worker] with an [Answerer] (such as
+// [Replay], which answers with the bytes that a genuine Kong answered) runs one
+// event against a plugin server's socket without any HTTP.
+package kongsim

@@ -1,0 +1,142 @@
+package kongsim
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// maxFrame bounds what one frame of a plugin server may claim to hold. Kong
+// itself has no bound; a stand-in that runs in somebody's tests needs one.
+const maxFrame = 64 << 20
+
+// errClosed is what Kong's socket says when the plugin server closed it. Its
+// text decides: an error that contains "closed" makes Kong retry the event.
+var errClosed = errors.New("closed")
+
+// readFrame reads a little-endian uint32 length and that many bytes, into buf
+// if it is large enough. Memory grows with the bytes that arrive, not with the
+// length that is claimed.
+func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, readError(err)
+	}
+	n := int(binary.LittleEndian.Uint32(head[:]))
+	if n > maxFrame {
+		return nil, fmt.Errorf("the plugin server sent a frame of %d bytes where at most %d are allowed: it does not speak Kong's protocol", n, maxFrame)
+	}
+	buf = buf[:0]
+	for len(buf) < n {
+		step := min(n-len(buf), max(cap(buf)-len(buf), 64<<10))
+		start := len(buf)
+		if cap(buf)-start < step {
+			grown := make([]byte, start, min(n, max(2*cap(buf), start+step)))
+			copy(grown, buf)
+			buf = grown
+		}
+		buf = buf[:start+step]
+		if _, err := io.ReadFull(r, buf[start:]); err != nil {
+			return nil, readError(err)
+		}
+	}
+	return buf, nil
+}
+
+func readError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errClosed
+	}
+	return err
+}
+
+// writeFrame writes length and bytes in two writes, as Kong does.
+func writeFrame(w io.Writer, b []byte) error {
+	var head [4]byte
+	binary.LittleEndian.PutUint32(head[:], uint32(len(b)))
+	if _, err := w.Write(head[:]); err != nil {
+		return err
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+// Field numbers of RpcCall and its commands (pluginsocket.proto).
+const (
+	cmdStartInstance     = 33
+	cmdGetInstanceStatus = 34
+	cmdCloseInstance     = 35
+	cmdHandleEvent       = 36
+)
+
+// appendCall encodes an RpcCall. Kong encodes a Lua table, whose order is
+// anybody's guess, so rnd decides what comes first, on both levels.
+func appendCall(b []byte, rnd *rand.Rand, sequence int64, command protowire.Number, fields ...[]byte) []byte {
+	if len(fields) == 2 && rnd.IntN(2) == 0 {
+		fields[0], fields[1] = fields[1], fields[0]
+	}
+	seq := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(sequence))
+	size := 0
+	for _, f := range fields {
+		size += len(f)
+	}
+	first := rnd.IntN(2) == 0
+	if first {
+		b = append(b, seq...)
+	}
+	b = protowire.AppendTag(b, command, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	for _, f := range fields {
+		b = append(b, f...)
+	}
+	if !first {
+		b = append(b, seq...)
+	}
+	return b
+}
+
+func stringField(n protowire.Number, s string) []byte {
+	return protowire.AppendString(protowire.AppendTag(nil, n, protowire.BytesType), s)
+}
+
+func int32Field(n protowire.Number, v int32) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, n, protowire.VarintType), uint64(int64(v)))
+}
+
+// rpcReturn is what Kong reads of an RpcReturn.
+type rpcReturn struct {
+	sequence   int64
+	instanceID int32
+	hasStatus  bool
+}
+
+func parseReturn(b []byte) (rpcReturn, error) {
+	var r rpcReturn
+	err := eachField(b, func(n protowire.Number, v field) error {
+		switch {
+		case n == 1 && v.typ == protowire.VarintType:
+			r.sequence = int64(v.num)
+		case n == 33 && v.typ == protowire.BytesType:
+			r.hasStatus = true
+			return eachField(v.bytes, func(n protowire.Number, v field) error {
+				if n == 2 && v.typ == protowire.VarintType {
+					r.instanceID = int32(v.num)
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return r, fmt.Errorf("the plugin server's RpcReturn cannot be read: %w", err)
+	}
+	return r, nil
+}

@@ -1,0 +1,451 @@
+package kongsim
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func do(t testing.TB, s *Sim, method, path, host string, body io.Reader) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, s.URL()+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	tr := &http.Transport{DisableKeepAlives: true}
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(b)
+}
+
+const testHost = "kafka-upstream.dev"
+
+func TestNoRouteIsKongs404(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	res, body := do(t, s, "GET", "/", "other.dev", nil)
+	var m struct {
+		Message   string `json:"message"`
+		RequestID string `json:"request_id"`
+	}
+	if err := json.Unmarshal([]byte(body), &m); err != nil || res.StatusCode != 404 || m.Message != "no Route matched with those values" || m.RequestID != res.Header.Get("X-Kong-Request-Id") {
+		t.Errorf("got %d %s", res.StatusCode, body)
+	}
+}
+
+func TestARouteWithoutPluginOrExitSaysThatNothingIsProxied(t *testing.T) {
+	p := startFake(t, func(*fakeConn) {})
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig + "\n- hosts: [bare.dev]\n")})
+	for _, host := range []string{testHost, "bare.dev"} {
+		res, body := do(t, s, "GET", "/", host, nil)
+		if res.StatusCode != 503 || !strings.Contains(body, "stand-in for Kong and has no upstreams") {
+			t.Errorf("%s: got %d %s", host, res.StatusCode, body)
+		}
+	}
+}
+
+func TestAFailedEventIsKongs500AndInTheErrorLog(t *testing.T) {
+	p := startFake(t, func(c *fakeConn) { c.ask("kong.request.get_horoscope", nil) })
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	res, body := do(t, s, "GET", "/", testHost, nil)
+	if res.StatusCode != 500 || !strings.Contains(body, `"An unexpected error occurred"`) || !strings.Contains(body, res.Header.Get("X-Kong-Request-Id")) {
+		t.Errorf("got %d %s", res.StatusCode, body)
+	}
+	if log := strings.Join(s.ErrorLog(), "\n"); !strings.Contains(log, "[error]") || !strings.Contains(log, "get_horoscope") {
+		t.Errorf("log: %s", log)
+	}
+	if s.Stats().Retries != 0 {
+		t.Error("it was retried")
+	}
+}
+
+func TestAnArgumentWithoutValueRaisesInGetQueryArg(t *testing.T) {
+	p := startFake(t, func(c *fakeConn) { c.ask("kong.request.get_query_arg", stringField(1, "foo")); ok(c) })
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	for query, want := range map[string]int{"?foo": 500, "?foo=": 200, "?foo=1&foo": 200, "": 200} {
+		if res, _ := do(t, s, "GET", "/"+query, testHost, nil); res.StatusCode != want {
+			t.Errorf("%q gave %d, want %d", query, res.StatusCode, want)
+		}
+	}
+}
+
+func TestLogCallsReachTheErrorLogWithTheirLevel(t *testing.T) {
+	p := startFake(t, func(c *fakeConn) {
+		for _, level := range []string{"debug", "info", "notice", "warn", "err", "crit", "alert", "emerg"} {
+			c.ask("kong.log."+level, listArg("it is ", level))
+		}
+		ok(c)
+	})
+	var mu sync.Mutex
+	seen := map[string]string{}
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig), OnLog: func(level, message string) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[level] = message
+	}})
+	do(t, s, "GET", "/", testHost, nil)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 8 {
+		t.Errorf("seen %v", seen)
+	}
+	for level, message := range seen {
+		if message != "it is "+level {
+			t.Errorf("%s: %q", level, message)
+		}
+	}
+	if log := strings.Join(s.ErrorLog(), "\n"); !strings.Contains(log, "[error] it is err, client: 127.0.0.1, server: kong, request: \"GET / HTTP/1.1\"") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestRequestsAreSpreadOverTheWorkers(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig), Workers: 3})
+	for range 9 {
+		if res, _ := do(t, s, "GET", "/", testHost, nil); res.StatusCode != 200 {
+			t.Fatal(res.Status)
+		}
+	}
+	if st := s.Stats(); st.Starts != 3 || st.Events != 9 || st.Closes != 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestBodiesAboveTheBufferGoToAFileThatEndsWithTheRequest(t *testing.T) {
+	for _, chunked := range []bool{false, true} {
+		for _, size := range []int{0, 1, 1023, 1024, 1025, 100_000} {
+			t.Run(fmt.Sprintf("%d,chunked=%v", size, chunked), func(t *testing.T) {
+				want := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
+				var got []byte
+				var path string
+				p := startFake(t, func(c *fakeConn) {
+					reply := c.ask("kong.request.get_raw_body", nil)
+					if size <= 1024 {
+						got = reply[2:]
+						if size > 127 {
+							got = reply[3:]
+						}
+					} else {
+						got = checkTempFile(t, reply)
+						path, _ = stringArg(append([]byte{0x0a}, reply[1:]...))
+					}
+					ok(c)
+				})
+				s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig), BodyBuffer: 1024})
+				var body io.Reader = bytes.NewReader(want)
+				if chunked {
+					body = io.MultiReader(body)
+				}
+				do(t, s, "POST", "/", testHost, body)
+				if !bytes.Equal(got, want) {
+					t.Errorf("the plugin saw %d bytes, want %d", len(got), size)
+				}
+				if path != "" {
+					waitUntil(t, "the temp file is gone", func() bool { _, err := os.Stat(path); return os.IsNotExist(err) })
+				}
+			})
+		}
+	}
+}
+
+func waitUntil(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so within 10 s: %s", what)
+		}
+	}
+}
+
+func TestAConnectionServesManyRequests(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	one := "POST /a HTTP/1.1\r\nHost: kafka-upstream.dev\r\nContent-Length: 3\r\n\r\nabc"
+	last := "GET /b HTTP/1.1\r\nHost: kafka-upstream.dev\r\nConnection: close\r\n\r\n"
+	got := send(t, s, []byte(one+one+last)) // pipelined
+	if n := strings.Count(got, "HTTP/1.1 200 OK\r\n"); n != 3 {
+		t.Errorf("%d answers in %q", n, got)
+	}
+	if n := strings.Count(got, "Connection: keep-alive"); n != 2 {
+		t.Errorf("%d kept alive", n)
+	}
+}
+
+func TestExpectIsAnsweredBeforeTheBodyIsSent(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	conn, err := net.Dial("tcp", s.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: kafka-upstream.dev\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n")
+	br := bufio.NewReader(conn)
+	if line, err := br.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatal(line, err)
+	}
+	io.WriteString(conn, "ok")
+	rest, err := io.ReadAll(br)
+	if err != nil || !strings.Contains(string(rest), "HTTP/1.1 200 OK") {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+func TestBadRequestsAreRefusedBeforeAnyPlugin(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	host := "Host: kafka-upstream.dev\r\n"
+	for _, tc := range []struct {
+		raw    string
+		status string
+	}{
+		{"GET / HTTP/1.1\r\n\r\n", "400"},
+		{"GET / HTTP/1.1\r\n" + host + host + "\r\n", "400"},
+		{"get / HTTP/1.1\r\n" + host + "\r\n", "400"},
+		{"GET /a b HTTP/1.1\r\n" + host + "\r\n", "400"},
+		{"GET a HTTP/1.1\r\n" + host + "\r\n", "400"},
+		{"GET / HTTP/2.0\r\n" + host + "\r\n", "505"},
+		{"CONNECT / HTTP/1.1\r\n" + host + "\r\n", "405"},
+		{"GET / HTTP/1.1\r\n" + host + "no colon\r\n\r\n", "400"},
+		{"GET / HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", "400"},
+		{"GET / HTTP/1.1\r\n" + host + "A: b\x00c\r\n\r\n", "400"},
+		{"POST / HTTP/1.1\r\n" + host + "Content-Length: x\r\n\r\n", "400"},
+		{"POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", "400"},
+		{"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 1\r\n\r\na", "400"},
+		{"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\na", "400"},
+		{"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip\r\n\r\n", "501"},
+		{"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "400"},
+		{"POST / HTTP/1.1\r\n" + host + "Expect: a miracle\r\nContent-Length: 1\r\n\r\na", "417"},
+		{"GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\n" + host + "\r\n", "414"},
+		{"GET / HTTP/1.1\r\n" + host + strings.Repeat("A: "+strings.Repeat("b", 4000)+"\r\n", 9) + "\r\n", "400"},
+	} {
+		got := send(t, s, []byte(tc.raw))
+		if !strings.HasPrefix(got, "HTTP/1.1 "+tc.status+" ") || !strings.Contains(got, "Connection: close") {
+			t.Errorf("%.60q gave %.80q, want %s", tc.raw, got, tc.status)
+		}
+	}
+	if n := s.Stats().Events; n != 0 {
+		t.Errorf("%d events", n)
+	}
+}
+
+// ask returns what a plugin is told about a raw request.
+func answerTo(t *testing.T, raw, method string, args []byte) []byte {
+	t.Helper()
+	var got []byte
+	p := startFake(t, func(c *fakeConn) { got = c.ask(method, args); ok(c) })
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	if res := send(t, s, []byte(raw)); !strings.HasPrefix(res, "HTTP/1.1 200") {
+		t.Fatalf("got %q", res)
+	}
+	return got
+}
+
+func TestTheAbsoluteFormIsReducedToItsPath(t *testing.T) {
+	raw := "GET http://Kafka-Upstream.dev/abs?x=1 HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n"
+	if got := answerTo(t, raw, "kong.request.get_path_with_query", nil); string(got) != "\n\x08/abs?x=1" {
+		t.Errorf("get_path_with_query %q", got)
+	}
+	if got := answerTo(t, raw, "kong.nginx.get_var", stringField(1, "request")); !strings.HasSuffix(string(got), "GET http://Kafka-Upstream.dev/abs?x=1 HTTP/1.1") {
+		t.Errorf("request %q", got)
+	}
+}
+
+func TestHeadersWithNamesThatNginxIgnoresAreLeftOut(t *testing.T) {
+	raw := "GET / HTTP/1.0\r\nHost: kafka-upstream.dev\r\nX.Dot: 1\r\nX_Under: 2\r\n\r\n"
+	got := string(answerTo(t, raw, "kong.request.get_headers", int32Field(1, 1000)))
+	if strings.Contains(got, "x.dot") || !strings.Contains(got, "x_under") {
+		t.Errorf("headers %q", got)
+	}
+}
+
+func TestHeadersAboveTheLimitAreCutSilently(t *testing.T) {
+	raw := "GET / HTTP/1.1\r\nHost: kafka-upstream.dev\r\nConnection: close\r\n" + strings.Repeat("A: 1\r\n", 200) + "\r\n"
+	for limit, want := range map[int32]int{1: 0, 100: 98, 1000: 200} {
+		got := answerTo(t, raw, "kong.request.get_headers", int32Field(1, limit))
+		if n := bytes.Count(got, []byte("\x1a\x011")); n != want {
+			t.Errorf("limit %d: %d values, want %d", limit, n, want)
+		}
+	}
+}
+
+func TestTheConfigurationIsHandedToStartAsKongDoes(t *testing.T) {
+	var config atomic.Pointer[[]byte]
+	p := startFake(t, func(c *fakeConn) { b := c.config(); config.Store(&b); ok(c) })
+	s := startSim(t, Options{Socket: p.socket, Vault: func(ref string) (string, bool) { return "s3cret", ref == "{vault://env/known}" }, Config: []byte(`
+_format_version: "3.0"
+services:
+- name: orders
+  url: https://orders.example:8443/api
+  routes:
+  - name: r
+    hosts: [kafka-upstream.dev]
+    plugins:
+    - {name: kafka-upstream, instance_name: mine, config: {topic: "a<b", secret: "{vault://env/known}"}}
+`)})
+	get := func() (m map[string]any) {
+		do(t, s, "GET", "/", testHost, nil)
+		if err := json.Unmarshal(*config.Load(), &m); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m := get()
+	first := m["name"]
+	for k, want := range map[string]any{"topic": "a<b", "port": 9092.0, "secret": "s3cret", "plugin_instance_name": "mine", "route_id": stableUUID("routes:r")} {
+		if m[k] != want {
+			t.Errorf("%s is %v, want %v", k, m[k], want)
+		}
+	}
+	for _, k := range []string{"__seq__", "__plugin_id", "__key__", "__ws_id", "$refs", "name"} {
+		if m[k] == nil {
+			t.Errorf("%s is missing", k)
+		}
+	}
+	if fmt.Sprint(m["empty"]) != "[]" || fmt.Sprint(m["nested"]) != "map[on:false]" {
+		t.Errorf("empty %v, nested %v", m["empty"], m["nested"])
+	}
+	if err := s.SetConfig([]byte(recordedConfig)); err != nil {
+		t.Fatal(err)
+	}
+	m = get()
+	if _, present := m["secret"]; present {
+		t.Error("an unset field is there")
+	}
+	if m["name"] == first {
+		t.Error("auto gave the same string at another load")
+	}
+}
+
+func TestAChangeOfTheConfigurationStartsNewInstancesLazily(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig), Workers: 1})
+	do(t, s, "GET", "/", testHost, nil)
+	if err := s.SetConfig([]byte(recordedConfig)); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.Starts != 1 {
+		t.Errorf("started before any request: %+v", st)
+	}
+	do(t, s, "GET", "/", testHost, nil)
+	if got := strings.Join(p.commands(), ","); got != "START 1 kafka-upstream,EVENT 1,START 2 kafka-upstream,CLOSE 1,EVENT 2" {
+		t.Error(got)
+	}
+}
+
+func TestABadConfigurationLeavesTheOldOneInPlace(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	if err := s.SetConfig([]byte("_format_version: '3.0'\nroutes: [{}]")); err == nil {
+		t.Fatal("no error")
+	}
+	if res, _ := do(t, s, "GET", "/", testHost, nil); res.StatusCode != 200 {
+		t.Error(res.Status)
+	}
+}
+
+func TestCloseEndsIdleConnectionsAndLeavesNoFiles(t *testing.T) {
+	p := startFake(t, ok)
+	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
+	conn, err := net.Dial("tcp", s.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: kafka-upstream.dev\r\n\r\n")
+	br := bufio.NewReader(conn)
+	res, err := http.ReadResponse(br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, res.Body)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := br.ReadByte(); err != io.EOF {
+		t.Errorf("the connection is still there: %v", err)
+	}
+	if _, err := os.Stat(filepath.Dir(s.bodies.path)); !os.IsNotExist(err) {
+		t.Errorf("files are left: %v", err)
+	}
+}
+
+func FuzzRequestHead(f *testing.F) {
+	all, err := LoadRecordings(recordings)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, r := range all {
+		f.Add(r.Request)
+	}
+	f.Add([]byte("GET http://h HTTP/1.1\r\nHost: h\r\n\r\n"))
+	f.Add([]byte("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: v\r\n\r\n"))
+	tmp := &tempDir{path: f.TempDir()}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		br := bufio.NewReader(bytes.NewReader(raw))
+		r, err := readRequestHead(br)
+		if err != nil {
+			return
+		}
+		defer r.done()
+		if err := r.readBody(br, 64, tmp, func() error { return nil }); err != nil {
+			return
+		}
+		if r.length > int64(len(raw)) || !strings.HasPrefix(r.target, "/") || len(r.content) > 64 {
+			t.Fatalf("read %+v of %q", r, raw)
+		}
+		x := &exchange{httpRequest: r, sim: &Sim{}, route: &route{}, remote: &net.TCPAddr{IP: net.IPv4(1, 2, 3, 4)}, local: &net.TCPAddr{IP: net.IPv4(1, 2, 3, 4)}}
+		for _, m := range []string{"kong.request.get_path", "kong.request.get_query", "kong.request.get_headers", "kong.request.get_raw_body"} {
+			x.Answer(m, nil)
+		}
+		x.Answer("kong.nginx.get_var", stringField(1, "uri"))
+	})
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add(frames([]byte("kong.request.get_method"), nil))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Add(frames(append(int32Field(1, 200), 0x1a, 0)))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r := bufio.NewReader(bytes.NewReader(raw))
+		var buf []byte
+		for {
+			b, err := readFrame(r, buf)
+			if err != nil {
+				if strings.Contains(err.Error(), "\n") {
+					t.Errorf("not one sentence: %v", err)
+				}
+				return
+			}
+			if len(b) > len(raw) || cap(b) > len(raw)+128<<10 {
+				t.Fatalf("a frame of %d bytes in %d from %d", len(b), cap(b), len(raw))
+			}
+			buf = b
+			parseReturn(b)
+			parseExit(b)
+			logMessage(b)
+		}
+	})
+}

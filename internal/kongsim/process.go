@@ -1,0 +1,326 @@
+package kongsim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// respawnPause is how often Kong starts a plugin server again, at most.
+const respawnPause = time.Second
+
+// maxUnixPath is what fits into sockaddr_un with its final zero.
+const maxUnixPath = 107
+
+// dump is what query_cmd prints.
+type dump struct {
+	Protocol   string
+	SocketPath string
+	Plugins    []struct {
+		Name     string
+		Version  string
+		Priority int
+		Phases   []string
+		Schema   json.RawMessage
+	}
+}
+
+func parseDump(raw []byte) (*dump, error) {
+	d := &dump{}
+	if err := json.Unmarshal(raw, d); err != nil {
+		return nil, fmt.Errorf("the plugin's dump is not the JSON that Kong reads: %w", err)
+	}
+	switch {
+	case d.Protocol != "ProtoBuf:1":
+		return nil, fmt.Errorf("the plugin's dump names the protocol %q where ProtoBuf:1 is spoken", d.Protocol)
+	case len(d.Plugins) != 1:
+		return nil, fmt.Errorf("the plugin's dump holds %d plugins where one is expected", len(d.Plugins))
+	case d.Plugins[0].Name == "":
+		return nil, errors.New("the plugin in the dump has no name")
+	}
+	return d, nil
+}
+
+// program is a plugin server's binary and how Kong starts it.
+type program struct {
+	binary string
+	args   []string
+	dir    string // working directory
+	name   string // of the plugin, for the log
+	line   func(pid int, line string)
+	log    func(level, message string)
+}
+
+func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.binary, args...)
+	cmd.Dir = p.dir
+	cmd.Env = []string{"PWD=" + p.dir} // nginx leaves nothing else
+	return cmd
+}
+
+// query runs query_cmd.
+func (p *program) query(ctx context.Context) (*dump, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := p.command(ctx, append([]string{"-dump"}, p.args...)...)
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s -dump failed (%w)%s", p.binary, err, tail(errOut.String()))
+	}
+	return parseDump(out)
+}
+
+func tail(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
+		return ": " + last
+	}
+	return ""
+}
+
+// process is a plugin server that is started again whenever it ends.
+type process struct {
+	program  *program
+	respawns func()
+	stopping chan struct{}
+	ended    chan struct{}  // closed when it will not run again
+	outputs  sync.WaitGroup // one per process that was started, until nobody can print any more
+
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	lastErr error
+	last    string // the last line it printed
+}
+
+// spawn starts the program, and again whenever it ends, at most once a second.
+func (p *program) spawn(respawned func()) (*process, error) {
+	s := &process{program: p, respawns: respawned, stopping: make(chan struct{}), ended: make(chan struct{})}
+	wait, err := s.start()
+	if err != nil {
+		return nil, err
+	}
+	go s.run(wait)
+	return s, nil
+}
+
+func (s *process) start() (wait func() error, err error) {
+	cmd := s.program.command(context.Background(), s.program.args...)
+	// A session of its own, so that a Ctrl-C meant for this program does not
+	// reach it: Kong's end is told by SIGTERM.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	// A pipe of our own: the process may leave a child behind that drains, and
+	// has to be heard to its end, when the process is long known to be over.
+	read, write, err := os.Pipe()
+	if err != nil {
+		stdin.Close()
+		return nil, err
+	}
+	defer write.Close()
+	out := &lineWriter{}
+	cmd.Stdout, cmd.Stderr = write, write
+	out.emit = func(line string) {
+		s.mu.Lock()
+		s.last = line
+		pid := cmd.Process.Pid
+		s.mu.Unlock()
+		s.program.line(pid, line)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		stdin.Close()
+		read.Close()
+		return nil, fmt.Errorf("%s cannot be started: %w", s.program.binary, err)
+	}
+	s.cmd = cmd
+	s.outputs.Go(func() {
+		defer read.Close()
+		_, _ = io.Copy(out, read)
+		out.flush()
+	})
+	return func() error {
+		err := cmd.Wait()
+		stdin.Close()
+		return err
+	}, nil
+}
+
+func (s *process) run(wait func() error) {
+	defer close(s.ended)
+	started := time.Now()
+	for {
+		err := wait()
+		s.mu.Lock()
+		s.cmd, s.lastErr = nil, err
+		s.mu.Unlock()
+		select {
+		case <-s.stopping:
+			return
+		default:
+		}
+		s.program.log("notice", fmt.Sprintf("plugin server %s ended (%s), it is started again", s.program.name, exitText(err)))
+		for {
+			select {
+			case <-s.stopping:
+				return
+			case <-time.After(time.Until(started.Add(respawnPause))):
+			}
+			started = time.Now()
+			next, err := s.start()
+			if err == nil {
+				s.respawns()
+				wait = next
+				break
+			}
+			s.program.log("err", err.Error())
+		}
+	}
+}
+
+func exitText(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// pid returns the process id, 0 while it does not run.
+func (s *process) pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0
+	}
+	return s.cmd.Process.Pid
+}
+
+// stop ends the process as Kong does when a worker exits, on a stop and on a
+// reload alike: by SIGTERM, and by SIGKILL a moment later, when the worker's Lua
+// VM closes. Then its stdin is closed. What it leaves behind to drain may take as
+// long as grace; the error is of one that takes longer.
+func (s *process) stop(grace time.Duration) error {
+	close(s.stopping)
+	s.signal(syscall.SIGTERM)
+	s.signal(syscall.SIGKILL)
+	<-s.ended
+	drained := make(chan struct{})
+	go func() {
+		s.outputs.Wait()
+		close(drained)
+	}()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-drained:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("what %s left behind has not ended %s after Kong did", s.program.name, grace)
+	}
+}
+
+func (s *process) signal(sig os.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
+		_ = s.cmd.Process.Signal(sig)
+	}
+}
+
+// waitListening waits until the socket, another one than old, takes
+// connections.
+func (s *process) waitListening(ctx context.Context, socket string, old os.FileInfo) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if info, err := os.Stat(socket); err == nil && (old == nil || !os.SameFile(old, info)) {
+			if c, err := net.Dial("unix", socket); err == nil {
+				return c.Close()
+			}
+		}
+		s.mu.Lock()
+		cmd, err, last := s.cmd, s.lastErr, s.last
+		s.mu.Unlock()
+		if cmd == nil {
+			return fmt.Errorf("%s ended (%s) before it listened on %s%s", s.program.name, exitText(err), socket, tail(last))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not listen on %s after 10 s%s", s.program.name, socket, tail(last))
+		}
+	}
+}
+
+// lineWriter hands on what is written to it line by line.
+type lineWriter struct {
+	emit func(line string)
+	mu   sync.Mutex
+	buf  []byte
+}
+
+// maxLine is where a line is cut in two.
+const maxLine = 64 << 10
+
+var _ io.Writer = (*lineWriter)(nil)
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.buf = append(w.buf, b...)
+	for {
+		i := bytes.IndexByte(w.buf, '\n')
+		if i < 0 && len(w.buf) < maxLine {
+			return len(b), nil
+		}
+		if i < 0 {
+			w.emit(string(w.buf))
+			w.buf = w.buf[:0]
+			continue
+		}
+		w.emit(string(bytes.TrimSuffix(w.buf[:i], []byte("\r"))))
+		w.buf = append(w.buf[:0], w.buf[i+1:]...)
+	}
+}
+
+func (w *lineWriter) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.buf) > 0 {
+		w.emit(string(w.buf))
+		w.buf = nil
+	}
+}
+
+// checkSocketPath says what is wrong with a socket path before a plugin server
+// stumbles over it.
+func checkSocketPath(path string) error {
+	switch {
+	case path == "":
+		return errors.New("the plugin's dump names no socket")
+	case len(path) > maxUnixPath:
+		return fmt.Errorf("the socket path %s has more than %d bytes, which no unix socket can have: choose a shorter directory", path, maxUnixPath)
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("the directory of the socket %s does not exist: make it, or choose another one with -kong-prefix", path)
+	}
+	return nil
+}
