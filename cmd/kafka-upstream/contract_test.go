@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/upstream"
+)
+
+// settings returns a configuration for topic "t" as Kong hands it over.
+func settings(t testing.TB, brokers []string, more map[string]any) []byte {
+	t.Helper()
+	var servers []map[string]any
+	for _, b := range brokers {
+		host, port, err := net.SplitHostPort(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		servers = append(servers, map[string]any{"host": host, "port": n})
+	}
+	m := map[string]any{"topic": "t", "bootstrap_servers": servers, "producer_async_flush_timeout": 5}
+	for k, v := range more {
+		m[k] = v
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func all(more map[string]any) map[string]any {
+	m := map[string]any{"forward_method": true, "forward_uri": true, "forward_headers": true, "forward_body": true}
+	for k, v := range more {
+		m[k] = v
+	}
+	return m
+}
+
+var pluginID int
+
+// plugin returns a plugin of its own with that configuration.
+func plugin(config []byte) *kongsim.Plugin {
+	pluginID++
+	return &kongsim.Plugin{ID: fmt.Sprint("p", pluginID), Name: upstream.Name, Seq: 1, Config: config}
+}
+
+// decode reads JSON with numbers as they are written.
+func decode(t *testing.T, b []byte) any {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	return v
+}
+
+// Each request that a genuine Kong was sent becomes the message that it must
+// become, when Kong's PDK answers what it answered then.
+func TestRecordedRequestsBecomeTheExpectedMessages(t *testing.T) {
+	b, err := os.ReadFile("../../testdata/expected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Case    string          `json:"case"`
+		Flags   string          `json:"flags"`
+		Status  int             `json:"status"`
+		Message json.RawMessage `json:"message"`
+	}
+	if err := json.Unmarshal(b, &rows); err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 92 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	s := start(t)
+	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+	defer w.Close()
+	sync := map[string]any{"producer_async": false}
+	plugins := map[string]*kongsim.Plugin{
+		"all":     plugin(settings(t, f.Addrs(), all(sync))),
+		"default": plugin(settings(t, f.Addrs(), sync)),
+	}
+	type expected struct{ name, message string }
+	var want []expected
+	for _, row := range rows {
+		name := row.Case + "/" + row.Flags
+		r, err := kongsim.LoadRecording(filepath.Join("../../testdata/replies", row.Case+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.BodyInTempFile {
+			if r, err = r.WithBodyFile(filepath.Join(t.TempDir(), "body")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exit, err := w.HandleEvent(t.Context(), plugins[row.Flags], kongsim.Replay(r))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if exit.Status != row.Status {
+			t.Errorf("%s: status %d, want %d: %s", name, exit.Status, row.Status, exit.Body)
+		}
+		if exit.Status == 200 {
+			if string(exit.Body) != `{"message":"message sent"}` {
+				t.Errorf("%s: body %s", name, exit.Body)
+			}
+			want = append(want, expected{name, string(row.Message)})
+		}
+	}
+	got := f.Records(t, "t", len(want))
+	if len(got) != len(want) {
+		t.Fatalf("%d records, want %d", len(got), len(want))
+	}
+	for i, r := range got {
+		if !reflect.DeepEqual(decode(t, r.Value), decode(t, []byte(want[i].message))) {
+			t.Errorf("%s:\n got %s\nwant %s", want[i].name, r.Value, strings.TrimSpace(want[i].message))
+		}
+	}
+}

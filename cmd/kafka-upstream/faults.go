@@ -1,0 +1,28 @@
+//go:build faults
+
+package main
+
+import (
+	"bytes"
+
+	"kafka-upstream/internal/pluginserver"
+)
+
+// A program built with the tag "faults" panics with each request of the topic
+// "fault-panic", so that tests can see what becomes of the others.
+func init() {
+	fault = func(p *pluginserver.Plugin) {
+		start := p.Start
+		p.Start = func(config []byte) pluginserver.Instance {
+			in := start(config)
+			if bytes.Contains(config, []byte(`"fault-panic"`)) {
+				return panicking{in}
+			}
+			return in
+		}
+	}
+}
+
+type panicking struct{ pluginserver.Instance }
+
+func (panicking) Access(*pluginserver.Exchange) { panic("a fault was injected") }

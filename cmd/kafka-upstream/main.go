@@ -1,0 +1,279 @@
+// Command kafka-upstream is the plugin server that Kong starts. It turns each
+// HTTP request of the routes that it is configured for into a Kafka record.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"kafka-upstream/internal/logs"
+	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/pluginserver"
+	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/upstream"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// fault changes the plugin in programs that are built to test faults; see
+// faults.go.
+var fault func(*pluginserver.Plugin)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// options are the flags. All settings of the process are flags, because Kong
+// starts it with an empty environment.
+type options struct {
+	prefix, socket   string
+	mode             socketMode
+	dump, version    bool
+	drain            time.Duration
+	level            slog.Level
+	format           string
+	pprof, metrics   string
+	adminURL, token  string
+	certificates, ca string
+}
+
+// socketMode is a file mode in octal.
+type socketMode fs.FileMode
+
+func (m *socketMode) String() string { return fmt.Sprintf("%04o", uint32(*m)) }
+
+// Set implements flag.Value.
+func (m *socketMode) Set(s string) error {
+	n, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || n > 0o777 {
+		return errors.New("want permission bits in octal, such as 0660")
+	}
+	*m = socketMode(n)
+	return nil
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := &options{mode: 0o660}
+	f := flag.NewFlagSet("kafka-upstream", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() {
+		fmt.Fprintf(stderr, "kafka-upstream is a plugin server for Kong Gateway, which starts it: see pluginserver_names in kong.conf.\n\nFlags:\n")
+		f.PrintDefaults()
+	}
+	f.StringVar(&o.prefix, "kong-prefix", "/usr/local/kong", "Kong's prefix `directory`, where the socket goes")
+	f.StringVar(&o.socket, "socket", "", "`path` of the socket (default kafka-upstream.socket in -kong-prefix)")
+	f.Var(&o.mode, "socket-mode", "permission `bits` of the socket; 0666 for a Kong that runs as another user")
+	f.BoolVar(&o.dump, "dump", false, "print what Kong asks of a plugin server, its plugin and its schema, and exit")
+	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	f.StringVar(&o.adminURL, "admin-url", "http://127.0.0.1:8001", "Kong's Admin API, for certificates: `URL`, or unix:/path")
+	f.StringVar(&o.token, "admin-token-file", "", "`file` that holds the Admin API's token")
+	f.StringVar(&o.certificates, "certificates", "", "`directory` of certificates, ID.crt and ID.key, looked at before the Admin API")
+	f.StringVar(&o.ca, "ca-file", "", "PEM `file` of the authorities that brokers' certificates are checked against (default the system's)")
+	f.DurationVar(&o.drain, "drain-timeout", 8*time.Second, "how long records in the buffer may take to be delivered at shutdown")
+	f.TextVar(&o.level, "log-level", slog.LevelInfo, "least `level` of what is logged to stderr: debug, info, warn or error")
+	f.StringVar(&o.format, "log-format", "text", "`format` of what is logged to stderr: text or json")
+	f.StringVar(&o.metrics, "metrics", "", "`address` to serve Prometheus metrics, /healthz and /readyz on, such as 127.0.0.1:9542 (default off)")
+	f.StringVar(&o.pprof, "pprof", "", "`address` to serve Go's profiles on, such as 127.0.0.1:6060 (default off)")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: settings are flags, see -help", f.Arg(0))
+	}
+	if o.drain < 0 {
+		return nil, fmt.Errorf("-drain-timeout is %v: it cannot be negative", o.drain)
+	}
+	if o.socket == "" {
+		o.socket = filepath.Join(o.prefix, upstream.Name+".socket")
+	}
+	return o, nil
+}
+
+func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(stderr, "kafka-upstream: %v\n", err)
+		return 2
+	case o.version:
+		fmt.Fprintf(stdout, "kafka-upstream %s\n", version)
+		return 0
+	}
+	// Kong reads what we print. When it is gone we have to drain, and not to die
+	// of telling so.
+	signal.Ignore(syscall.SIGPIPE)
+	if !o.dump && os.Getenv(launched) == "" && isPipe(stdin) {
+		return launch(args, stderr)
+	}
+	log, err := logs.New(stderr, o.level, o.format)
+	if err != nil {
+		fmt.Fprintf(stderr, "kafka-upstream: -log-format: %v\n", err)
+		return 2
+	}
+	secure, release, err := o.secure(log)
+	if err != nil {
+		fmt.Fprintf(stderr, "kafka-upstream: %v\n", err)
+		return 1
+	}
+	defer release()
+	var m *metrics.Metrics
+	if o.metrics != "" && !o.dump {
+		m = metrics.New(version)
+	}
+	pool := producer.NewPool(secure, m, log)
+	plugin := upstream.Plugin(version, pool, m, log)
+	if fault != nil {
+		fault(plugin)
+	}
+	if o.dump {
+		b, err := plugin.Dump(o.socket)
+		if err == nil {
+			_, err = stdout.Write(append(b, '\n'))
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "kafka-upstream: printing the dump: %v\n", err)
+			return 1
+		}
+		return 0
+	}
+	if err := serve(o, plugin, pool, m, stdin, log); err != nil {
+		log.Error("kafka-upstream has ended with an error", "error", err)
+		return 1
+	}
+	return 0
+}
+
+// serve runs until it is told to end, and until what was accepted is delivered
+// or the time for that is over.
+func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, stdin *os.File, log *slog.Logger) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go func() {
+		if waitForKong(stdin) {
+			end(errors.New("stdin was closed: Kong is gone"))
+		}
+	}()
+
+	l, err := pluginserver.Listen(o.socket, fs.FileMode(o.mode))
+	if err != nil {
+		return err
+	}
+	watched, unwatch := context.WithCancel(context.Background()) // to the very end
+	watch, err := m.Serve(watched, o.metrics, log)
+	if err != nil {
+		unwatch()
+		return err
+	}
+	defer func() {
+		unwatch()
+		watch.Wait()
+	}()
+	if o.pprof != "" {
+		if err := profile(ctx, o.pprof, log); err != nil {
+			return err
+		}
+	}
+	server := pluginserver.NewServer(plugin, log)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	log.Info("serving", "socket", o.socket, "version", version)
+
+	select {
+	case err = <-served:
+		end(err)
+	case <-ctx.Done():
+		log.Info("ending", "cause", context.Cause(ctx))
+	}
+	m.NotReady("shutting down")
+	if os.Getenv(launched) == "" {
+		stop() // a second signal ends the process at once; Kong's end has many
+	}
+
+	left, cut := drain(server, pool, o.drain)
+	err = errors.Join(err, cut)
+	s := pool.Stats()
+	log.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Refused)
+	if left > 0 {
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered within the drain timeout of %v: raise -drain-timeout if the brokers were there", left, o.drain))
+	}
+	return err
+}
+
+// drain ends the service within timeout: the requests that are under way are
+// answered, then the buffers are delivered. Requests that are still under way at
+// half time are refused from then on, so that what was accepted has its time.
+// It returns how many records were left, and an error if requests were.
+func drain(server *pluginserver.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() { answered <- server.Shutdown(ctx) }()
+	select {
+	case err = <-answered:
+		return pool.Close(ctx), err
+	case <-time.After(timeout / 2):
+		left = pool.Close(ctx)
+		return left, <-answered
+	}
+}
+
+// waitForKong returns true when stdin, the pipe that Kong holds, is closed. It
+// returns false at once where stdin is something else.
+func waitForKong(stdin *os.File) bool {
+	if !isPipe(stdin) {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, stdin)
+	return true
+}
+
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode().Type() == fs.ModeNamedPipe
+}
+
+func profile(ctx context.Context, address string, log *slog.Logger) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("-pprof: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { _ = s.Close() })
+	go func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("profiles are not served any more", "error", err)
+		}
+	}()
+	log.Info("serving profiles", "address", l.Addr().String())
+	return nil
+}
+
+func init() {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		version = info.Main.Version
+	}
+}

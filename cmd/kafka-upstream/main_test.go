@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// The tests of this package run the program itself, as a process that is
+// started as Kong starts it.
+
+var (
+	binary     string      // built once for all tests
+	stopShared = func() {} // ends the brokers that tests share
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "kafka-upstream-test-")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "kafka-upstream")
+	args := []string{"build", "-tags", "faults", "-o", binary}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	code := 1
+	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
+	} else {
+		code = m.Run()
+	}
+	stopShared()
+	for _, leak := range leaks(printed.all()) {
+		fmt.Fprintln(os.Stderr, leak)
+		code = 1
+	}
+	http.DefaultClient.CloseIdleConnections()
+	_ = os.RemoveAll(dir)
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// server is a running plugin server.
+type server struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	stdin  interface{ Close() error }
+	socket string
+	log    lines
+	ended  chan struct{}
+}
+
+// lines collects what a process prints.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.b.Len() == 0 {
+		printed.add(l)
+	}
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// shortDir is a temporary directory whose path leaves room for a socket's name.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ku-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// start runs the program with an empty environment and a pipe for stdin, and
+// waits for its socket.
+func start(t testing.TB, args ...string) *server {
+	t.Helper()
+	return startAt(t, filepath.Join(shortDir(t), "kafka-upstream.socket"), args...)
+}
+
+// startAt is start with that path for the socket.
+func startAt(t testing.TB, socket string, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, socket: socket, ended: make(chan struct{})}
+	s.cmd = exec.Command(binary, append([]string{"-kong-prefix", filepath.Dir(socket)}, args...)...)
+	s.cmd.Env = []string{}
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	stdin, err := s.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stdin = stdin
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = s.cmd.Wait()
+		close(s.ended)
+	}()
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		s.wait()
+		if strings.Contains(s.log.String(), "DATA RACE") {
+			t.Error("the program has a data race")
+		}
+		if t.Failed() {
+			t.Logf("the program printed:\n%s", s.log.String())
+		}
+	})
+	eventually(t, "the socket is there", func() bool {
+		select {
+		case <-s.ended:
+			t.Fatalf("the program has ended:\n%s", s.log.String())
+		default:
+		}
+		_, err := os.Stat(s.socket)
+		return err == nil
+	})
+	return s
+}
+
+// wait waits for the end of the process and returns its exit code.
+func (s *server) wait() int {
+	s.t.Helper()
+	select {
+	case <-s.ended:
+	case <-time.After(30 * time.Second):
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		s.t.Errorf("the program did not end within 30 s")
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// eventually polls until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}

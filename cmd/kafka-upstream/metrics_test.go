@@ -1,0 +1,98 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/kongsim"
+)
+
+// get returns status and body of a GET.
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// sample returns the value of a sample of an exposition, -1 if there is none.
+func sample(exposition, name string) float64 {
+	for line := range strings.Lines(exposition) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			if err == nil {
+				return v
+			}
+		}
+	}
+	return -1
+}
+
+func TestMetricsTellWhatBecameOfRequestsAndRecords(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"), kfake.SeedTopics(1, "zero"))
+	address := closedPort(t)
+	s := start(t, "-metrics", address, "-drain-timeout", "100ms")
+	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+	defer w.Close()
+	events(t, w, plugin(settings(t, f.Addrs(), nil)), 30)
+	events(t, w, plugin(settings(t, f.Addrs(), map[string]any{"topic": "zero", "producer_request_acks": 0})), 5)
+	if n := events(t, w, plugin(settings(t, []string{closedPort(t)}, map[string]any{"topic": "away", "producer_async_buffering_limits_messages_in_memory": 4})), 10); n != 4 {
+		t.Errorf("%d were accepted", n)
+	}
+	events(t, w, plugin(settings(t, f.Addrs(), map[string]any{"forward_body": false})), 2)
+	events(t, w, plugin(settings(t, f.Addrs(), map[string]any{"topic": "fault-panic"})), 1)
+	want := map[string]float64{
+		`kafka_upstream_requests_total{reason="sent",status="200"}`:        39,
+		`kafka_upstream_requests_total{reason="buffer_full",status="503"}`: 6,
+		`kafka_upstream_requests_total{reason="bad_config",status="500"}`:  2,
+		`kafka_upstream_requests_total{reason="panic",status="500"}`:       1,
+		`kafka_upstream_accepted_records_total{topic="t"}`:                 30,
+		`kafka_upstream_delivered_records_total{topic="t"}`:                30,
+		`kafka_upstream_delivered_records_total{topic="zero"}`:             0,
+		`kafka_upstream_sent_records_total{topic="zero"}`:                  5,
+		`kafka_upstream_accepted_records_total{topic="away"}`:              4,
+		`kafka_upstream_buffered_records{topic="away"}`:                    4,
+		`kafka_upstream_buffered_records{topic="t"}`:                       0,
+	}
+	var exposition string
+	eventually(t, "the records are delivered", func() bool {
+		_, exposition = get(t, "http://"+address+"/metrics")
+		return sample(exposition, `kafka_upstream_delivered_records_total{topic="t"}`) == 30 &&
+			sample(exposition, `kafka_upstream_sent_records_total{topic="zero"}`) == 5
+	})
+	for name, v := range want {
+		if got := sample(exposition, name); got != v {
+			t.Errorf("%s is %v, want %v", name, got, v)
+		}
+	}
+	if t.Failed() {
+		t.Log(exposition)
+	}
+	if status, body := get(t, "http://"+address+"/healthz"); status != 200 {
+		t.Errorf("healthz: %d %s", status, body)
+	}
+	// The buffer of "away" is full.
+	if status, body := get(t, "http://"+address+"/readyz"); status != 503 || !strings.Contains(body, "away") {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+}
+
+func TestMetricsAddressThatCannotBeUsedIsExplained(t *testing.T) {
+	_, stderr, code := runOnce(t, "-metrics", "nonsense", "-kong-prefix", shortDir(t))
+	if code != 1 || !strings.Contains(stderr, "host:port") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}

@@ -1,0 +1,91 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"kafka-upstream/internal/message"
+	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/pluginserver"
+	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/request"
+	"kafka-upstream/internal/security"
+)
+
+// errConfig is the error of a configuration that cannot be used.
+var errConfig = errors.New("invalid plugin configuration")
+
+// body is what a client reads.
+type body struct {
+	Message string `json:"message"`
+	Error   string `json:"error,omitempty"`
+}
+
+func answer(status int, message, cause string, headers ...string) *pluginserver.Answer {
+	b, err := json.Marshal(body{message, cause})
+	if err != nil {
+		panic(err) // two strings
+	}
+	h := map[string]string{"Content-Type": "application/json; charset=utf-8"}
+	for i := 0; i+1 < len(headers); i += 2 {
+		h[headers[i]] = headers[i+1]
+	}
+	return pluginserver.NewAnswer(status, string(b), h)
+}
+
+const notSent = "could not send message to topic"
+
+// The answers, encoded once. Kong's own plugin has the words of the first two.
+var (
+	sent        = answer(200, "message sent", "")
+	undelivered = answer(502, "Bad Gateway", notSent)
+	unavailable = answer(503, "Service Unavailable", notSent, "Retry-After", "1")
+	noCert      = answer(502, "Bad Gateway", "could not load certificate")
+	badConfig   = answer(500, "Internal Server Error", errConfig.Error())
+	noBody      = answer(500, "Internal Server Error", "could not read request body")
+	unexpected  = answer(500, "An unexpected error occurred", "")
+)
+
+// outcome is how a request ends: the answer, and the line for Kong's error log,
+// "" for none. The cause of a failure goes there and never to the client.
+type outcome struct {
+	answer *pluginserver.Answer
+	reason metrics.Reason
+	log    string
+}
+
+// outcomeOf is the one place that maps errors to answers. limit is the largest
+// message in bytes.
+func outcomeOf(err error, topic string, limit int) outcome {
+	if err == nil {
+		return outcome{sent, metrics.Sent, ""}
+	}
+	if bad, ok := errors.AsType[*message.BadRequest](err); ok {
+		return outcome{answer(400, "Bad Request", bad.Reason), metrics.BadBody, ""}
+	}
+	if _, ok := errors.AsType[*producer.TooLargeError](err); ok || errors.Is(err, request.ErrTooLarge) {
+		return outcome{answer(413, "Request body too large",
+			fmt.Sprintf("the message would be larger than %d bytes", limit)), metrics.TooLarge, ""}
+	}
+	if bad, ok := errors.AsType[*request.BodyError](err); ok {
+		return outcome{noBody, metrics.NoBody, bad.Reason}
+	}
+	if _, ok := errors.AsType[*security.CertificateError](err); ok {
+		return outcome{noCert, metrics.NoCertificate, err.Error()}
+	}
+	switch {
+	case errors.Is(err, producer.ErrFull):
+		return outcome{unavailable, metrics.BufferFull, ""} // the producer's news tell how many, and why
+	case errors.Is(err, producer.ErrClosed):
+		return outcome{unavailable, metrics.ShuttingDown, "a record to topic " + topic + " was refused: the server is shutting down"}
+	case errors.Is(err, errConfig):
+		return outcome{badConfig, metrics.BadConfig, err.Error()}
+	case errors.Is(err, errConversation):
+		return outcome{unexpected, metrics.Unexpected, err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return outcome{undelivered, metrics.TimedOut, fmt.Sprintf("could not send a record to topic %s within %v", topic, syncTimeout)}
+	}
+	return outcome{undelivered, metrics.NotDelivered, "could not send a record to topic " + topic + ": " + err.Error()}
+}

@@ -1,0 +1,225 @@
+// Package upstream is the plugin: for each request it builds the message, hands
+// it to the producer of its configuration, and answers the client.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/message"
+	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/pluginserver"
+	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/request"
+	"kafka-upstream/internal/security"
+	"kafka-upstream/schema"
+)
+
+const (
+	// Name is the plugin's name, that of Kong Enterprise's own.
+	Name = "kafka-upstream"
+	// Priority is that of Kong Enterprise's plugin: it runs after the plugins
+	// that authenticate, limit and transform.
+	Priority = 751
+)
+
+// syncTimeout is how long a client waits at most for its record to be
+// acknowledged. It is below the 60 s after which Kong gives up on us.
+const syncTimeout = 55 * time.Second
+
+// errConversation is the error of replies of Kong that cannot be understood.
+var errConversation = errors.New("unexpected reply of Kong")
+
+// Plugin returns the plugin as the plugin server serves it. Its instances
+// share the producers of pool. m may be nil.
+func Plugin(version string, pool *producer.Pool, m *metrics.Metrics, log *slog.Logger) *pluginserver.Plugin {
+	return &pluginserver.Plugin{
+		Name: Name, Version: version, Priority: Priority, Schema: schema.JSON(),
+		Start:    func(b []byte) pluginserver.Instance { return start(b, pool, m, log) },
+		Panicked: func(began time.Time) { m.Request(metrics.Panic, time.Since(began)) },
+	}
+}
+
+// instance is the plugin with one configuration.
+type instance struct {
+	cfg     *config.Config
+	plan    *request.Plan
+	parts   request.Parts
+	pool    *producer.Pool
+	metrics *metrics.Metrics
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	handle *producer.Handle // nil until a request needs it
+	closed bool
+}
+
+var _ pluginserver.Instance = (*instance)(nil)
+
+func start(b []byte, pool *producer.Pool, m *metrics.Metrics, log *slog.Logger) pluginserver.Instance {
+	cfg, err := config.Parse(b)
+	if err == nil {
+		err = cfg.Validate()
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errConfig, err)
+		log.Error("an instance was started that can only refuse", "error", err)
+		return refuser{err, m}
+	}
+	log.Info("an instance was started", "topic", cfg.Topic)
+	wanted := request.Parts{Method: cfg.ForwardMethod, URI: cfg.ForwardURI, Headers: cfg.ForwardHeaders, Body: cfg.ForwardBody}
+	return &instance{
+		cfg: cfg, pool: pool, metrics: m, log: log,
+		plan:  request.NewPlan(wanted, cfg.BytesPerRequest-producer.Overhead),
+		parts: wanted,
+	}
+}
+
+// Asks implements pluginserver.Instance.
+func (in *instance) Asks() *pluginserver.Asks { return in.plan.Asks() }
+
+// Access implements pluginserver.Instance.
+func (in *instance) Access(x *pluginserver.Exchange) {
+	h, err := in.producer()
+	if err == nil {
+		err = in.send(x, h)
+	}
+	out := outcomeOf(err, in.cfg.Topic, in.cfg.BytesPerRequest-producer.Overhead)
+	if out.log != "" {
+		in.log.Error(out.log)
+		x.LogError(out.log)
+	}
+	if h != nil {
+		if news := h.News(); news != "" {
+			x.LogError(news)
+		}
+	}
+	if x.Exit(out.answer) == nil { // else nobody is left to be told
+		in.metrics.Request(out.reason, time.Since(x.Began()))
+	}
+}
+
+// scratch is what a request needs until its record is made.
+type scratch struct {
+	request request.Request
+	message []byte
+}
+
+const keepScratch = 64 << 10 // a larger buffer is not kept for another request
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// send makes the request a record and hands it over.
+func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
+	s := scratches.Get().(*scratch)
+	value, err := in.value(x, s)
+	s.request.Reset()
+	if cap(s.message) > keepScratch {
+		s.message = nil
+	}
+	scratches.Put(s)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if !in.cfg.Async {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, syncTimeout)
+		defer cancel()
+	}
+	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value})
+}
+
+// value returns the message, in memory of just its size: it may wait in the
+// buffer for long, with many others.
+func (in *instance) value(x *pluginserver.Exchange, s *scratch) ([]byte, error) {
+	if err := in.plan.Read(x, &s.request); err != nil {
+		if _, ok := errors.AsType[*request.BodyError](err); ok || errors.Is(err, request.ErrTooLarge) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %w", errConversation, err)
+	}
+	var err error
+	s.message, err = message.Append(s.message[:0], &s.request, in.parts)
+	if err != nil {
+		return nil, err
+	}
+	value := make([]byte, len(s.message))
+	copy(value, s.message)
+	return value, nil
+}
+
+// producer returns the instance's share in a producer. It is taken with the
+// first request, and again with a later one where that failed: a certificate
+// may be there by then.
+func (in *instance) producer() (*producer.Handle, error) {
+	in.mu.Lock()
+	h, closed := in.handle, in.closed
+	in.mu.Unlock()
+	if h != nil {
+		return h, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), syncTimeout)
+	defer cancel()
+	h, err := in.pool.Acquire(ctx, in.cfg) // may wait for the certificate, so without the lock
+	if err != nil {
+		if _, ok := errors.AsType[*security.CertificateError](err); !ok {
+			err = fmt.Errorf("%w: %w", errConfig, err)
+		}
+		return nil, err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.handle != nil || in.closed {
+		closed = true
+	}
+	if closed {
+		h.Release() // it lives for long enough to take this request's record
+		if in.handle != nil {
+			return in.handle, nil
+		}
+		return h, nil
+	}
+	in.handle = h
+	return h, nil
+}
+
+// Close implements pluginserver.Instance.
+func (in *instance) Close() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.closed = true
+	if in.handle != nil {
+		in.handle.Release()
+	}
+}
+
+// refuser is an instance of a configuration that is no good. It answers each
+// request by saying so: were the start refused instead, Kong would answer
+// without a reason that anybody could find.
+type refuser struct {
+	err     error
+	metrics *metrics.Metrics
+}
+
+var _ pluginserver.Instance = refuser{}
+
+// Asks implements pluginserver.Instance.
+func (r refuser) Asks() *pluginserver.Asks { return new(pluginserver.Asks) }
+
+// Access implements pluginserver.Instance.
+func (r refuser) Access(x *pluginserver.Exchange) {
+	out := outcomeOf(r.err, "", 0)
+	x.LogError(out.log)
+	if x.Exit(out.answer) == nil {
+		r.metrics.Request(out.reason, time.Since(x.Began()))
+	}
+}
+
+// Close implements pluginserver.Instance.
+func (r refuser) Close() {}
