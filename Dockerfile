@@ -1,0 +1,30 @@
+# Kong Gateway with kafka-upstream beside it:
+#
+#   docker build -t kong-kafka-upstream --build-arg VERSION=$(git describe --tags --always) .
+#
+# The image leaves Kong's configuration as it is. To enable the plugin, set
+# KONG_PLUGINS=bundled,kafka-upstream and KONG_PLUGINSERVER_NAMES=kafka-upstream,
+# as docker-compose.yml does.
+ARG GO_IMAGE=golang:1.26
+ARG KONG_IMAGE=kong:3.9
+
+FROM ${GO_IMAGE} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=unknown
+# Without cgo the program runs on every Linux, whatever C library Kong's image has.
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /usr/local/bin/kafka-upstream ./cmd/kafka-upstream
+
+FROM ${KONG_IMAGE}
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="Kong Gateway with kafka-upstream" \
+      org.opencontainers.image.description="A plugin server that turns HTTP requests into Kafka records" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
+# The path is where Kong looks for the program of a plugin server of this name.
+COPY --from=build /usr/local/bin/kafka-upstream /usr/local/bin/kafka-upstream
+# As Kong's own images: the socket and the files with large request bodies are
+# shared by Kong's workers and the plugin server, which must be the same user.
+USER kong

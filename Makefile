@@ -1,0 +1,79 @@
+# Targets for people and for CI; `make help` lists them. Nothing but Go and make
+# is needed to build and to run the tests of test-go but for the race detector,
+# which wants gcc; what else `make test` needs it fetches.
+
+export GO ?= go
+PREFIX  ?= /usr/local
+TIMEOUT ?= 10m# for the tests of one package
+FUZZTIME ?= 30s# for one fuzz target
+SOAK     ?= 10m# for each mode of soak
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/kafka-upstream and bin/kafka-upstream-demo
+	$(BUILD) -o bin/ ./cmd/kafka-upstream ./cmd/kafka-upstream-demo
+
+.PHONY: install
+install: ## install kafka-upstream into PREFIX/bin (PREFIX=/usr/local)
+	$(BUILD) -o bin/ ./cmd/kafka-upstream
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 0755 bin/kafka-upstream '$(DESTDIR)$(PREFIX)/bin/kafka-upstream'
+
+.PHONY: demo
+demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SECURE=1: TLS and SASL; ARGS=: more flags)
+	bin/kafka-upstream-demo $(if $(CHECK),--check) $(if $(SECURE),--secure) $(ARGS)
+
+.PHONY: test
+test: check gcc kafka ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
+	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- -count=1 -tags kafka ./...
+
+.PHONY: test-go
+test-go: check gcc ## the tests that need only Go, plain and with the race detector
+	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- ./... -- -race ./...
+
+.PHONY: check
+check: ## gofmt and go vet
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
+		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags kafka ./...
+
+.PHONY: kafka
+kafka: ## fetch Apache Kafka for the tests (and Java and Maven where they are missing and apt-get may)
+	@scripts/kafka.sh
+
+.PHONY: gcc
+gcc:
+	@scripts/need.sh gcc
+
+.PHONY: bench
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	@scripts/fuzz.sh '$(FUZZTIME)'
+
+.PHONY: docs
+docs: ## write the generated parts of docs/ again
+	$(GO) generate ./...
+
+.PHONY: guarantees
+guarantees: kafka ## do every fault, and write the tables of docs/guarantees.md from what the tests saw
+	$(GO) test -tags kafka -count=1 -timeout 30m -run 'TestFaults|TestMemoryOf' -v ./cmd/kafka-upstream | $(GO) run ./scripts/guarantees
+
+.PHONY: soak
+soak: ## faults by chance for SOAK (10m) a mode, or those of SEED
+	SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -run TestInvariant -v ./cmd/kafka-upstream
+
+.PHONY: clean
+clean: ## remove what build has made
+	rm -rf bin

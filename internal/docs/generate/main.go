@@ -1,0 +1,36 @@
+// Command generate writes the generated parts of the documents. go generate
+// runs it, in the directory of package docs.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"kafka-upstream/internal/docs"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "generate:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	help, err := exec.Command("go", "run", "kafka-upstream/cmd/kafka-upstream", "-help").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("asking the program for its flags: %w: %s", err, help)
+	}
+	file := filepath.Join("..", "..", docs.ConfigurationFile)
+	document, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	document, err = docs.Configuration(document, string(help))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, document, 0o644)
+}

@@ -1,0 +1,201 @@
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// root is the repository's, from here.
+const root = "../.."
+
+// document is one of the repository's documents.
+type document struct {
+	name   string // from the root
+	text   string
+	fences []fence
+	prose  string // text without its fences
+	heads  map[string]bool
+}
+
+// fence is a block of code.
+type fence struct {
+	lang, text string
+	section    string // the anchor of the heading above it
+}
+
+func read(t testing.TB, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// documents are README.md, CHANGELOG.md and all of docs/.
+func documents(t testing.TB) []*document {
+	t.Helper()
+	names := []string{"README.md", "CHANGELOG.md"}
+	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no documents: %v", err)
+	}
+	for _, f := range files {
+		names = append(names, "docs/"+filepath.Base(f))
+	}
+	var all []*document
+	for _, name := range names {
+		all = append(all, parse(name, read(t, name)))
+	}
+	return all
+}
+
+func find(t testing.TB, name string) *document {
+	t.Helper()
+	return parse(name, read(t, name))
+}
+
+func parse(name, text string) *document {
+	d := &document{name: name, text: text, heads: make(map[string]bool)}
+	var prose, code strings.Builder
+	var section, lang, indent string
+	inside := false
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(trimmed, "```") && !inside:
+			inside, lang = true, strings.TrimPrefix(trimmed, "```")
+			indent = line[:strings.Index(line, "`")]
+			code.Reset()
+		case trimmed == "```":
+			inside = false
+			d.fences = append(d.fences, fence{lang, code.String(), section})
+		case inside:
+			code.WriteString(strings.TrimPrefix(line, indent))
+		default:
+			if strings.HasPrefix(line, "#") {
+				section = anchor(strings.TrimLeft(line, "# "))
+				d.heads[section] = true
+			}
+			prose.WriteString(line)
+		}
+	}
+	d.prose = prose.String()
+	return d
+}
+
+var notInAnchor = regexp.MustCompile("[^a-z0-9 _-]")
+
+// anchor is how GitHub names a heading in a link.
+func anchor(heading string) string {
+	s := notInAnchor.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+	return strings.ReplaceAll(s, " ", "-")
+}
+
+// rows are the cells of the tables in the document's prose.
+func (d *document) rows() [][]string {
+	var all [][]string
+	for line := range strings.Lines(d.prose) {
+		line = strings.TrimSpace(line)
+		if len(line) < 2 || line[0] != '|' || line[len(line)-1] != '|' {
+			continue
+		}
+		var cells []string
+		for cell := range strings.SplitSeq(line[1:len(line)-1], "|") {
+			cells = append(cells, strings.TrimSpace(cell))
+		}
+		all = append(all, cells)
+	}
+	return all
+}
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	for _, d := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(d.prose, -1) {
+			to := m[1]
+			if strings.HasPrefix(to, "https://") || strings.HasPrefix(to, "http://") {
+				continue
+			}
+			file, head, _ := strings.Cut(to, "#")
+			target := d
+			if file != "" {
+				name := filepath.Join(filepath.Dir(d.name), file)
+				info, err := os.Stat(filepath.Join(root, name))
+				if err != nil {
+					t.Errorf("%s links to %s, which is not there", d.name, to)
+					continue
+				}
+				if info.IsDir() || filepath.Ext(name) != ".md" {
+					continue
+				}
+				target = find(t, name)
+			}
+			if head != "" && !target.heads[head] {
+				t.Errorf("%s links to %s, and %s has no such heading", d.name, to, target.name)
+			}
+		}
+	}
+}
+
+var makeTarget = regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z-]*)")
+
+func TestTargetsOfMakeExist(t *testing.T) {
+	makefile := read(t, "Makefile")
+	seen := 0
+	for _, d := range documents(t) {
+		for _, m := range makeTarget.FindAllStringSubmatch(d.text, -1) {
+			seen++
+			if !regexp.MustCompile(`(?m)^` + m[1] + `:`).MatchString(makefile) {
+				t.Errorf("%s names make %s, which the Makefile does not have", d.name, m[1])
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("only %d targets were found in the documents", seen)
+	}
+}
+
+var pathName = regexp.MustCompile("`((?:cmd|docs|internal|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
+
+func TestPathsExist(t *testing.T) {
+	for _, d := range documents(t) {
+		for _, m := range pathName.FindAllStringSubmatch(d.prose, -1) {
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s names %s, which is not there", d.name, m[1])
+			}
+		}
+	}
+}
+
+func TestDesignNamesEveryPackage(t *testing.T) {
+	prose := find(t, "docs/design.md").prose
+	for _, dir := range []string{"cmd", "internal"} {
+		entries, err := os.ReadDir(filepath.Join(root, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if name := "`" + dir + "/" + e.Name() + "`"; !strings.Contains(prose, name) {
+				t.Errorf("docs/design.md does not say what %s is", name)
+			}
+		}
+	}
+}
+
+func TestDocumentsAreUTF8WithoutTrailingSpace(t *testing.T) {
+	for _, d := range documents(t) {
+		for i, line := range strings.Split(d.text, "\n") {
+			if strings.TrimRight(line, " \t\r") != line {
+				t.Errorf("%s:%d ends with white space", d.name, i+1)
+			}
+		}
+		if strings.ToValidUTF8(d.text, "") != d.text {
+			t.Errorf("%s is not UTF-8", d.name)
+		}
+	}
+}
