@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"kafka-upstream/internal/kafkatest"
 	"kafka-upstream/internal/testcert"
@@ -193,17 +195,22 @@ func (k *securedKafka) testTokens(t *testing.T) {
 	}
 	out := tool("--create", "--max-life-time-period", "-1", "--renewer-principal", "User:sam")
 	id, hmac := tokenOf(t, out)
-	auth := func(mechanism string) map[string]any {
+	login := func(mechanism, id, hmac string) map[string]any { // anew for each request
 		return with(synced, map[string]any{"topic": topic, "keepalive_enabled": true, "keepalive": 1,
 			"authentication": with(sasl(mechanism, id, hmac), map[string]any{"tokenauth": true})})
 	}
+	auth := func(mechanism string) map[string]any { return login(mechanism, id, hmac) }
+	shortID, shortHMAC := k.token(t, "sam", 4*time.Second)
+	expiry := time.Now().Add(4 * time.Second)
 	s := secured(t, hosts(map[string][]byte{
 		"sha-256":    settings(t, k.Addrs(kafkatest.SASLPlaintext), auth("SCRAM-SHA-256")),
 		"sha-512":    settings(t, k.Addrs(kafkatest.SASLPlaintext), auth("SCRAM-SHA-512")),
 		"tls":        settings(t, k.Addrs(kafkatest.SASLSSL), with(auth("SCRAM-SHA-256"), map[string]any{"security": overTLS()})),
+		"short":      settings(t, k.Addrs(kafkatest.SASLPlaintext), with(login("SCRAM-SHA-512", shortID, shortHMAC), map[string]any{"keepalive": 60000})),
 		"no.token":   settings(t, k.Addrs(kafkatest.SASLPlaintext), with(auth("SCRAM-SHA-256"), map[string]any{"authentication": sasl("SCRAM-SHA-256", id, hmac)})),
 		"wrong.hmac": settings(t, k.Addrs(kafkatest.SASLPlaintext), with(auth("SCRAM-SHA-256"), map[string]any{"authentication": with(sasl("SCRAM-SHA-256", id, secret("AAAA"+hmac[4:])), map[string]any{"tokenauth": true})})),
 	}), caFlag(t, k.ca)...)
+	s.want("short", 200)
 	s.want("sha-256", 200)
 	s.want("sha-512", 200)
 	s.want("tls", 200)
@@ -224,6 +231,33 @@ func (k *securedKafka) testTokens(t *testing.T) {
 			t.Errorf("Kong's error log has %q, want the broker's reason %q", line, reason)
 		}
 	}
+
+	// A token's connections end when it expires. Until the broker forgets it, at
+	// its next round, it takes new logins, and closes at the first request.
+	eventually(t, "the token has expired", func() bool {
+		<-time.After(100 * time.Millisecond)
+		status, _ := s.send("short", "x")
+		return status == 502
+	})
+	if now := time.Now(); now.Before(expiry.Add(-time.Second)) {
+		t.Errorf("it was refused %v before its time", expiry.Sub(now))
+	}
+	s.wantError("", "EOF")
+}
+
+// token makes a token by Kafka's admin API.
+func (k *securedKafka) token(t *testing.T, user string, life time.Duration) (id, hmac string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(k.Addrs(kafkatest.SASLPlaintext)...), kgo.SASL(scram.Auth{User: user, Pass: k.password}.AsSha256Mechanism()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	token, err := kadm.NewClient(cl).CreateDelegationToken(t.Context(), kadm.CreateDelegationToken{MaxLifetime: life})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.TokenID, secret(base64.StdEncoding.EncodeToString(token.HMAC))
 }
 
 // javaEscape writes a text as a properties file and a JAAS configuration in it

@@ -7,8 +7,11 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/metrics"
@@ -49,8 +52,15 @@ func (e *dialError) Unwrap() error { return e.err }
 type dialer struct {
 	timeout time.Duration
 	connect time.Duration // of timeout, for the connect
+	pause   time.Duration // between two logins, while they are refused
 	net     net.Dialer
 	metrics *metrics.Producer
+
+	holding atomic.Bool // refusal is set
+
+	mu      sync.Mutex
+	refusal error     // of the last login
+	next    time.Time // when another one may be tried
 }
 
 // newDialer leaves time for the other bootstrap servers: kafka-go tries them one
@@ -58,10 +68,99 @@ type dialer struct {
 // all of it.
 func newDialer(cfg *config.Config, m *metrics.Producer) *dialer {
 	t := cfg.Timeout.Duration()
-	return &dialer{timeout: t, connect: t / time.Duration(max(len(cfg.BootstrapServers), 1)), metrics: m}
+	return &dialer{timeout: t, connect: t / time.Duration(max(len(cfg.BootstrapServers), 1)),
+		pause: max(cfg.Backoff.Duration(), minPause), metrics: m}
 }
 
+// refused notes a login that the brokers refused. From now on there is one in
+// each pause: were it not for that, each partition would try its own, as often as
+// its attempts allow, which locks accounts and is a burden to the brokers.
+func (d *dialer) refused(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.refusal == nil {
+		d.next = time.Now().Add(d.pause)
+	}
+	if _, ok := errors.AsType[*heldError](err); !ok {
+		d.refusal = err
+	}
+	d.holding.Store(d.refusal != nil)
+}
+
+// accepted notes that we are let in.
+func (d *dialer) accepted() {
+	if !d.holding.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refusal = nil
+	d.holding.Store(false)
+}
+
+// hold returns why no login may be tried now, nil if one may.
+func (d *dialer) hold() error {
+	if !d.holding.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	switch {
+	case d.refusal == nil:
+		return nil
+	case now.Before(d.next):
+		return &heldError{d.refusal}
+	}
+	d.next = now.Add(d.pause)
+	return nil
+}
+
+// login returns the mechanism, which tells the dialer of each login that the
+// broker has accepted. nil stays nil.
+func (d *dialer) login(m sasl.Mechanism) sasl.Mechanism {
+	if m == nil {
+		return nil
+	}
+	return login{m, d}
+}
+
+type login struct {
+	sasl.Mechanism
+	dialer *dialer
+}
+
+// Start implements sasl.Mechanism.
+func (l login) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
+	s, response, err := l.Mechanism.Start(ctx)
+	return session{s, l.dialer}, response, err
+}
+
+type session struct {
+	sasl.StateMachine
+	dialer *dialer
+}
+
+// Next implements sasl.StateMachine.
+func (s session) Next(ctx context.Context, challenge []byte) (done bool, response []byte, err error) {
+	done, response, err = s.StateMachine.Next(ctx, challenge)
+	if done && err == nil {
+		s.dialer.accepted()
+	}
+	return done, response, err
+}
+
+// heldError is the error of a login that was not tried because the last one was
+// refused, as which it counts.
+type heldError struct{ refusal error }
+
+func (e *heldError) Error() string { return e.refusal.Error() }
+func (e *heldError) Unwrap() error { return e.refusal }
+
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := d.hold(); err != nil {
+		return nil, err
+	}
 	limit, cancel := context.WithTimeout(ctx, d.connect)
 	defer cancel()
 	nc, err := d.net.DialContext(limit, network, address)

@@ -119,16 +119,17 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		metrics:        counts,
 		maxAttempts:    max(cfg.MaxAttempts, 1),
 	}
+	t.dialer = newDialer(cfg, counts)
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	t.inner = &kafka.Transport{
-		Dial:           newDialer(cfg, counts).dial,
+		Dial:           t.dialer.dial,
 		DialTimeout:    cfg.Timeout.Duration(),
 		IdleTimeout:    idle,
 		MetadataTTL:    layoutAge,
 		MetadataTopics: []string{cfg.Topic},
 		ClientID:       "kafka-upstream",
 		TLS:            access.TLS,
-		SASL:           access.SASL,
+		SASL:           t.dialer.login(access.SASL),
 		Context:        t.ctx,
 	}
 	if cfg.KeepaliveEnabled {

@@ -47,6 +47,7 @@ const (
 //     own; here it is the configured one.
 type transport struct {
 	inner          *kafka.Transport
+	dialer         *dialer
 	servers        *servers
 	topic          string
 	requestTimeout time.Duration // told to the broker
@@ -66,10 +67,11 @@ type transport struct {
 	renewing atomic.Bool
 	renewals sync.WaitGroup
 
-	mu      sync.Mutex
-	pool    uint64 // counts the pools of connections of inner
-	resetAt time.Time
-	tries   map[int32]tries // of the batch at hand, by partition: there is one at a time
+	mu          sync.Mutex
+	pool        uint64 // counts the pools of connections of inner
+	resetAt     time.Time
+	refusedPool uint64          // the last one in which a login was refused
+	tries       map[int32]tries // of the batch at hand, by partition: there is one at a time
 }
 
 // tries are the attempts made for one batch. The Writer does not tell that two
@@ -119,6 +121,8 @@ func (t *transport) fetch(ctx context.Context) error {
 	err := t.ask(ctx, true)
 	if err != nil {
 		t.reset(pool)
+	} else {
+		t.dialer.accepted()
 	}
 	return err
 }
@@ -135,6 +139,7 @@ func (t *transport) ask(ctx context.Context, create bool) error {
 	if err == nil {
 		err = t.keep(res.(*metadataAPI.Response))
 	}
+	t.noteRefusal(t.current(), err)
 	t.metrics.Lookup(err)
 	return err
 }
@@ -226,6 +231,10 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 		if err == nil {
 			return t.accept(pool, req, res)
 		}
+		t.noteRefusal(pool, err)
+		if t.letIn(ctx, pool, err) {
+			continue
+		}
 		var reason error
 		waits := t.patient && unsent(err)
 		if unsent(err) {
@@ -234,7 +243,10 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 				err = reason
 			}
 		}
-		t.reset(pool)
+		// A login that was not tried says nothing about the layout.
+		if _, held := errors.AsType[*heldError](err); !held || reason != nil {
+			t.reset(pool)
+		}
 		if t.ctx.Err() != nil {
 			return nil, context.Cause(t.ctx)
 		}
@@ -265,17 +277,52 @@ func (t *transport) once(ctx context.Context, req kafka.Request) (kafka.Response
 	return t.inner.RoundTrip(ctx, t.servers, req)
 }
 
+// noteRefusal has the dialer hold further logins back if err is a refused one.
+func (t *transport) noteRefusal(pool uint64, err error) {
+	if err == nil || t.refused == nil || !t.refused(err) {
+		return
+	}
+	t.dialer.refused(err)
+	if _, held := errors.AsType[*heldError](err); !held {
+		t.mu.Lock()
+		t.refusedPool = max(t.refusedPool, pool)
+		t.mu.Unlock()
+	}
+}
+
+// letIn reports whether err is of a login that was held back though brokers let
+// us in by now: a pool of connections that was made after the refusal has a
+// layout, for which it had to log in. That is how it shows where there is no SASL.
+func (t *transport) letIn(ctx context.Context, pool uint64, err error) bool {
+	if _, held := errors.AsType[*heldError](err); !held {
+		return false
+	}
+	t.mu.Lock()
+	newer := pool > t.refusedPool
+	t.mu.Unlock()
+	if !newer || t.ask(ctx, false) != nil {
+		return false
+	}
+	t.dialer.accepted()
+	return true
+}
+
+func (t *transport) fine() {
+	t.status.fine()
+	t.dialer.accepted()
+}
+
 // accept looks at the broker's answer. The Writer reads it too; what it does not
 // do is to look for the new leader.
 func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Response) (kafka.Response, error) {
 	r, ok := res.(*produceAPI.Response) // none with acks 0
 	if !ok {
-		t.status.fine()
+		t.fine()
 		return res, nil
 	}
 	code := codeOf(r)
 	if code == 0 {
-		t.status.fine()
+		t.fine()
 		return res, nil
 	}
 	at := t.where(req)
