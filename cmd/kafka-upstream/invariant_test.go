@@ -80,12 +80,15 @@ func (b *brokers) away(d time.Duration) {
 	b.Close()
 	time.Sleep(d)
 	b.Fake = kafkatest.StartFake(b.t, b.opts...)
+	b.t.Cleanup(b.heard) // before this one is closed
 }
 
 // silence has no produce request answered for some time.
 func (b *brokers) silence(d time.Duration) {
-	b.silent = time.Now().Add(d)
-	until := b.silent
+	until := time.Now().Add(d)
+	if until.After(b.silent) {
+		b.silent = until
+	}
 	b.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		if wait := time.Until(until); wait > 0 {
 			b.KeepControl()
@@ -96,7 +99,11 @@ func (b *brokers) silence(d time.Duration) {
 }
 
 // heard waits for the end of the silence: kfake cannot be closed during it.
-func (b *brokers) heard() { time.Sleep(time.Until(b.silent) + 10*time.Millisecond) }
+func (b *brokers) heard() {
+	if !b.silent.IsZero() {
+		time.Sleep(time.Until(b.silent) + 50*time.Millisecond)
+	}
+}
 
 // inject has requests answered with an error, and waits until they were.
 func (b *brokers) inject(t *testing.T, f kfake.Fault) {
