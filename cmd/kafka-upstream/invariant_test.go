@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ type brokers struct {
 	r      *rand.Rand
 	addrs  []string
 	opts   []kfake.Opt
-	silent time.Time // until then
+	silent atomic.Int64 // until then, Unix nanoseconds
 	*kafkatest.Fake
 }
 
@@ -69,9 +70,22 @@ func startBrokers(t *testing.T, r *rand.Rand, opts ...kfake.Opt) *brokers {
 		ports = append(ports, n)
 	}
 	b.opts = append(opts, kfake.NumBrokers(3), kfake.Ports(ports...), kfake.SeedTopics(10, "t"), kfake.DataDir(t.TempDir()))
-	b.Fake = kafkatest.StartFake(t, b.opts...)
-	t.Cleanup(b.heard)
+	b.start()
 	return b
+}
+
+func (b *brokers) start() {
+	b.Fake = kafkatest.StartFake(b.t, b.opts...)
+	b.t.Cleanup(b.heard) // before this one is closed
+	// One control for all silences: kfake has a data race where a request sleeps
+	// in a second one.
+	b.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.KeepControl()
+		if b.quiet() > 0 {
+			b.SleepControl(func() { b.wait() })
+		}
+		return nil, nil, false
+	})
 }
 
 // away ends all brokers, and starts them again with what they had.
@@ -79,29 +93,31 @@ func (b *brokers) away(d time.Duration) {
 	b.heard()
 	b.Close()
 	time.Sleep(d)
-	b.Fake = kafkatest.StartFake(b.t, b.opts...)
-	b.t.Cleanup(b.heard) // before this one is closed
+	b.start()
 }
 
 // silence has no produce request answered for some time.
 func (b *brokers) silence(d time.Duration) {
-	until := time.Now().Add(d)
-	if until.After(b.silent) {
-		b.silent = until
-	}
-	b.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		if wait := time.Until(until); wait > 0 {
-			b.KeepControl()
-			b.SleepControl(func() { time.Sleep(wait) })
-		}
-		return nil, nil, false
-	})
+	b.silent.Store(max(b.silent.Load(), time.Now().Add(d).UnixNano()))
 }
 
-// heard waits for the end of the silence: kfake cannot be closed during it.
+// quiet returns for how long the silence will last.
+func (b *brokers) quiet() time.Duration { return time.Until(time.Unix(0, b.silent.Load())) }
+
+// wait returns after the silence, and whether there was one.
+func (b *brokers) wait() (was bool) {
+	for d := b.quiet(); d > 0; d = b.quiet() {
+		was = true
+		time.Sleep(d)
+	}
+	return was
+}
+
+// heard waits until requests are answered: kfake cannot be closed during a
+// silence.
 func (b *brokers) heard() {
-	if !b.silent.IsZero() {
-		time.Sleep(time.Until(b.silent) + 50*time.Millisecond)
+	if b.wait() {
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -219,10 +235,9 @@ func TestInvariantUnderFaults(t *testing.T) {
 			if err := sim.Close(); err != nil { // lets the server drain
 				t.Errorf("closing: %v", err)
 			}
-			checkInvariant(t, b.Records(t, "t", 0), a, log.String())
-			if t.Failed() {
-				t.Logf("the program printed:\n%s", log)
-			}
+			printed := log.String()
+			t.Logf("the program printed:\n%s", printed) // before what was wrong, which is read first in a log that was cut
+			checkInvariant(t, b.Records(t, "t", 0), a, printed)
 		})
 	}
 }
