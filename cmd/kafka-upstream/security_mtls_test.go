@@ -163,7 +163,7 @@ func TestRotatedCertificateIsUsedWithoutARestart(t *testing.T) {
 	old, next := testcert.New("the old authority"), testcert.New("the new authority")
 	f := startMutual(t, old, next)
 	dir := t.TempDir()
-	s := secured(t, kongYAML(t, settings(t, f.Addrs(), with(mutualTLS(certID), map[string]any{"producer_request_retries_max_attempts": 20}))),
+	s := secured(t, kongYAML(t, settings(t, f.Addrs(), with(mutualTLS(certID), map[string]any{"producer_request_retries_backoff_timeout": 500}))),
 		append(caFlag(t, old), "-certificates", dir)...)
 	expiry := time.Now().Add(3 * time.Second).Truncate(time.Second) // as certificates have it
 	if err := secretKey(old.Issue(testcert.Request{Name: "old", NotAfter: expiry})).Write(dir, certID); err != nil {
