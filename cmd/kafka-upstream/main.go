@@ -47,6 +47,7 @@ type options struct {
 	level            slog.Level
 	format           string
 	pprof, metrics   string
+	portable         bool
 	adminURL, token  string
 	certificates, ca string
 }
@@ -87,6 +88,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.TextVar(&o.level, "log-level", slog.LevelInfo, "least `level` of what is logged to stderr: debug, info, warn or error")
 	f.StringVar(&o.format, "log-format", "text", "`format` of what is logged to stderr: text or json")
 	f.StringVar(&o.metrics, "metrics", "", "`address` to serve Prometheus metrics, /healthz and /readyz on, such as 127.0.0.1:9542 (default off)")
+	f.BoolVar(&o.portable, "portable", false, "serve Kong by Go's net package, as on systems other than Linux, at a higher cost")
 	f.StringVar(&o.pprof, "pprof", "", "`address` to serve Go's profiles on, such as 127.0.0.1:6060 (default off)")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -192,6 +194,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 		}
 	}
 	server := pluginserver.NewServer(plugin, log)
+	server.Portable = o.portable
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	log.Info("serving", "socket", o.socket, "version", version)

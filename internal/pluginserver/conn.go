@@ -16,14 +16,28 @@ import (
 // holds nothing for ever. It is above the 60 s after which Kong itself gives up.
 const eventTimeout = 65 * time.Second
 
+// stream is what a conn needs of a connection.
+type stream interface {
+	io.ReadWriteCloser
+	SetDeadline(time.Time) error
+	SetReadDeadline(time.Time) error
+}
+
 // conn is one connection from a worker of Kong. A worker keeps a few for its
 // commands, and every request that is answered with an exit ends one.
+//
+// It is served by a goroutine of its own, in serve, or as one of many by a loop,
+// until it leaves the loop for such a goroutine.
 type conn struct {
 	server *Server
-	nc     net.Conn
+	nc     stream
 	in     reader
-	x      Exchange  // of the request at hand
-	began  time.Time // of the command at hand
+	poll   *polled // what a loop keeps of it; nil once a goroutine serves it
+
+	// Of the command at hand.
+	x        Exchange
+	began    time.Time
+	sequence int64
 
 	mu       sync.Mutex
 	busy     bool // with a command or a request
@@ -32,18 +46,11 @@ type conn struct {
 
 // serve runs until the connection ends.
 func (c *conn) serve() {
-	c.in = reader{src: c.nc, buf: getBuffer()}
-	defer func() {
-		_ = c.nc.Close()
-		putBuffer(c.in.buf)
-	}()
 	for {
 		c.in.next()
 		s, err := c.in.frame(maxCommand)
 		if err != nil {
-			if _, ok := errors.AsType[errTooLarge](err); ok {
-				c.server.log.Error("closing a connection: its peer does not speak Kong's protocol", "error", err)
-			}
+			c.report(err)
 			return // closed, or idle when we stop
 		}
 		if !c.begin() {
@@ -63,6 +70,20 @@ func (c *conn) serve() {
 	}
 }
 
+// leave has the connection served by a goroutine of its own from now on.
+func (c *conn) leave() {
+	if c.poll != nil {
+		c.poll.leave(c)
+	}
+}
+
+// close ends the connection and gives back its buffer.
+func (c *conn) close() {
+	_ = c.nc.Close()
+	putBuffer(c.in.buf)
+	c.in.buf = nil
+}
+
 // begin marks the connection busy, unless it is to stop: Kong gets no answer
 // then, and puts the command to our successor. Nothing has been done for it.
 func (c *conn) begin() bool {
@@ -73,7 +94,7 @@ func (c *conn) begin() bool {
 	}
 	c.busy = true
 	c.began = time.Now()
-	_ = c.nc.SetDeadline(c.began.Add(eventTimeout))
+	_ = c.nc.SetDeadline(c.began.Add(c.server.eventTimeout))
 	return true
 }
 
@@ -101,11 +122,15 @@ var (
 	errOver            = errors.New("the request is over")
 )
 
+// report logs why the connection ends, where that is not its usual end.
 func (c *conn) report(err error) {
+	_, tooLarge := errors.AsType[errTooLarge](err)
 	switch {
+	case tooLarge:
+		c.server.log.Error("closing a connection: its peer does not speak Kong's protocol", "error", err)
 	case errors.Is(err, errUnknownInstance):
 		c.server.log.Info("Kong named an instance that is not known here, and will start it anew")
-	case errors.Is(err, errOver), errors.Is(err, net.ErrClosed):
+	case !c.busy, errors.Is(err, errOver), errors.Is(err, net.ErrClosed):
 	default:
 		c.server.log.Warn("a connection of Kong ended early", "error", err)
 	}
@@ -125,24 +150,22 @@ func (c *conn) safely(cmd command) (err error) {
 
 func (c *conn) do(cmd command) error {
 	s := c.server
+	c.sequence = cmd.sequence
 	ret := &pb.RpcReturn{Sequence: cmd.sequence}
 	switch cmd.kind {
 	case cmdHandleEvent:
-		id, name, err := parseEvent(cmd.body)
+		in, err := c.lookUp(cmd)
 		if err != nil {
 			return err
 		}
-		in := s.instances.get(id)
 		if in == nil {
-			return errUnknownInstance
+			return c.endEvent()
 		}
-		if string(name) == phase {
-			if err := c.event(in); err != nil {
-				return err
-			}
+		c.x.begin(c)
+		if c.x.Ask(in.asks) == nil {
+			c.access(in)
 		}
-		// The empty frame says that there is nothing more to ask.
-		return c.write(appendFrame(appendFrame(nil), marshal(ret)))
+		return c.over()
 
 	case cmdStartInstance:
 		m := new(pb.CmdStartInstance)
@@ -207,23 +230,39 @@ func (c *conn) write(b []byte) error {
 	return err
 }
 
-// event lets the instance handle one request. It returns nil where the
-// conversation goes on, because the instance did not exit.
-func (c *conn) event(in *instance) error {
-	c.x = Exchange{conn: c, began: c.began, replies: c.x.replies[:0]}
-	x := &c.x
-	if x.Ask(in.asks) == nil {
-		c.access(in)
+// lookUp returns the instance that an event is for, nil if there is nothing to
+// do in its phase.
+func (c *conn) lookUp(cmd command) (*instance, error) {
+	id, name, err := parseEvent(cmd.body)
+	if err != nil {
+		return nil, err
 	}
-	if x.err != nil {
-		return x.err
+	in := c.server.instances.get(id)
+	if in == nil {
+		return nil, errUnknownInstance
 	}
-	if !x.exited {
-		return nil
+	if string(name) != phase {
+		return nil, nil
 	}
-	// Kong closes the connection when the request is over. Were it closed here,
-	// Kong could fail with "closed" where it still has a reply to a log line to
-	// write, and would send the same request again.
+	return in, nil
+}
+
+// over does what follows Access, in the connection's own goroutine. It returns
+// nil where the conversation goes on, because the instance did not exit.
+func (c *conn) over() error {
+	if c.x.err != nil {
+		return c.x.err
+	}
+	if !c.x.exited {
+		return c.endEvent()
+	}
+	return c.drain()
+}
+
+// drain waits for Kong to close the connection, as it does when the request is
+// over. Were it closed here, Kong could fail with "closed" where it still has a
+// reply to a log line to write, and would send the same request again.
+func (c *conn) drain() error {
 	for {
 		c.in.buf, c.in.at = c.in.buf[:0], 0
 		if err := c.in.more(1); err != nil {
@@ -233,6 +272,12 @@ func (c *conn) event(in *instance) error {
 			return err
 		}
 	}
+}
+
+// endEvent ends the conversation without an answer to the client: the empty
+// frame says that there is nothing more to ask.
+func (c *conn) endEvent() error {
+	return c.write(appendFrame(appendFrame(nil), marshal(&pb.RpcReturn{Sequence: c.sequence})))
 }
 
 // access calls the instance. A panic is this request's alone: it is answered,

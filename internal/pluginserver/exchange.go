@@ -24,6 +24,10 @@ type Exchange struct {
 	err     error // of the connection; nothing more can be said on it
 }
 
+func (x *Exchange) begin(c *conn) {
+	*x = Exchange{conn: c, began: c.began, replies: x.replies[:0]}
+}
+
 // Began returns when the request came.
 func (x *Exchange) Began() time.Time { return x.began }
 
@@ -58,13 +62,31 @@ func (x *Exchange) ask(asks *Asks) error {
 	if asks.Len() == 0 {
 		return nil
 	}
+	x.WillBlock()
+	if err := x.put(asks); err != nil {
+		return err
+	}
+	return x.collect(asks, len(x.replies))
+}
+
+func (x *Exchange) put(asks *Asks) error {
 	if _, err := x.conn.nc.Write(asks.frames); err != nil {
 		return fmt.Errorf("asking Kong: %w", err)
 	}
-	for _, limit := range asks.limits {
+	return nil
+}
+
+// collect reads the replies to asks that are not here yet. first is the number
+// of the reply to the first of the asks.
+func (x *Exchange) collect(asks *Asks, first int) error {
+	for _, limit := range asks.limits[len(x.replies)-first:] {
 		s, err := x.conn.in.frame(limit)
 		if _, ok := errors.AsType[errTooLarge](err); ok {
+			x.WillBlock()
 			s, err = tooLarge, x.conn.in.discard()
+		}
+		if err == errAgain {
+			return err
 		}
 		if err != nil {
 			return fmt.Errorf("reading Kong's reply: %w", err)
@@ -73,6 +95,17 @@ func (x *Exchange) ask(asks *Asks) error {
 	}
 	return nil
 }
+
+// errAgain is the error of reading from a connection that a loop serves, when
+// there is nothing to read for now.
+var errAgain = errors.New("nothing to read for now")
+
+// WillBlock is to be called before anything that may take long, such as
+// waiting for another service, a lock held for long or a disk. Access may run on
+// a goroutine that serves many requests; WillBlock lets the others go on without
+// it. It costs a few microseconds the first time it is called for a request, and
+// nothing after that. The methods of the Exchange need no such call.
+func (x *Exchange) WillBlock() { x.conn.leave() }
 
 // LogError writes a line into Kong's error log, at level err. The line goes out
 // with the exit; each costs Kong one more call, so it is for failures only.
@@ -100,13 +133,26 @@ func (x *Exchange) Exit(a *Answer) error {
 // PDK returns go-pdk's view of the conversation, for rare calls: each is a
 // round of its own, and go-pdk fails on text that is not UTF-8. Exit through the
 // Exchange, not through it.
-func (x *Exchange) PDK() *pdk.PDK { return pdk.Init(pdkConn{x.conn.nc, &x.conn.in}) }
+func (x *Exchange) PDK() *pdk.PDK {
+	x.WillBlock()
+	return pdk.Init(pdkConn{x.conn.nc, &x.conn.in})
+}
 
-// pdkConn lets go-pdk read past what is in the buffer already.
+// pdkConn lets go-pdk read past what is in the buffer already. go-pdk calls no
+// more than Read and Write.
 type pdkConn struct {
-	net.Conn
+	stream
 	in *reader
 }
+
+// LocalAddr implements net.Conn.
+func (pdkConn) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// RemoteAddr implements net.Conn.
+func (pdkConn) RemoteAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// SetWriteDeadline implements net.Conn.
+func (c pdkConn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }
 
 func (c pdkConn) Read(p []byte) (int, error) {
 	if err := c.in.fill(1); err != nil {

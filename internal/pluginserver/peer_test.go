@@ -144,7 +144,20 @@ type fixture struct {
 
 var ok = NewAnswer(200, "fine", map[string]string{"X-Test": "1"})
 
-func newFixture(t *testing.T) *fixture {
+// portable is the way in which fixtures serve.
+var portable bool
+
+// eachWay runs a test with the loop, where there is one, and with the net package.
+func eachWay(t *testing.T, test func(*testing.T)) {
+	for name, p := range map[string]bool{"loop": false, "net": true} {
+		t.Run(name, func(t *testing.T) {
+			portable = p
+			test(t)
+		})
+	}
+}
+
+func newFixture(t *testing.T, options ...func(*Server)) *fixture {
 	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "s"), asks: new(Asks)}
 	f.access = func(x *Exchange) { _ = x.Exit(ok) }
 	f.Server = NewServer(&Plugin{Name: "test", Start: func(config []byte) Instance {
@@ -158,6 +171,10 @@ func newFixture(t *testing.T) *fixture {
 			f.closed = append(f.closed, c)
 		}}
 	}}, slog.New(slog.DiscardHandler))
+	f.Portable = portable
+	for _, option := range options {
+		option(f.Server)
+	}
 	l, err := Listen(f.path, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -183,11 +200,18 @@ func (f *fixture) seen(list *[]string) []string {
 
 func (f *fixture) dial() *peer {
 	f.t.Helper()
-	c, err := net.Dial("unix", f.path)
+	c, err := dialPath(f.path)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	f.t.Cleanup(func() { _ = c.Close() })
 	return &peer{f.t, c}
+}
+
+func dialPath(path string) (net.Conn, error) {
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	}
+	return c, err
 }

@@ -15,16 +15,28 @@ import (
 )
 
 // Server serves one plugin on a unix socket.
+//
+// On Linux one goroutine serves many connections with system calls of its own:
+// Kong makes a new connection for each request that is answered, and most of
+// the cost of serving one by the net package is that of its goroutine, its place
+// in the poller and its deadlines. A connection whose request takes long gets a
+// goroutine of its own. Elsewhere every connection has one.
 type Server struct {
+	// Portable, set before Serve, has every connection served by the net package.
+	Portable bool
+
 	plugin    *Plugin
 	log       *slog.Logger
 	instances *instances
+	serving   sync.WaitGroup // one per loop, and per connection outside of them
 
-	mu       sync.Mutex
-	listener net.Listener
-	conns    map[*conn]struct{}
-	closing  bool
-	serving  sync.WaitGroup // one per connection
+	eventTimeout time.Duration
+
+	mu      sync.Mutex
+	parts   []part             // what accepts connections
+	conns   map[*conn]struct{} // those that no loop serves
+	closing bool
+	cutting bool // requests under way are not waited for any more
 }
 
 // NewServer returns a server of the plugin. What goes wrong on a connection is
@@ -35,6 +47,8 @@ func NewServer(plugin *Plugin, log *slog.Logger) *Server {
 		log:       log,
 		instances: newInstances(),
 		conns:     make(map[*conn]struct{}),
+
+		eventTimeout: eventTimeout,
 	}
 }
 
@@ -76,55 +90,107 @@ func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve accepts connections until Shutdown, and returns nil then.
+// Serve accepts connections until Shutdown, and returns nil then. It closes l.
 func (s *Server) Serve(l net.Listener) error {
-	s.mu.Lock()
-	s.listener = l
-	closing := s.closing
-	s.mu.Unlock()
-	if closing {
+	if u, ok := l.(*net.UnixListener); ok && !s.Portable {
+		if served, err := s.serveLoops(u); served {
+			return err
+		}
+	}
+	if !s.add(accepting{l}) {
 		return l.Close()
 	}
 	for {
 		nc, err := l.Accept()
 		if err != nil {
-			s.mu.Lock()
-			closing := s.closing
-			s.mu.Unlock()
 			switch {
-			case closing:
+			case s.isClosing():
 				return nil
-			case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
-				// Those that wait stay in the socket's backlog until others end.
-				s.log.Error("cannot accept a connection for the moment: raise the limit of open files if this goes on", "error", err)
-				time.Sleep(10 * time.Millisecond)
+			case isShortage(err):
+				s.log.Error(shortage, "error", err)
+				time.Sleep(shortageTime)
 				continue
 			case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR):
 				continue
 			}
 			return fmt.Errorf("accepting a connection: %w", err)
 		}
-		s.start(nc)
+		c := &conn{server: s, nc: nc, in: reader{src: nc, buf: getBuffer()}}
+		if !s.adopt(c) {
+			c.close()
+			continue
+		}
+		go func() {
+			defer s.end(c)
+			c.serve()
+		}()
 	}
 }
 
-func (s *Server) start(nc net.Conn) {
-	c := &conn{server: s, nc: nc}
+// Where no connection can be accepted for want of files or memory, those that
+// wait stay in the socket's backlog until others end.
+const (
+	shortage     = "cannot accept a connection for the moment: raise the limit of open files if this goes on"
+	shortageTime = 10 * time.Millisecond
+)
+
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ENOBUFS)
+}
+
+// part accepts connections, and may serve them.
+type part interface {
+	stop()    // accepts none any more, and ends those that are idle
+	cut() int // ends the others too, and returns how many there were
+}
+
+// accepting accepts connections, each of which is served elsewhere.
+type accepting struct{ net.Listener }
+
+func (a accepting) stop()    { _ = a.Close() }
+func (a accepting) cut() int { return 0 }
+
+// add makes p a part of the server. It reports false if that is shut down.
+func (s *Server) add(p part) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
-		_ = nc.Close()
-		return
+		return false
 	}
+	s.parts = append(s.parts, p)
+	return true
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// adopt registers a connection that a goroutine of its own will serve. It
+// reports false if none may begin any more.
+func (s *Server) adopt(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing && !c.busy {
+		return false
+	}
+	c.stopping = s.closing
 	s.conns[c] = struct{}{}
 	s.serving.Add(1)
-	go func() {
-		defer s.serving.Done()
-		c.serve()
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-	}()
+	if s.cutting {
+		_ = c.nc.Close()
+	}
+	return true
+}
+
+// end closes a connection that was adopted.
+func (s *Server) end(c *conn) {
+	c.close()
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.serving.Done()
 }
 
 // Shutdown stops listening, lets the requests that are under way be answered,
@@ -134,8 +200,8 @@ func (s *Server) start(nc net.Conn) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	if s.listener != nil {
-		_ = s.listener.Close()
+	for _, p := range s.parts {
+		p.stop()
 	}
 	for c := range s.conns {
 		c.stopWhenIdle()
@@ -153,14 +219,23 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	left := len(s.conns)
-	for c := range s.conns {
-		_ = c.nc.Close()
-	}
-	s.mu.Unlock()
+	left := s.cut()
 	if left == 0 {
 		return nil
 	}
 	return fmt.Errorf("%d connections of Kong were cut before their requests were over: %w", left, context.Cause(ctx))
+}
+
+// cut closes the connections that are left, and returns how many there were.
+func (s *Server) cut() (left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutting = true
+	for _, p := range s.parts {
+		left += p.cut()
+	}
+	for c := range s.conns {
+		_ = c.nc.Close()
+	}
+	return left + len(s.conns)
 }

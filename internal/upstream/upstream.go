@@ -85,7 +85,7 @@ func (in *instance) Asks() *pluginserver.Asks { return in.plan.Asks() }
 
 // Access implements pluginserver.Instance.
 func (in *instance) Access(x *pluginserver.Exchange) {
-	h, err := in.producer()
+	h, err := in.producer(x)
 	if err == nil {
 		err = in.send(x, h)
 	}
@@ -128,6 +128,7 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 	}
 	ctx := context.Background()
 	if !in.cfg.Async {
+		x.WillBlock()
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
@@ -157,13 +158,14 @@ func (in *instance) value(x *pluginserver.Exchange, s *scratch) ([]byte, error) 
 // producer returns the instance's share in a producer. It is taken with the
 // first request, and again with a later one where that failed: a certificate
 // may be there by then.
-func (in *instance) producer() (*producer.Handle, error) {
+func (in *instance) producer(x *pluginserver.Exchange) (*producer.Handle, error) {
 	in.mu.Lock()
 	h, closed := in.handle, in.closed
 	in.mu.Unlock()
 	if h != nil {
 		return h, nil
 	}
+	x.WillBlock()
 	ctx, cancel := context.WithTimeout(context.Background(), syncTimeout)
 	defer cancel()
 	h, err := in.pool.Acquire(ctx, in.cfg) // may wait for the certificate, so without the lock

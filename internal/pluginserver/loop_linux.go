@@ -1,0 +1,340 @@
+package pluginserver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// sweeps is how often a loop looks for requests that take too long, in the
+	// time that one may take.
+	sweeps = 13
+	// acceptMost is how many connections are accepted before the others have
+	// their turn.
+	acceptMost = 32
+	// spareMost is how many connections' memory a loop keeps for the next ones.
+	spareMost = 256
+)
+
+// loop serves connections, by one goroutine at a time, with epoll(7). All that
+// it does at once is short. A request that takes long takes the goroutine with
+// it, see polled.leave: whoever runs the loop must look whether it still does
+// after each step, and touch nothing of it if not.
+type loop struct {
+	server   *Server
+	epoll    int
+	listener int     // -1 once it is closed
+	conns    []*conn // by file descriptor
+	spare    []*conn
+	swept    time.Time
+	paused   time.Time // not accepting until then, unless zero
+	events   [128]unix.EpollEvent
+
+	open     atomic.Int64 // connections
+	stopping atomic.Bool
+	cutting  atomic.Bool
+	done     chan struct{} // closed at the end
+	err      error         // why it ended, unless it was stopped
+
+	mu     sync.Mutex
+	wake   int // an eventfd(2) that ends the waiting
+	closed bool
+}
+
+var _ part = (*loop)(nil)
+
+// serveLoops serves what connects to the listener, which it closes. It reports
+// false if there can be no loops on it.
+func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return false, nil
+	}
+	fd := -1
+	_ = raw.Control(func(l uintptr) { fd, err = unix.FcntlInt(l, unix.F_DUPFD_CLOEXEC, 0) })
+	if err != nil {
+		return false, nil
+	}
+	// Closed, for as long as it is open Go's own poller is told of each
+	// connection too.
+	u.SetUnlinkOnClose(false)
+	_ = u.Close()
+	l, err := newLoop(s, fd)
+	if err != nil {
+		return true, err
+	}
+	s.serving.Add(1)
+	if !s.add(l) {
+		l.stop()
+	}
+	go l.run()
+	<-l.done
+	return true, l.err
+}
+
+func newLoop(s *Server, listener int) (*loop, error) {
+	l := &loop{server: s, listener: listener, epoll: -1, wake: -1, swept: time.Now(), done: make(chan struct{})}
+	err := unix.SetNonblock(listener, true)
+	if err == nil {
+		l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	}
+	if err == nil {
+		l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	}
+	if err = errors.Join(err, l.add(l.listener), l.add(l.wake)); err != nil {
+		l.closeFiles()
+		return nil, fmt.Errorf("preparing to serve connections: %w", err)
+	}
+	return l, nil
+}
+
+func (l *loop) add(fd int) error {
+	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+}
+
+// stop implements part.
+func (l *loop) stop() {
+	l.stopping.Store(true)
+	l.awake()
+}
+
+// cut implements part.
+func (l *loop) cut() int {
+	l.cutting.Store(true)
+	l.awake()
+	return int(l.open.Load())
+}
+
+func (l *loop) awake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}
+}
+
+// run runs the loop, until it ends or another goroutine runs it.
+func (l *loop) run() {
+	for {
+		n, err := l.wait()
+		if err != nil {
+			l.end(err)
+			return
+		}
+		for i := range n {
+			ev := &l.events[i]
+			switch fd := int(ev.Fd); fd {
+			case l.listener:
+				if !l.accept() {
+					return
+				}
+			case l.wake:
+				var b [8]byte
+				_, _ = unix.Read(fd, b[:])
+			default:
+				// A connection that left or ended since has no entry, or the next
+				// one has it: that finds nothing to read, and no harm is done.
+				if c := l.conns[fd]; c != nil && !l.proceed(c, ev.Events) {
+					return
+				}
+			}
+		}
+		if l.stopping.Load() && l.ending() {
+			l.end(nil)
+			return
+		}
+		l.sweep()
+	}
+}
+
+func (l *loop) wait() (int, error) {
+	timeout := -1
+	switch {
+	case !l.paused.IsZero():
+		timeout = int(shortageTime / time.Millisecond)
+	case l.open.Load() > 0:
+		timeout = int(l.sweepTime() / time.Millisecond)
+	}
+	for {
+		n, err := unix.EpollWait(l.epoll, l.events[:], timeout)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// accept takes up the connections that wait. It reports false if another
+// goroutine runs the loop by now.
+func (l *loop) accept() bool {
+	for range acceptMost {
+		// accept4(2) by hand, because unix.Accept4 makes an address each time.
+		r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case 0:
+		case unix.EAGAIN:
+			return true
+		case unix.EINTR, unix.ECONNABORTED:
+			continue
+		default:
+			// Nothing can be mended here but a shortage, which passes.
+			l.server.log.Error(shortage, "error", errno)
+			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
+			l.paused = time.Now().Add(shortageTime)
+			return true
+		}
+		// Kong has sent its command by now, as a rule.
+		if !l.proceed(l.connOf(int(r)), 0) {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *loop) connOf(fd int) *conn {
+	var c *conn
+	if n := len(l.spare); n > 0 {
+		c, l.spare = l.spare[n-1], l.spare[:n-1]
+	} else {
+		c = &conn{server: l.server, poll: new(polled), in: reader{buf: getBuffer()}}
+	}
+	*c.poll = polled{loop: l, conn: c, fd: fd}
+	c.nc, c.in.src = c.poll, c.poll
+	for fd >= len(l.conns) {
+		l.conns = append(l.conns, nil)
+	}
+	l.conns[fd] = c
+	l.open.Add(1)
+	return c
+}
+
+// forget takes a connection out of the loop.
+func (l *loop) forget(p *polled) {
+	if p.added {
+		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
+	}
+	l.conns[p.fd] = nil
+	l.open.Add(-1)
+}
+
+// drop closes a connection, by which epoll forgets it.
+func (l *loop) drop(c *conn) {
+	l.conns[c.poll.fd] = nil
+	l.open.Add(-1)
+	_ = c.nc.Close()
+	if len(l.spare) >= spareMost || cap(c.in.buf) > bufferKeep {
+		putBuffer(c.in.buf)
+		return
+	}
+	c.in.buf, c.in.at = c.in.buf[:0], 0
+	c.busy, c.stopping = false, false
+	l.spare = append(l.spare, c)
+}
+
+// proceed goes on with a connection. It reports false if another goroutine runs
+// the loop by now; this one has served the connection to its end then.
+func (l *loop) proceed(c *conn, events uint32) bool {
+	p := c.poll
+	var err error
+	if p.exited && events&unix.EPOLLHUP != 0 {
+		err = errOver // as it should be: no need to read it
+	} else {
+		p.ready = true
+		err = p.proceed()
+	}
+	if c.poll == nil {
+		defer c.server.end(c)
+		switch {
+		case err != nil:
+			c.report(err)
+		case c.end():
+			c.serve()
+		}
+		return false
+	}
+	if err == errAgain && !p.added {
+		p.added = true
+		if err = l.add(p.fd); err == nil {
+			return true
+		}
+	}
+	if err != errAgain {
+		c.report(err)
+		l.drop(c)
+	}
+	return true
+}
+
+// ending closes what is idle. It reports whether all is over.
+func (l *loop) ending() bool {
+	if l.listener >= 0 {
+		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
+		_ = unix.Close(l.listener)
+		l.listener, l.paused = -1, time.Time{}
+	}
+	cutting := l.cutting.Load()
+	for _, c := range l.conns {
+		switch {
+		case c == nil:
+		case cutting || !c.busy:
+			l.drop(c)
+		default:
+			c.stopping = true
+		}
+	}
+	return l.open.Load() == 0
+}
+
+func (l *loop) sweepTime() time.Duration { return l.server.eventTimeout / sweeps }
+
+// sweep ends the requests that take too long, and accepts connections again
+// after a shortage.
+func (l *loop) sweep() {
+	if l.paused.IsZero() && len(l.conns) == 0 {
+		return
+	}
+	now := time.Now()
+	if !l.paused.IsZero() && now.After(l.paused) && l.add(l.listener) == nil {
+		l.paused = time.Time{}
+	}
+	if now.Sub(l.swept) < l.sweepTime() {
+		return
+	}
+	l.swept = now
+	for _, c := range l.conns {
+		if c != nil && c.busy && now.Sub(c.began) > l.server.eventTimeout {
+			l.server.log.Warn("a connection of Kong ended early", "error", fmt.Sprintf("its request took more than %v", l.server.eventTimeout))
+			l.drop(c)
+		}
+	}
+}
+
+func (l *loop) end(err error) {
+	if err != nil {
+		l.err = fmt.Errorf("waiting for connections: %w", err)
+	}
+	for _, c := range l.conns {
+		if c != nil {
+			l.drop(c)
+		}
+	}
+	l.closeFiles()
+	close(l.done)
+	l.server.serving.Done()
+}
+
+func (l *loop) closeFiles() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, fd := range []int{l.epoll, l.wake, l.listener} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
