@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"mime"
 	"mime/multipart"
 	"net/url"
@@ -198,6 +199,46 @@ func TestBothWaysToEscapeAgree(t *testing.T) {
 		if a, b := appendEscaped(nil, s), appendEscapedByRuns(nil, s); !bytes.Equal(a, b) {
 			t.Errorf("%s\n%s", a, b)
 		}
+	}
+	// Escapes at all places of a word, alone and beside others.
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 100_000 {
+		s := make([]byte, r.IntN(40))
+		for i := range s {
+			s[i] = "aaaaaaa\"\\\n\x00\x1f !#[]\x7f\x80\xa2\xdc\xff"[r.IntN(22)]
+		}
+		dst := []byte("kept")
+		if a, b := appendEscaped(dst, s), appendEscapedByRuns(dst, s); !bytes.Equal(a, b) {
+			t.Fatalf("%q becomes\n%q, want\n%q", s, a, b)
+		}
+	}
+}
+
+func TestBase64IsThatOfTheStandardLibrary(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := range 200 {
+		s := make([]byte, n)
+		for i := range s {
+			s[i] = byte(r.Uint32())
+		}
+		for _, dst := range [][]byte{nil, []byte("kept"), make([]byte, 3, 1000)} {
+			if got, want := appendBase64(dst, s), base64.StdEncoding.AppendEncode(dst, s); !bytes.Equal(got, want) {
+				t.Fatalf("%x becomes %s, want %s", s, got, want)
+			}
+		}
+	}
+}
+
+func BenchmarkBase64(b *testing.B) {
+	s := bytes.Repeat([]byte{0, 0xff, 'x', 0x80}, 1<<18)
+	for name, encode := range map[string]func(dst, s []byte) []byte{"own": appendBase64, "std": base64.StdEncoding.AppendEncode} {
+		b.Run(name, func(b *testing.B) {
+			var dst []byte
+			b.SetBytes(int64(len(s)))
+			for b.Loop() {
+				dst = encode(dst[:0], s)
+			}
+		})
 	}
 }
 

@@ -31,47 +31,63 @@ var escapes = func() (table [256]uint64) {
 	return table
 }()
 
-// escapable returns the place of the first byte of an eight-byte little-endian
-// word that needs an escape, 8 if none does.
+// marks has the top bit of those bytes of an eight-byte little-endian word set
+// that need an escape. The lowest mark is true; those above one may be wrong.
 //
 // A byte below n, for an n up to 0x80, shows by the borrow of byte-n if the byte
 // has no top bit. With bit 1 turned, `"` falls in place of the space, so that one
 // such test finds it and what is below 0x20; another finds `\`. Borrows can mark
-// bytes wrongly only above one that is marked rightly: the lowest mark is true.
-func escapable(w uint64) int {
+// bytes wrongly only above one that is marked rightly.
+func marks(w uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	quoteOrControl := (w ^ ones*2) - ones*0x21
 	backslash := (w ^ ones*'\\') - ones
-	return bits.TrailingZeros64((quoteOrControl|backslash)&^w&tops) / 8
+	return (quoteOrControl | backslash) & ^w & tops
 }
+
+// escapable returns the place of the first byte of the word that needs an escape,
+// 8 if none does.
+func escapable(w uint64) int { return bits.TrailingZeros64(marks(w)) / 8 }
 
 // appendEscaped appends s as the inside of a JSON string. s is not looked at but
 // for what must be escaped: valid UTF-8 stays it, and nothing becomes it.
 //
 // JSON inside JSON has a quote every few bytes, where finding and copying the
 // runs between them costs a call or two each, and branches that no processor
-// foresees. So words go over whole if they may, and byte by byte, each as what
-// the table has for it, if not.
+// foresees. So words go over whole if they may; a word with one byte to escape is
+// written three times, as it is, from the escape on, and from what follows that
+// on; any other goes byte by byte, each as what the table has for it.
 func appendEscaped(dst, s []byte) []byte {
-	const longest = 6 * 8 // what eight bytes can become
+	const room = 6*8 + 8 // what eight bytes can become, and what a write may go beyond
 	n := len(dst)
-	dst = grow(dst, len(s)+longest+8)
+	dst = grow(dst, len(s)+room)
 	for len(s) >= 8 {
 		w := binary.LittleEndian.Uint64(s)
-		if escapable(w) == 8 {
-			binary.LittleEndian.PutUint64(dst[n:], w)
+		out := dst[n:]
+		binary.LittleEndian.PutUint64(out, w)
+		m := marks(w)
+		if m == 0 {
 			n += 8
+			s = s[8:]
+			continue
+		}
+		if m&(m-1) == 0 {
+			before := uint(bits.TrailingZeros64(m)) / 8
+			e := escapes[byte(w>>(before*8))]
+			binary.LittleEndian.PutUint64(out[before:], e)
+			after := before + uint(e>>56)
+			binary.LittleEndian.PutUint64(out[after:], w>>(before*8)>>8)
+			n += int(after + 7 - before)
 		} else {
 			for _, c := range s[:8] {
 				e := escapes[c]
 				binary.LittleEndian.PutUint64(dst[n:], e)
 				n += int(e >> 56)
 			}
-			if len(dst)-n < len(s)+longest {
-				dst = grow(dst[:n], len(s)+longest+8)
-			}
 		}
-		s = s[8:]
+		if s = s[8:]; len(dst)-n < len(s)+room {
+			dst = grow(dst[:n], len(s)+room)
+		}
 	}
 	for _, c := range s {
 		e := escapes[c]

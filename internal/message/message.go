@@ -2,7 +2,6 @@ package message
 
 import (
 	"bytes"
-	"encoding/base64"
 	"unicode/utf8"
 
 	"kafka-upstream/internal/request"
@@ -136,7 +135,7 @@ func appendBody(dst []byte, r *request.Request) ([]byte, error) {
 		dst = appendString(dst, r.Body)
 	} else {
 		dst = append(dst, '"')
-		dst = base64.StdEncoding.AppendEncode(dst, r.Body)
+		dst = appendBase64(dst, r.Body)
 		dst = append(dst, '"')
 	}
 
