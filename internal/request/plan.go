@@ -91,7 +91,7 @@ func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
 			return ErrTooLarge
 		}
 		if err == nil {
-			err = p.readBody(r, b)
+			err = p.readBody(r, b, x.WillBlock)
 		}
 		return err
 	}
@@ -106,7 +106,7 @@ func text(x *pluginserver.Exchange, ask int) ([]byte, error) {
 	return parseText(b)
 }
 
-func (p *Plan) readBody(r *Request, reply []byte) error {
+func (p *Plan) readBody(r *Request, reply []byte, willBlock func()) error {
 	content, path, reason, err := parseBody(reply)
 	switch {
 	case err != nil:
@@ -114,6 +114,7 @@ func (p *Plan) readBody(r *Request, reply []byte) error {
 	case len(reason) > 0:
 		return &BodyError{fmt.Sprintf("Kong could not read the request body: %s", reason)}
 	case len(path) > 0:
+		willBlock() // a disk may be slow
 		r.file, err = readFile(r.file, string(path), p.limit)
 		r.Body = r.file
 		return err

@@ -102,7 +102,7 @@ func TestBodyComesFromTheReplyOrFromKongsFile(t *testing.T) {
 		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_Error{Error: "some reason"}}, "", "Kong could not read the request body: some reason"},
 	} {
 		var r Request
-		err := plan.readBody(&r, bodyReply(t, c.reply))
+		err := plan.readBody(&r, bodyReply(t, c.reply), func() {})
 		if string(r.Body) != c.want {
 			t.Errorf("%v: body is %q", c.reply, r.Body)
 		}
@@ -121,7 +121,7 @@ func TestBodyFileAboveTheLimitIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Request
-	err := NewPlan(Parts{Body: true}, 1<<20).readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}))
+	err := NewPlan(Parts{Body: true}, 1<<20).readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}), func() {})
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("error is %v", err)
 	}

@@ -12,49 +12,64 @@ import (
 
 var errReply = errors.New("Kong's reply is not the protobuf message it should be")
 
-// fields calls f for each field of the message b that has a length, and passes
-// over the others.
-func fields(b []byte, f func(num protowire.Number, v []byte) error) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return errReply
+// field cuts the first field off the message b, which is not empty. v is nil if
+// it is none that has a length: those are passed over.
+func field(b []byte) (num protowire.Number, v, rest []byte, err error) {
+	if len(b) > 2 && b[0] < 0x80 && b[0]&7 == byte(protowire.BytesType) && b[0] >= 1<<3 {
+		// A small number, and a length of one byte or two: nearly all there are.
+		n, from := int(b[1]), 2
+		if n >= 0x80 {
+			n, from = n&0x7f|int(b[2])<<7, 3
 		}
-		b = b[n:]
-		if typ != protowire.BytesType {
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return errReply
-			}
-			b = b[n:]
-			continue
-		}
-		v, n := protowire.ConsumeBytes(b)
-		if n < 0 {
-			return errReply
-		}
-		b = b[n:]
-		if err := f(num, v); err != nil {
-			return err
+		if end := from + n; b[from-1] < 0x80 && end <= len(b) {
+			return protowire.Number(b[0] >> 3), b[from:end:end], b[end:], nil
 		}
 	}
-	return nil
+	num, typ, n := protowire.ConsumeTag(b)
+	if n < 0 {
+		return 0, nil, nil, errReply
+	}
+	b = b[n:]
+	if typ != protowire.BytesType {
+		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+			return 0, nil, nil, errReply
+		}
+		return num, nil, b[n:], nil
+	}
+	v, n = protowire.ConsumeBytes(b)
+	if n < 0 {
+		return 0, nil, nil, errReply
+	}
+	return num, v, b[n:], nil
 }
 
 // parseText reads a String or ByteString.
 func parseText(b []byte) (text []byte, err error) {
-	err = fields(b, func(num protowire.Number, v []byte) error {
-		if num == 1 {
+	for len(b) > 0 {
+		num, v, rest, err := field(b)
+		if err != nil {
+			return text, err
+		}
+		if num == 1 && v != nil {
 			text = v
 		}
-		return nil
-	})
-	return text, err
+		b = rest
+	}
+	return text, nil
 }
 
 // parseBody reads a RawBodyResult: content, or the path of a file, or why there
 // is neither.
 func parseBody(b []byte) (content, path, reason []byte, err error) {
-	err = fields(b, func(num protowire.Number, v []byte) error {
+	for len(b) > 0 {
+		num, v, rest, err := field(b)
+		if err != nil {
+			return content, path, reason, err
+		}
+		b = rest
+		if v == nil {
+			continue
+		}
 		switch num { // a oneof: the last one counts
 		case 1:
 			content, path, reason = v, nil, nil
@@ -63,38 +78,47 @@ func parseBody(b []byte) (content, path, reason []byte, err error) {
 		case 3:
 			content, path, reason = nil, nil, v
 			if len(v) == 0 {
-				reason = []byte("no reason given")
+				reason = noReason
 			}
 		}
-		return nil
-	})
-	return content, path, reason, err
+	}
+	return content, path, reason, nil
 }
+
+var noReason = []byte("no reason given")
 
 // appendHeaders appends the headers in a google.protobuf.Struct: each field is
 // a name and a Value, which is a string or a list of strings.
 func appendHeaders(h []Header, b []byte) ([]Header, error) {
-	err := fields(b, func(num protowire.Number, entry []byte) error {
-		if num != 1 {
-			return nil
+	for len(b) > 0 {
+		num, entry, rest, err := field(b)
+		if err != nil {
+			return h, err
+		}
+		b = rest
+		if num != 1 || entry == nil {
+			continue
 		}
 		var name, value []byte
-		err := fields(entry, func(num protowire.Number, v []byte) error {
-			switch num {
-			case 1:
+		for len(entry) > 0 {
+			num, v, rest, err := field(entry)
+			if err != nil {
+				return h, err
+			}
+			entry = rest
+			switch {
+			case v == nil:
+			case num == 1:
 				name = v
-			case 2:
+			case num == 2:
 				value = v
 			}
-			return nil
-		})
-		if err != nil {
-			return err
 		}
-		h, err = appendValue(h, name, value, true)
-		return err
-	})
-	return h, err
+		if h, err = appendValue(h, name, value, true); err != nil {
+			return h, err
+		}
+	}
+	return h, nil
 }
 
 // appendValue appends what a google.protobuf.Value holds. A list in a list,
@@ -104,19 +128,31 @@ func appendValue(h []Header, name, value []byte, list bool) ([]Header, error) {
 		stringValue = 3
 		listValue   = 6
 	)
-	err := fields(value, func(num protowire.Number, v []byte) (err error) {
+	for len(value) > 0 {
+		num, v, rest, err := field(value)
+		if err != nil {
+			return h, err
+		}
+		value = rest
 		switch {
+		case v == nil:
 		case num == stringValue:
 			h = append(h, Header{name, v})
 		case num == listValue && list:
-			return fields(v, func(num protowire.Number, v []byte) (err error) {
-				if num == 1 {
-					h, err = appendValue(h, name, v, false)
+			for len(v) > 0 {
+				num, item, rest, err := field(v)
+				if err != nil {
+					return h, err
 				}
-				return err
-			})
+				v = rest
+				if num != 1 || item == nil {
+					continue
+				}
+				if h, err = appendValue(h, name, item, false); err != nil {
+					return h, err
+				}
+			}
 		}
-		return nil
-	})
-	return h, err
+	}
+	return h, nil
 }
