@@ -2,7 +2,6 @@ package producer
 
 import (
 	"math/rand/v2"
-	"sync"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -18,7 +17,7 @@ type balancer struct {
 	maxCount int
 	maxBytes int64
 
-	mu        sync.Mutex
+	// Only one goroutine at a time hands records over.
 	partition int // counted on; modulo the number of partitions
 	count     int // of the records that went to partition
 	bytes     int64
@@ -42,8 +41,6 @@ func (b *balancer) Balance(m kafka.Message, partitions ...int) int {
 		return b.keyed.Balance(m, partitions...)
 	}
 	size := int64(len(m.Value))
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.count >= b.maxCount || b.count > 0 && b.bytes+size > b.maxBytes {
 		b.partition++
 		b.count, b.bytes = 0, 0

@@ -127,8 +127,7 @@ func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 		p.mu.Unlock()
 		return
 	}
-	idle := time.Since(time.Unix(0, e.used.Load()))
-	if s := e.Stats(); idle < idleTime || s.Buffered > 0 {
+	if idle, buffered := e.idle(); idle < idleTime || buffered {
 		e.timer.Reset(max(idleTime-idle, time.Second))
 		p.mu.Unlock()
 		return

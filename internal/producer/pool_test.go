@@ -59,7 +59,9 @@ func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 		if producers(pool) != 1 || c.Producer != a.Producer {
 			t.Fatal("closed while an instance has it again")
 		}
-		c.used.Store(time.Now().Add(idleTime / 2).UnixNano()) // a request that came late
+		c.mu.Lock()
+		c.used = time.Now().Add(idleTime / 2) // a request that came late
+		c.mu.Unlock()
 		c.Release()
 		time.Sleep(idleTime + time.Second)
 		if producers(pool) != 1 {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -48,6 +47,7 @@ type Record struct {
 	Topic string
 	Key   []byte // nil: any partition
 	Value []byte
+	Time  time.Time // when it came to be; zero: now
 }
 
 // Stats counts the records that were handed to a producer. Each accepted record
@@ -74,24 +74,21 @@ type Producer struct {
 	metrics   *metrics.Producer
 	done      func() // called when all is over; may be nil
 
-	records atomic.Int64 // in the buffer
-	bytes   atomic.Int64
+	limit  int64         // of a record's bytes, with its envelope
+	group  int           // so many waiting records are handed over at once
+	gather time.Duration // fewer ones at the latest after that time; 0: at once
 
-	accepted, refused, delivered, failed, left atomic.Int64
+	handing sync.WaitGroup // the goroutine that hands over, or looks for the layout
 
-	used atomic.Int64 // last Send, Unix nanoseconds
-
-	// mu is held for reading by every Send until its record is with the Writer:
-	// none may be on its way there when the Writer is closed, which can hang
-	// for ever then. It guards:
-	mu      sync.RWMutex
+	mu      sync.Mutex // held for moments only, and never while anything is waited for
 	closed  bool
-	started bool      // somebody looks for the layout, or has handed it over
-	ready   bool      // the layout is known, and nobody waits for it
-	waiting []arrival // records for the Writer as soon as the layout is known
-	round   int       // counts the looks for the layout that brokers refused
-
-	looking sync.WaitGroup // the goroutine that looks for the layout
+	ready   bool        // the layout is known
+	busy    bool        // the goroutine is there
+	round   int32       // counts the looks for the layout that brokers refused
+	waiting queue       // records for the Writer
+	alarm   *time.Timer // has the waiting records handed over
+	stats   Stats       // the buffered records are those that wait and those with the Writer
+	used    time.Time   // of the last Send
 }
 
 // waiter gets the fate of a record that its sender waits for.
@@ -136,8 +133,14 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		t.inner.IdleTimeout = max(cfg.Keepalive.Duration(), time.Millisecond)
 	}
 	t.status.failed = access.Failed
-	p := &Producer{cfg: cfg, transport: t, status: t.status, metrics: counts, done: access.Release}
-	p.used.Store(time.Now().UnixNano())
+	p := &Producer{cfg: cfg, transport: t, status: t.status, metrics: counts, done: access.Release,
+		limit: min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead), group: 1, used: time.Now()}
+	if cfg.Async {
+		p.group = min(cfg.MessagesPerRequest, maxGroup)
+		p.gather = min(linger/8, maxGather)
+	}
+	p.alarm = time.AfterFunc(time.Hour, p.ring)
+	p.alarm.Stop()
 
 	backoff := max(cfg.Backoff.Duration(), 1) // 0 means kafka-go's default
 	batchBytes := int64(cfg.BytesPerRequest - batchOverhead)
@@ -151,7 +154,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		WriteBackoffMax: backoff,
 		BatchSize:       cfg.MessagesPerRequest,
 		BatchBytes:      batchBytes,
-		BatchTimeout:    linger,
+		BatchTimeout:    linger - p.gather, // of the first record in the batch, which may have waited for gather
 		// The transport bounds each attempt itself; a patient one may hold it
 		// for as long as no broker can be reached.
 		WriteTimeout: 1000 * time.Hour,
@@ -168,13 +171,11 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 // [ErrClosed], a [*TooLargeError] and, without producer_async, the reason for
 // which the record was given up.
 func (p *Producer) Send(ctx context.Context, r Record) error {
-	m := kafka.Message{Topic: r.Topic, Key: r.Key, Value: r.Value, Time: time.Now()}
 	if p.cfg.Async {
-		return p.accept(m)
+		return p.accept(&r, nil)
 	}
 	w := make(waiter, 1)
-	m.WriterData = w
-	if err := p.accept(m); err != nil {
+	if err := p.accept(&r, w); err != nil {
 		return err
 	}
 	select {
@@ -185,101 +186,44 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 	}
 }
 
-func (p *Producer) accept(m kafka.Message) error {
-	p.used.Store(m.Time.UnixNano())
-	limit := min(int64(p.cfg.BytesPerRequest), p.cfg.BufferedBytes+Overhead)
-	if n := size(m) + Overhead; n > limit {
-		p.refuse(metrics.TooLarge)
-		return &TooLargeError{int(n), int(limit)}
+// accept puts the record into the buffer, if it has room. The limits are exact:
+// they are never passed, and no record is refused that fits.
+func (p *Producer) accept(r *Record, w waiter) error {
+	n := int64(len(r.Key) + len(r.Value))
+	now := r.Time
+	if now.IsZero() {
+		now = time.Now()
 	}
-	if !p.reserve(size(m)) {
-		p.refuse(metrics.BufferFull)
-		p.status.refuse(ErrFull)
+	p.mu.Lock()
+	p.used = now
+	switch {
+	case n+Overhead > p.limit:
+		p.stats.Refused++
+		p.mu.Unlock()
+		p.metrics.Refused(metrics.TooLarge)
+		return &TooLargeError{int(n + Overhead), int(p.limit)}
+	case p.closed:
+		p.stats.Refused++
+		p.mu.Unlock()
+		p.metrics.Refused(metrics.ShuttingDown)
+		return ErrClosed
+	case p.stats.Buffered >= int64(p.cfg.BufferedMessages) || p.stats.BufferedBytes+n > p.cfg.BufferedBytes:
+		p.stats.Refused++
+		p.mu.Unlock()
+		p.metrics.Refused(metrics.BufferFull)
+		p.status.refuse(now)
 		return ErrFull
 	}
-	if !p.enqueue(m) {
-		p.release(1, size(m))
-		p.refuse(metrics.ShuttingDown)
-		return ErrClosed
+	p.stats.Accepted++
+	p.stats.Buffered++
+	p.stats.BufferedBytes += n
+	p.metrics.Accepted(n) // before it can meet its fate
+	p.waiting.put(r, arrival{now, p.round, w})
+	if !p.busy {
+		p.call()
 	}
+	p.mu.Unlock()
 	return nil
-}
-
-func (p *Producer) refuse(r metrics.Reason) {
-	p.refused.Add(1)
-	p.metrics.Refused(r)
-}
-
-// reserve makes room for one record in the buffer. The limits are exact: they
-// are never passed, and no record is refused that fits.
-func (p *Producer) reserve(n int64) bool {
-	if !increase(&p.records, 1, int64(p.cfg.BufferedMessages)) {
-		return false
-	}
-	if !increase(&p.bytes, n, p.cfg.BufferedBytes) {
-		p.records.Add(-1)
-		return false
-	}
-	return true
-}
-
-func increase(v *atomic.Int64, n, limit int64) bool {
-	for {
-		old := v.Load()
-		if old+n > limit {
-			return false
-		}
-		if v.CompareAndSwap(old, old+n) {
-			return true
-		}
-	}
-}
-
-func (p *Producer) release(records int, bytes int64) {
-	p.bytes.Add(-bytes)
-	p.records.Add(-int64(records))
-}
-
-// enqueue accepts the record, unless the producer is closed.
-func (p *Producer) enqueue(m kafka.Message) bool {
-	p.mu.RLock()
-	if p.ready && !p.closed {
-		defer p.mu.RUnlock()
-		p.write(m)
-		return true
-	}
-	p.mu.RUnlock()
-
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.closed:
-		return false
-	case p.ready: // since we looked
-		p.write(m)
-		return true
-	}
-	p.count(m)
-	if !p.started {
-		p.started = true
-		p.looking.Go(p.look)
-	}
-	p.waiting = append(p.waiting, arrival{m, p.round})
-	return true
-}
-
-// count counts an accepted record, before it can meet its fate.
-func (p *Producer) count(m kafka.Message) {
-	p.accepted.Add(1)
-	p.metrics.Accepted(size(m))
-}
-
-// write gives the record to the Writer. The caller holds mu.
-func (p *Producer) write(m kafka.Message) {
-	p.count(m)
-	if err := p.writer.WriteMessages(p.transport.ctx, m); err != nil { // ruled out by what was checked before
-		p.complete([]kafka.Message{m}, err)
-	}
 }
 
 // completeBatch learns the fate of a batch of the Writer's.
@@ -290,7 +234,7 @@ func (p *Producer) completeBatch(messages []kafka.Message, err error) {
 	}
 	var bytes int64
 	for i := range messages {
-		bytes += size(messages[i])
+		bytes += size(&messages[i])
 	}
 	p.metrics.Batch(len(messages), bytes)
 	p.complete(messages, err)
@@ -300,24 +244,28 @@ func (p *Producer) completeBatch(messages []kafka.Message, err error) {
 func (p *Producer) complete(messages []kafka.Message, err error) {
 	var bytes int64
 	for i := range messages {
-		bytes += size(messages[i])
+		bytes += size(&messages[i])
 	}
 	n := int64(len(messages))
+	fate := &p.stats.Delivered
 	switch {
 	case err == nil:
-		p.delivered.Add(n)
 		p.metrics.Delivered(len(messages), bytes)
 	case errors.Is(err, errAbandoned):
-		p.left.Add(n)
+		fate = &p.stats.Left
 		p.metrics.Left(len(messages), bytes)
 	default:
-		p.failed.Add(n)
+		fate = &p.stats.Failed
 		p.metrics.Failed(err, len(messages), bytes)
 		if p.cfg.Async { // else the sender is told
 			p.status.lose(len(messages), p.transport.placeOf(messages[0], err), err)
 		}
 	}
-	p.release(len(messages), bytes)
+	p.mu.Lock()
+	*fate += n
+	p.stats.Buffered -= n
+	p.stats.BufferedBytes -= bytes
+	p.mu.Unlock()
 	for i := range messages {
 		if w, ok := messages[i].WriterData.(waiter); ok {
 			w <- err
@@ -337,6 +285,10 @@ func (p *Producer) close(ctx context.Context) int64 {
 	p.mu.Lock()
 	again := p.closed
 	p.closed = true
+	p.alarm.Stop()
+	if !again && !p.busy && p.waiting.records > 0 {
+		p.handOver()
+	}
 	p.mu.Unlock()
 	if again {
 		return 0
@@ -344,7 +296,7 @@ func (p *Producer) close(ctx context.Context) int64 {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.looking.Wait()     // whatever waited is with the Writer, or abandoned
+		p.handing.Wait()     // whatever waited is with the Writer, which is called no more, or abandoned
 		_ = p.writer.Close() // sends what is in batches at once
 	}()
 	select {
@@ -361,22 +313,30 @@ func (p *Producer) close(ctx context.Context) int64 {
 	if p.done != nil {
 		p.done()
 	}
-	return p.left.Load() + p.records.Load()
+	s := p.Stats()
+	return s.Left + s.Buffered
 }
 
-// Stats returns the counts at this moment. They are read one after another, so
-// while records are sent their sum may be off by those on their way.
+// Stats returns the counts at this moment.
 func (p *Producer) Stats() Stats {
-	return Stats{
-		Accepted: p.accepted.Load(), Refused: p.refused.Load(), Delivered: p.delivered.Load(),
-		Failed: p.failed.Load(), Left: p.left.Load(),
-		Buffered: p.records.Load(), BufferedBytes: p.bytes.Load(),
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
 }
 
 // News returns what has to be said in Kong's error log: how many records were
 // lost or refused since when and why, or that they wait. "" is nothing; there
 // is at most one line per second.
-func (p *Producer) News() string { return p.status.kong(p.records.Load()) }
+func (p *Producer) News() string {
+	if !p.status.news.Load() {
+		return ""
+	}
+	return p.status.kong(p.Stats().Buffered)
+}
 
-func size(m kafka.Message) int64 { return int64(len(m.Key) + len(m.Value)) }
+// idle returns for how long nothing was sent, and whether records are buffered.
+func (p *Producer) idle() (time.Duration, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.used), p.stats.Buffered > 0
+}

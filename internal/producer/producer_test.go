@@ -32,7 +32,7 @@ func plain(context.Context, *config.Config) (Access, error) { return Access{}, n
 
 // configOf returns the configuration of a producer to topic "t", with settings
 // that differ from the defaults.
-func configOf(t *testing.T, brokers []string, settings map[string]any) *config.Config {
+func configOf(t testing.TB, brokers []string, settings map[string]any) *config.Config {
 	t.Helper()
 	var servers []map[string]any
 	for _, b := range brokers {
@@ -61,7 +61,7 @@ func configOf(t *testing.T, brokers []string, settings map[string]any) *config.C
 	return c
 }
 
-func newTestProducer(t *testing.T, brokers []string, settings map[string]any) *Producer {
+func newTestProducer(t testing.TB, brokers []string, settings map[string]any) *Producer {
 	t.Helper()
 	p := newProducer(configOf(t, brokers, settings), Access{}, nil, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() {
@@ -84,7 +84,7 @@ func send(t *testing.T, p *Producer, values ...string) {
 }
 
 // eventually polls until cond holds.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -93,7 +93,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func settled(t *testing.T, p *Producer) Stats {
+func settled(t testing.TB, p *Producer) Stats {
 	t.Helper()
 	eventually(t, "every record has met its fate", func() bool { return p.Stats().Buffered == 0 })
 	s := p.Stats()
@@ -104,7 +104,7 @@ func settled(t *testing.T, p *Producer) Stats {
 }
 
 // closedPort returns an address where nobody listens.
-func closedPort(t *testing.T) string {
+func closedPort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -126,6 +126,19 @@ func TestRecordArrivesAsItWasSent(t *testing.T) {
 	}
 	if at := r[0].Timestamp; at.Before(before) || at.After(time.Now().Add(time.Second)) {
 		t.Errorf("its time is %v", at)
+	}
+	settled(t, p)
+}
+
+func TestRecordHasTheTimeItIsGiven(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), nil)
+	at := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	if err := p.Send(t.Context(), Record{Topic: "t", Value: []byte("x"), Time: at}); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.Records(t, "t", 1); !r[0].Timestamp.Equal(at) {
+		t.Errorf("its time is %v, want %v", r[0].Timestamp, at)
 	}
 	settled(t, p)
 }
@@ -558,6 +571,21 @@ func TestLossIsToldOnceAndCounted(t *testing.T) {
 	s.mu.Unlock()
 	if news := s.kong(0); !strings.HasPrefix(news, "1 records to topic t lost") {
 		t.Errorf("a second later: %q", news)
+	}
+}
+
+func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
+	var out strings.Builder
+	s := newStatus("t", slog.New(slog.NewTextHandler(&out, nil)))
+	now := time.Now()
+	for i := range 2000 { // in two seconds
+		s.refuse(now.Add(time.Duration(i) * time.Millisecond))
+	}
+	if text := out.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "records=1 ") || !strings.Contains(text, "records=1000 ") {
+		t.Errorf("the log reads\n%s", text)
+	}
+	if news := s.kong(0); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
+		t.Errorf("news are %q", news)
 	}
 }
 

@@ -33,6 +33,8 @@ type status struct {
 	since    time.Time
 	lost     tally     // not yet told to Kong
 	refused  tally     // likewise
+	logged   time.Time // last line to stderr about refused records
+	unlogged int       // refused since
 	told     time.Time // last line to Kong
 	toldWait time.Time // last line to Kong about records that wait
 }
@@ -107,21 +109,24 @@ func (s *status) lose(n int, at place, err error) {
 	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "cause", cause)
 }
 
-// refuse notes a record that was not accepted.
-func (s *status) refuse(err error) {
+// refuse notes a record that was not accepted for want of room. It is cheap: many
+// are refused when there is least time for it.
+func (s *status) refuse(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused.add(1, time.Now(), sentence(err))
+	s.refused.add(1, now, ErrFull.Error())
 	s.news.Store(true)
-	s.log.Error("records refused", "cause", s.refused.cause)
+	s.unlogged++
+	if now.Sub(s.logged) < lineEvery {
+		return
+	}
+	s.log.Error("records refused", "records", s.unlogged, "cause", s.refused.cause)
+	s.logged, s.unlogged = now, 0
 }
 
 // kong returns what Kong's error log has to be told, "" for nothing: at most
 // one line per lineEvery. waiting is the number of records in the buffer.
 func (s *status) kong(waiting int64) string {
-	if !s.news.Load() {
-		return ""
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()

@@ -99,9 +99,6 @@ func (t *transport) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Requ
 		if l == nil {
 			return nil, errNoLayout
 		}
-		if time.Since(l.at) > layoutAge {
-			t.renew()
-		}
 		return l.response, nil
 	case *produceAPI.Request:
 		r.Timeout = int32(t.requestTimeout / time.Millisecond)
@@ -157,6 +154,13 @@ func (t *transport) keep(res *metadataAPI.Response) error {
 		}
 	}
 	return fmt.Errorf("topic %s: %w", t.topic, kafka.UnknownTopicOrPartition)
+}
+
+// refresh has the layout renewed if it is old.
+func (t *transport) refresh() {
+	if l := t.layout.Load(); l != nil && time.Since(l.at) > layoutAge {
+		t.renew()
+	}
 }
 
 // renew fetches the layout aside. Where that fails the last known one stays.

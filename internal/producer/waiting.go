@@ -2,27 +2,99 @@ package producer
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 )
 
-// Records that come before the layout of the cluster is known wait here, in
-// Producer.waiting, and not in kafka-go's Writer: it would have their senders wait
-// for the layout, or lose the records.
+// A sender leaves its record in Producer.waiting and goes. From there one goroutine
+// gives the records to kafka-go's Writer, many with one call, so that they share
+// what a call costs, and in their order. It is there only while it is needed:
+// when a batch's worth of records waits, or some have waited for long enough.
+//
+// It is also who finds out how the cluster is laid out, which the Writer must not be
+// called without: it would have its caller wait, or lose the records.
 
-// arrival is a record that came in that round.
+const (
+	// maxGroup is how many waiting records are handed over at once, where
+	// batches may be larger.
+	maxGroup = 256
+	// maxGather is how long records wait for others to be handed over with. Where
+	// that is a small part of the linger, it is: what remains of the linger then
+	// fills the batches of all partitions, for records with a key go to many.
+	maxGather = 100 * time.Millisecond
+)
+
+// arrival is when a record came, and who waits for its fate, if anybody does.
 type arrival struct {
-	kafka.Message
-	round int
+	time   time.Time
+	round  int32
+	waiter waiter
 }
 
-// look finds out how the cluster is laid out, and then hands the records that
-// waited for it to the Writer, which could not take them without: it would have
-// let their senders wait, or lost them. Once it has found the layout it is not
-// needed again: the last known one is good enough ever after.
-func (p *Producer) look() {
+// call sees to it that the waiting records are handed over, now or later. The
+// caller holds mu, has put a record there, and knows that p is not busy.
+func (p *Producer) call() {
+	switch {
+	case !p.ready, p.waiting.records >= p.group, p.waiting.bytes >= p.writer.BatchBytes:
+		p.handOver()
+	case p.waiting.records == 1: // the others find the alarm set
+		p.alarm.Reset(p.gather)
+	}
+}
+
+// ring hands over the records that have waited for long enough. It may come late,
+// when others have done so, and then does it too early for those that came since.
+func (p *Producer) ring() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.busy && !p.closed && p.waiting.records > 0 {
+		p.handOver()
+	}
+}
+
+// handOver starts the goroutine. The caller holds mu, and knows that p is neither
+// busy nor closed, or closes it: none is started once p is closed.
+func (p *Producer) handOver() {
+	p.busy = true
+	ready := p.ready
+	p.handing.Go(func() {
+		if ready || p.look() {
+			p.write()
+		}
+	})
+}
+
+// write gives the waiting records to the Writer, and goes on while there is a
+// group's worth of others.
+func (p *Producer) write() {
+	p.transport.refresh()
+	for first := true; ; first = false {
+		p.mu.Lock()
+		n := p.waiting.records
+		if n == 0 || !first && n < p.group && !p.closed {
+			p.busy = false
+			if n > 0 {
+				p.alarm.Reset(p.gather)
+			}
+			p.mu.Unlock()
+			return
+		}
+		c := p.waiting.takeAll()
+		p.mu.Unlock()
+		for c != nil {
+			if err := p.writer.WriteMessages(p.transport.ctx, c.rest()...); err != nil { // ruled out by what was checked before
+				p.complete(c.rest(), err)
+			}
+			c = c.free()
+		}
+	}
+}
+
+// look finds out how the cluster is laid out. Once it has it is not needed again:
+// the last known layout is good enough ever after. It reports false if there is
+// nothing to hand over any more: nobody waits, or the producer was closed.
+func (p *Producer) look() bool {
 	t := p.transport
 	for {
 		err := t.fetch(t.ctx)
@@ -35,95 +107,63 @@ func (p *Producer) look() {
 		p.fail(p.expire(err), err)
 		if !t.sleep(t.ctx) {
 			p.abandonWaiting()
-			return
+			return false
 		}
-		if p.rest() {
-			return
+		if p.pause() {
+			return false
 		}
 	}
 	t.status.fine()
-	p.handOver()
+	p.mu.Lock()
+	p.ready = true
+	p.mu.Unlock()
+	return true
 }
 
-// rest ends the looking while nobody waits for it, so that brokers that refuse us
+// pause ends the looking while nobody waits for it, so that brokers that refuse us
 // are not asked again and again for nothing.
-func (p *Producer) rest() bool {
+func (p *Producer) pause() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) > 0 {
+	if p.waiting.records > 0 {
 		return false
 	}
-	p.started = false
+	p.busy = false
 	return true
 }
 
 // expire takes those out of the waiting records whose time is over. While no
 // broker can be reached records wait for as long as it takes, unless somebody
 // waits for them.
-func (p *Producer) expire(err error) (expired []arrival) {
+func (p *Producer) expire(err error) []kafka.Message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var waits func(arrival) bool
 	switch {
 	case p.cfg.Async && p.transport.unreachable(err):
 		return nil
 	case p.cfg.Async && pending(err):
-		waits = func(a arrival) bool { return time.Since(a.Time) <= p.transport.patience }
+		return p.waiting.takeUntil(func(m *kafka.Message, _ int32) bool {
+			return time.Since(m.Time) <= p.transport.patience
+		})
 	default: // an attempt, as when a record is sent
 		p.round++
-		attempts := max(p.cfg.MaxAttempts, 1)
-		waits = func(a arrival) bool { return p.round-a.round < attempts }
-	}
-	i := slices.IndexFunc(p.waiting, waits) // those behind came later
-	if i < 0 {
-		i = len(p.waiting)
-	}
-	expired, p.waiting = p.waiting[:i:i], p.waiting[i:]
-	return expired
-}
-
-// handOver gives the waiting records to the Writer, in their order and some at a
-// time, so that senders are never held up for long.
-func (p *Producer) handOver() {
-	const some = 256
-	messages := make([]kafka.Message, 0, some)
-	for {
-		p.mu.Lock()
-		if len(p.waiting) == 0 {
-			p.waiting, p.ready = nil, true
-			p.mu.Unlock()
-			return
-		}
-		n := min(some, len(p.waiting))
-		messages = messages[:0]
-		for _, a := range p.waiting[:n] {
-			messages = append(messages, a.Message)
-		}
-		clear(p.waiting[:n])
-		p.waiting = p.waiting[n:]
-		err := p.writer.WriteMessages(p.transport.ctx, messages...)
-		p.mu.Unlock()
-		if err != nil { // ruled out by what was checked before
-			p.complete(slices.Clone(messages), err)
-		}
+		attempts := int32(max(p.cfg.MaxAttempts, 1))
+		return p.waiting.takeUntil(func(_ *kafka.Message, round int32) bool {
+			return p.round-round < attempts
+		})
 	}
 }
 
-func (p *Producer) fail(records []arrival, err error) {
-	if len(records) == 0 {
-		return
+func (p *Producer) fail(messages []kafka.Message, err error) {
+	if len(messages) > 0 {
+		p.complete(messages, err)
 	}
-	messages := make([]kafka.Message, len(records))
-	for i, a := range records {
-		messages[i] = a.Message
-	}
-	p.complete(messages, err)
 }
 
 func (p *Producer) abandonWaiting() {
 	p.mu.Lock()
-	records := p.waiting
-	p.waiting = nil
+	messages := p.waiting.takeUntil(func(*kafka.Message, int32) bool { return false })
+	p.busy = false
 	p.mu.Unlock()
-	p.fail(records, context.Cause(p.transport.ctx))
+	p.fail(messages, context.Cause(p.transport.ctx))
 }
