@@ -92,49 +92,53 @@ func TestRecordedRequestsBecomeTheExpectedMessages(t *testing.T) {
 	if len(rows) != 92 {
 		t.Fatalf("%d rows", len(rows))
 	}
-	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	s := start(t)
-	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-	defer w.Close()
-	sync := map[string]any{"producer_async": false}
-	plugins := map[string]*kongsim.Plugin{
-		"all":     plugin(settings(t, f.Addrs(), all(sync))),
-		"default": plugin(settings(t, f.Addrs(), sync)),
-	}
-	type expected struct{ name, message string }
-	var want []expected
-	for _, row := range rows {
-		name := row.Case + "/" + row.Flags
-		r, err := kongsim.LoadRecording(filepath.Join("../../testdata/replies", row.Case+".json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.BodyInTempFile {
-			if r, err = r.WithBodyFile(filepath.Join(t.TempDir(), "body")); err != nil {
-				t.Fatal(err)
+	for name, args := range map[string][]string{"as is": nil, "portable": {"-portable"}, "request line": {"-request-line"}} {
+		t.Run(name, func(t *testing.T) {
+			f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+			s := start(t, args...)
+			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+			defer w.Close()
+			sync := map[string]any{"producer_async": false}
+			plugins := map[string]*kongsim.Plugin{
+				"all":     plugin(settings(t, f.Addrs(), all(sync))),
+				"default": plugin(settings(t, f.Addrs(), sync)),
 			}
-		}
-		exit, err := w.HandleEvent(t.Context(), plugins[row.Flags], kongsim.Replay(r))
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if exit.Status != row.Status {
-			t.Errorf("%s: status %d, want %d: %s", name, exit.Status, row.Status, exit.Body)
-		}
-		if exit.Status == 200 {
-			if string(exit.Body) != `{"message":"message sent"}` {
-				t.Errorf("%s: body %s", name, exit.Body)
+			type expected struct{ name, message string }
+			var want []expected
+			for _, row := range rows {
+				name := row.Case + "/" + row.Flags
+				r, err := kongsim.LoadRecording(filepath.Join("../../testdata/replies", row.Case+".json"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.BodyInTempFile {
+					if r, err = r.WithBodyFile(filepath.Join(t.TempDir(), "body")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				exit, err := w.HandleEvent(t.Context(), plugins[row.Flags], kongsim.Replay(r))
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if exit.Status != row.Status {
+					t.Errorf("%s: status %d, want %d: %s", name, exit.Status, row.Status, exit.Body)
+				}
+				if exit.Status == 200 {
+					if string(exit.Body) != `{"message":"message sent"}` {
+						t.Errorf("%s: body %s", name, exit.Body)
+					}
+					want = append(want, expected{name, string(row.Message)})
+				}
 			}
-			want = append(want, expected{name, string(row.Message)})
-		}
-	}
-	got := f.Records(t, "t", len(want))
-	if len(got) != len(want) {
-		t.Fatalf("%d records, want %d", len(got), len(want))
-	}
-	for i, r := range got {
-		if !reflect.DeepEqual(decode(t, r.Value), decode(t, []byte(want[i].message))) {
-			t.Errorf("%s:\n got %s\nwant %s", want[i].name, r.Value, strings.TrimSpace(want[i].message))
-		}
+			got := f.Records(t, "t", len(want))
+			if len(got) != len(want) {
+				t.Fatalf("%d records, want %d", len(got), len(want))
+			}
+			for i, r := range got {
+				if !reflect.DeepEqual(decode(t, r.Value), decode(t, []byte(want[i].message))) {
+					t.Errorf("%s:\n got %s\nwant %s", want[i].name, r.Value, strings.TrimSpace(want[i].message))
+				}
+			}
+		})
 	}
 }

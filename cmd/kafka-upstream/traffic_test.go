@@ -27,11 +27,11 @@ import (
 
 // gateway starts the stand-in for Kong with the program, which it runs as Kong
 // does, and a route without a service as the documentation has it.
-func gateway(t *testing.T, config string) *kongsim.Sim {
+func gateway(t *testing.T, config string, args ...string) *kongsim.Sim {
 	t.Helper()
 	log := new(lines)
 	sim, err := kongsim.Start(t.Context(), kongsim.Options{
-		Config: []byte(config), Binary: binary, Args: []string{"-kong-prefix", shortDir(t)}, Workers: 3, Stderr: log,
+		Config: []byte(config), Binary: binary, Args: append([]string{"-kong-prefix", shortDir(t)}, args...), Workers: 3, Stderr: log,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)

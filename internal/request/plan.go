@@ -32,19 +32,28 @@ type Plan struct {
 	limit int
 	asks  pluginserver.Asks
 
-	method, uri, query, headers, body int // numbers of the asks
+	line, headers, body int // numbers of the asks
+	target              target
+	byLine              bool
+	further             pluginserver.Asks // where the line is not enough
 }
+
+// target says which asks tell the method, the URI and the query.
+type target struct{ method, uri, query int }
 
 // NewPlan returns the plan for these parts, with no more asks than they need:
 // each costs Kong and us a message. A body above limit bytes is refused.
-func NewPlan(parts Parts, limit int) *Plan {
-	p := &Plan{parts: parts, limit: limit}
-	if parts.Method {
-		p.method = p.asks.Add("kong.request.get_method", nil, 0)
-	}
-	if parts.URI {
-		p.uri = p.asks.Add("kong.request.get_path_with_query", nil, 0)
-		p.query = p.asks.Add("kong.request.get_raw_query", nil, 0)
+//
+// With byLine the method, the URI and the query are read off the request line,
+// one ask in place of up to three, unless that is one of the rare lines that do
+// not say them for certain. It must not be set where another plugin may have
+// changed the method or the query: the line is what the client has sent.
+func NewPlan(parts Parts, limit int, byLine bool) *Plan {
+	p := &Plan{parts: parts, limit: limit, byLine: byLine && parts.URI}
+	if p.byLine {
+		p.line = p.asks.Add("kong.nginx.get_var", &pb.String{V: "request"}, 0)
+	} else {
+		p.target.add(&p.asks, parts)
 	}
 	if parts.Headers || parts.Body {
 		p.headers = p.asks.Add("kong.request.get_headers", &pb.Int{V: maxHeaders}, 0)
@@ -53,7 +62,21 @@ func NewPlan(parts Parts, limit int) *Plan {
 		const envelope = 16 // tag and length around the content
 		p.body = p.asks.Add("kong.request.get_raw_body", nil, limit+envelope)
 	}
+	if p.byLine {
+		p.target.add(&p.further, parts)
+		p.target.follow(p.asks.Len())
+	}
 	return p
+}
+
+func (t *target) add(asks *pluginserver.Asks, parts Parts) {
+	if parts.Method {
+		t.method = asks.Add("kong.request.get_method", nil, 0)
+	}
+	if parts.URI {
+		t.uri = asks.Add("kong.request.get_path_with_query", nil, 0)
+		t.query = asks.Add("kong.request.get_raw_query", nil, 0)
+	}
 }
 
 // Asks returns the plan's asks.
@@ -63,18 +86,13 @@ func (p *Plan) Asks() *pluginserver.Asks { return &p.asks }
 // body that Kong has put into a file is read from it. The error is
 // [ErrTooLarge], a [*BodyError], or that of a conversation that broke down.
 func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
-	if p.parts.Method {
-		if r.Method, err = text(x, p.method); err != nil {
-			return fmt.Errorf("method: %w", err)
-		}
+	if p.byLine {
+		err = p.readLine(x, r)
+	} else {
+		err = p.target.read(x, r, p.parts)
 	}
-	if p.parts.URI {
-		if r.URI, err = text(x, p.uri); err != nil {
-			return fmt.Errorf("path: %w", err)
-		}
-		if r.Query, err = text(x, p.query); err != nil {
-			return fmt.Errorf("query: %w", err)
-		}
+	if err != nil {
+		return err
 	}
 	if p.parts.Headers || p.parts.Body {
 		b, err := x.Reply(p.headers)
@@ -95,6 +113,45 @@ func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
 		}
 		return err
 	}
+	return nil
+}
+
+// follow has the asks stand behind n others.
+func (t *target) follow(n int) { t.method, t.uri, t.query = t.method+n, t.uri+n, t.query+n }
+
+func (t *target) read(x *pluginserver.Exchange, r *Request, parts Parts) (err error) {
+	if parts.Method {
+		if r.Method, err = text(x, t.method); err != nil {
+			return fmt.Errorf("method: %w", err)
+		}
+	}
+	if parts.URI {
+		if r.URI, err = text(x, t.uri); err != nil {
+			return fmt.Errorf("path: %w", err)
+		}
+		if r.Query, err = text(x, t.query); err != nil {
+			return fmt.Errorf("query: %w", err)
+		}
+	}
+	return nil
+}
+
+func (p *Plan) readLine(x *pluginserver.Exchange, r *Request) error {
+	line, err := text(x, p.line)
+	if err != nil {
+		return fmt.Errorf("request line: %w", err)
+	}
+	method, uri, query, certain := parseLine(line)
+	if !certain {
+		if err := x.Ask(&p.further); err != nil {
+			return err
+		}
+		return p.target.read(x, r, p.parts)
+	}
+	if p.parts.Method {
+		r.Method = method
+	}
+	r.URI, r.Query = uri, query
 	return nil
 }
 

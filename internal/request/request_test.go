@@ -16,18 +16,18 @@ import (
 
 func TestAsksAreNoMoreThanThePartsNeed(t *testing.T) {
 	for _, c := range []struct {
-		parts Parts
-		asks  int
+		parts        Parts
+		asks, byLine int
 	}{
-		{Parts{}, 0},
-		{Parts{Method: true}, 1},
-		{Parts{URI: true}, 2},
-		{Parts{Headers: true}, 1},
-		{Parts{Body: true}, 2}, // the body, and the headers that say what it is
-		{Parts{Headers: true, Body: true}, 2},
-		{Parts{Method: true, URI: true, Headers: true, Body: true}, 5},
+		{Parts{}, 0, 0},
+		{Parts{Method: true}, 1, 1},
+		{Parts{URI: true}, 2, 1},
+		{Parts{Headers: true}, 1, 1},
+		{Parts{Body: true}, 2, 2}, // the body, and the headers that say what it is
+		{Parts{Headers: true, Body: true}, 2, 2},
+		{Parts{Method: true, URI: true, Headers: true, Body: true}, 5, 3},
 	} {
-		if got := NewPlan(c.parts, 100).Asks().Len(); got != c.asks {
+		if got := NewPlan(c.parts, 100, false).Asks().Len(); got != c.asks {
 			t.Errorf("%+v: %d asks, want %d", c.parts, got, c.asks)
 		}
 	}
@@ -88,7 +88,7 @@ func TestBodyComesFromTheReplyOrFromKongsFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("from a file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	plan := NewPlan(Parts{Body: true}, 11)
+	plan := NewPlan(Parts{Body: true}, 11, false)
 	for _, c := range []struct {
 		reply *pb.RawBodyResult
 		want  string
@@ -121,7 +121,7 @@ func TestBodyFileAboveTheLimitIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Request
-	err := NewPlan(Parts{Body: true}, 1<<20).readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}), func() {})
+	err := NewPlan(Parts{Body: true}, 1<<20, false).readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}), func() {})
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("error is %v", err)
 	}

@@ -35,13 +35,24 @@ const syncTimeout = 55 * time.Second
 // errConversation is the error of replies of Kong that cannot be understood.
 var errConversation = errors.New("unexpected reply of Kong")
 
-// Plugin returns the plugin as the plugin server serves it. Its instances
-// share the producers of pool. m may be nil.
-func Plugin(version string, pool *producer.Pool, m *metrics.Metrics, log *slog.Logger) *pluginserver.Plugin {
+// Options say what the plugin works with.
+type Options struct {
+	Version string
+	Pool    *producer.Pool   // whose producers all instances share
+	Metrics *metrics.Metrics // may be nil
+	Log     *slog.Logger
+
+	// RequestLine has the method, the URI and the query read off the request
+	// line, as the client has sent it; see [request.NewPlan].
+	RequestLine bool
+}
+
+// Plugin returns the plugin as the plugin server serves it.
+func Plugin(o Options) *pluginserver.Plugin {
 	return &pluginserver.Plugin{
-		Name: Name, Version: version, Priority: Priority, Schema: schema.JSON(),
-		Start:    func(b []byte) pluginserver.Instance { return start(b, pool, m, log) },
-		Panicked: func(began time.Time) { m.Request(metrics.Panic, time.Since(began)) },
+		Name: Name, Version: o.Version, Priority: Priority, Schema: schema.JSON(),
+		Start:    func(b []byte) pluginserver.Instance { return start(b, &o) },
+		Panicked: func(began time.Time) { o.Metrics.Request(metrics.Panic, time.Since(began)) },
 	}
 }
 
@@ -61,21 +72,21 @@ type instance struct {
 
 var _ pluginserver.Instance = (*instance)(nil)
 
-func start(b []byte, pool *producer.Pool, m *metrics.Metrics, log *slog.Logger) pluginserver.Instance {
+func start(b []byte, o *Options) pluginserver.Instance {
 	cfg, err := config.Parse(b)
 	if err == nil {
 		err = cfg.Validate()
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errConfig, err)
-		log.Error("an instance was started that can only refuse", "error", err)
-		return refuser{err, m}
+		o.Log.Error("an instance was started that can only refuse", "error", err)
+		return refuser{err, o.Metrics}
 	}
-	log.Info("an instance was started", "topic", cfg.Topic)
+	o.Log.Info("an instance was started", "topic", cfg.Topic)
 	wanted := request.Parts{Method: cfg.ForwardMethod, URI: cfg.ForwardURI, Headers: cfg.ForwardHeaders, Body: cfg.ForwardBody}
 	return &instance{
-		cfg: cfg, pool: pool, metrics: m, log: log,
-		plan:  request.NewPlan(wanted, cfg.BytesPerRequest-producer.Overhead),
+		cfg: cfg, pool: o.Pool, metrics: o.Metrics, log: o.Log,
+		plan:  request.NewPlan(wanted, cfg.BytesPerRequest-producer.Overhead, o.RequestLine),
 		parts: wanted,
 	}
 }
