@@ -256,12 +256,17 @@ func (c *conn) over() error {
 	if !c.x.exited {
 		return c.endEvent()
 	}
+	if len(c.x.log) == 0 {
+		return errOver
+	}
 	return c.drain()
 }
 
 // drain waits for Kong to close the connection, as it does when the request is
-// over. Were it closed here, Kong could fail with "closed" where it still has a
-// reply to a log line to write, and would send the same request again.
+// over, after an exit with log lines before it: Kong answers those, and were the
+// connection closed by then it would fail with "closed" and send the same request
+// again. To the exit it says nothing, and what it has not read yet of it stays
+// readable. So else the connection is closed at once.
 func (c *conn) drain() error {
 	for {
 		c.in.buf, c.in.at = c.in.buf[:0], 0

@@ -32,6 +32,9 @@ type loop struct {
 	listener int     // -1 once it is closed
 	conns    []*conn // by file descriptor
 	spare    []*conn
+	fresh    []*conn // accepted, and epoll not told yet; those before seen are done
+	seen     int
+	handled  int // events of the last round
 	swept    time.Time
 	paused   time.Time // not accepting until then, unless zero
 	events   [128]unix.EpollEvent
@@ -106,9 +109,10 @@ func (l *loop) stop() {
 
 // cut implements part.
 func (l *loop) cut() int {
+	left := l.open.Load()
 	l.cutting.Store(true)
 	l.awake()
-	return int(l.open.Load())
+	return int(left)
 }
 
 func (l *loop) awake() {
@@ -122,11 +126,15 @@ func (l *loop) awake() {
 // run runs the loop, until it ends or another goroutine runs it.
 func (l *loop) run() {
 	for {
+		if !l.settle() {
+			return
+		}
 		n, err := l.wait()
 		if err != nil {
 			l.end(err)
 			return
 		}
+		l.handled = n
 		for i := range n {
 			ev := &l.events[i]
 			switch fd := int(ev.Fd); fd {
@@ -226,6 +234,7 @@ func (l *loop) forget(p *polled) {
 func (l *loop) drop(c *conn) {
 	l.conns[c.poll.fd] = nil
 	l.open.Add(-1)
+	c.poll.fresh = false
 	_ = c.nc.Close()
 	if len(l.spare) >= spareMost || cap(c.in.buf) > bufferKeep {
 		putBuffer(c.in.buf)
@@ -257,16 +266,42 @@ func (l *loop) proceed(c *conn, events uint32) bool {
 		}
 		return false
 	}
-	if err == errAgain && !p.added {
-		p.added = true
-		if err = l.add(p.fd); err == nil {
-			return true
-		}
-	}
-	if err != errAgain {
+	switch {
+	case err != errAgain:
 		c.report(err)
 		l.drop(c)
+	case !p.added && !p.fresh:
+		p.fresh = true
+		l.fresh = append(l.fresh, c)
 	}
+	return true
+}
+
+// settle tells epoll of the connections that were accepted in this round and have
+// more to come. When there was much to do meanwhile they are looked at once more
+// before: often the replies are here by then, and the request is over without
+// epoll. It reports as proceed does.
+func (l *loop) settle() bool {
+	for l.seen < len(l.fresh) {
+		c := l.fresh[l.seen]
+		l.seen++
+		p := c.poll
+		if p == nil || !p.fresh {
+			continue // it has left or ended since; if it is another by now, it comes again
+		}
+		if l.handled > 1 && !l.proceed(c, 0) {
+			return false
+		}
+		if c.poll != p || !p.fresh {
+			continue
+		}
+		p.fresh, p.added = false, true
+		if err := l.add(p.fd); err != nil {
+			c.report(err)
+			l.drop(c)
+		}
+	}
+	l.fresh, l.seen = l.fresh[:0], 0
 	return true
 }
 

@@ -23,6 +23,7 @@ type polled struct {
 	fd     int
 	ready  bool // there may be something to read
 	added  bool // the loop is told when there is
+	fresh  bool // is among the loop's fresh ones
 	exited bool // the client was answered: all that follows is the end
 
 	// in is the instance whose asks were put to Kong, nil if none.
@@ -171,6 +172,8 @@ func (p *polled) access() error {
 		return c.over()
 	case c.x.err != nil:
 		return c.x.err
+	case c.x.exited && len(c.x.log) == 0:
+		return errOver
 	case c.x.exited:
 		p.exited = true
 		return nil

@@ -144,7 +144,7 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 		ctx, cancel = context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
 	}
-	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value})
+	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began()})
 }
 
 // value returns the message, in memory of just its size: it may wait in the
