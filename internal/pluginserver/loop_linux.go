@@ -1,9 +1,11 @@
 package pluginserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +20,10 @@ const (
 	// acceptMost is how many connections are accepted before the others have
 	// their turn.
 	acceptMost = 32
+	// One loop serves some 50,000 requests a second, and so many take several
+	// cores of Kong's: a machine has more loops only where it has many cores.
+	coresPerLoop = 4
+	mostLoops    = 8
 	// spareMost is how many connections' memory a loop keeps for the next ones.
 	spareMost = 256
 )
@@ -59,46 +65,66 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 	if err != nil {
 		return false, nil
 	}
-	fd := -1
-	_ = raw.Control(func(l uintptr) { fd, err = unix.FcntlInt(l, unix.F_DUPFD_CLOEXEC, 0) })
-	if err != nil {
-		return false, nil
-	}
-	// Closed, for as long as it is open Go's own poller is told of each
-	// connection too.
+	loops := make([]*loop, cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))))
+	_ = raw.Control(func(listener uintptr) {
+		for i := range loops {
+			if loops[i], err = newLoop(s, int(listener)); err != nil {
+				return
+			}
+		}
+	})
+	// While this one is open Go's own poller is told of each connection, too.
 	u.SetUnlinkOnClose(false)
 	_ = u.Close()
-	l, err := newLoop(s, fd)
 	if err != nil {
+		for _, l := range loops {
+			if l != nil {
+				l.closeFiles()
+			}
+		}
 		return true, err
 	}
-	s.serving.Add(1)
-	if !s.add(l) {
-		l.stop()
+	for _, l := range loops {
+		s.serving.Add(1)
+		if !s.add(l) {
+			l.stop()
+		}
+		go l.run()
 	}
-	go l.run()
-	<-l.done
-	return true, l.err
+	for _, l := range loops {
+		<-l.done
+		err = errors.Join(err, l.err)
+	}
+	return true, err
 }
 
 func newLoop(s *Server, listener int) (*loop, error) {
-	l := &loop{server: s, listener: listener, epoll: -1, wake: -1, swept: time.Now(), done: make(chan struct{})}
-	err := unix.SetNonblock(listener, true)
+	l := &loop{server: s, listener: -1, epoll: -1, wake: -1, swept: time.Now(), done: make(chan struct{})}
+	var err error
+	if l.listener, err = unix.FcntlInt(uintptr(listener), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		err = unix.SetNonblock(l.listener, true)
+	}
 	if err == nil {
 		l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	}
 	if err == nil {
 		l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	}
-	if err = errors.Join(err, l.add(l.listener), l.add(l.wake)); err != nil {
+	if err == nil {
+		err = errors.Join(l.listen(), l.add(l.wake, unix.EPOLLIN))
+	}
+	if err != nil {
 		l.closeFiles()
 		return nil, fmt.Errorf("preparing to serve connections: %w", err)
 	}
 	return l, nil
 }
 
-func (l *loop) add(fd int) error {
-	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+// listen has the loop told of connections to be accepted: one loop for each, not all.
+func (l *loop) listen() error { return l.add(l.listener, unix.EPOLLIN|unix.EPOLLEXCLUSIVE) }
+
+func (l *loop) add(fd int, events uint32) error {
+	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
 // stop implements part.
@@ -296,7 +322,7 @@ func (l *loop) settle() bool {
 			continue
 		}
 		p.fresh, p.added = false, true
-		if err := l.add(p.fd); err != nil {
+		if err := l.add(p.fd, unix.EPOLLIN); err != nil {
 			c.report(err)
 			l.drop(c)
 		}
@@ -334,7 +360,7 @@ func (l *loop) sweep() {
 		return
 	}
 	now := time.Now()
-	if !l.paused.IsZero() && now.After(l.paused) && l.add(l.listener) == nil {
+	if !l.paused.IsZero() && now.After(l.paused) && l.listen() == nil {
 		l.paused = time.Time{}
 	}
 	if now.Sub(l.swept) < l.sweepTime() {

@@ -144,14 +144,19 @@ type fixture struct {
 
 var ok = NewAnswer(200, "fine", map[string]string{"X-Test": "1"})
 
-// portable is the way in which fixtures serve.
-var portable bool
+// way is how fixtures serve.
+var way func(*Server)
 
-// eachWay runs a test with the loop, where there is one, and with the net package.
+// eachWay runs a test with one loop and with several, where there are any, and with
+// the net package.
 func eachWay(t *testing.T, test func(*testing.T)) {
-	for name, p := range map[string]bool{"loop": false, "net": true} {
+	for name, w := range map[string]func(*Server){
+		"loop":  func(s *Server) { s.loops = 1 },
+		"loops": func(s *Server) { s.loops = 3 },
+		"net":   func(s *Server) { s.Portable = true },
+	} {
 		t.Run(name, func(t *testing.T) {
-			portable = p
+			way = w
 			test(t)
 		})
 	}
@@ -171,7 +176,9 @@ func newFixture(t *testing.T, options ...func(*Server)) *fixture {
 			f.closed = append(f.closed, c)
 		}}
 	}}, slog.New(slog.DiscardHandler))
-	f.Portable = portable
+	if way != nil {
+		way(f.Server)
+	}
 	for _, option := range options {
 		option(f.Server)
 	}

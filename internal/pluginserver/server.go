@@ -31,6 +31,7 @@ type Server struct {
 	serving   sync.WaitGroup // one per loop, and per connection outside of them
 
 	eventTimeout time.Duration
+	loops        int // 0: by the number of cores
 
 	mu      sync.Mutex
 	parts   []part             // what accepts connections
