@@ -125,3 +125,42 @@ func TestRecordCostsFewAllocations(t *testing.T) {
 		t.Logf("a record costs %.2f allocations", n)
 	}
 }
+
+// TestNoRecordIsLostBetweenWaitingSenders does the same for senders that wait,
+// who hand over for each other.
+func TestNoRecordIsLostBetweenWaitingSenders(t *testing.T) {
+	a := startAcknowledger(t)
+	var delivered int64
+	for range 20 {
+		p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async": false})
+		var accepted atomic.Int64
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for {
+					err := p.Send(context.Background(), record("x"))
+					if err != nil {
+						if !errors.Is(err, ErrClosed) {
+							t.Error(err)
+						}
+						return
+					}
+					accepted.Add(1)
+				}
+			})
+		}
+		time.Sleep(time.Duration(rand.IntN(20_000)) * time.Microsecond)
+		if left := p.close(t.Context()); left != 0 {
+			t.Errorf("%d left", left)
+		}
+		wg.Wait()
+		s := p.Stats()
+		if s.Accepted != accepted.Load() || s.Delivered != s.Accepted || s.Buffered != 0 || s.BufferedBytes != 0 {
+			t.Fatalf("%+v, and senders saw %d accepted", s, accepted.Load())
+		}
+		delivered += s.Delivered
+	}
+	if n := a.records(t); n != delivered {
+		t.Errorf("%d records arrived, %d were delivered", n, delivered)
+	}
+}

@@ -47,7 +47,7 @@ type Record struct {
 	Topic string
 	Key   []byte // nil: any partition
 	Value []byte
-	Time  time.Time // when it came to be; zero: now
+	Time  time.Time // of the request, which came a moment ago; zero: now
 }
 
 // Stats counts the records that were handed to a producer. Each accepted record
@@ -219,7 +219,12 @@ func (p *Producer) accept(r *Record, w waiter) error {
 	p.stats.BufferedBytes += n
 	p.metrics.Accepted(n) // before it can meet its fate
 	p.waiting.put(r, arrival{now, p.round, w})
-	if !p.busy {
+	switch {
+	case p.busy:
+	case p.ready && w != nil:
+		p.handOverHere() // and mu is released
+		return nil
+	default:
 		p.call()
 	}
 	p.mu.Unlock()

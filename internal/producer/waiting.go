@@ -8,9 +8,9 @@ import (
 )
 
 // A sender leaves its record in Producer.waiting and goes. From there one goroutine
-// gives the records to kafka-go's Writer, many with one call, so that they share
-// what a call costs, and in their order. It is there only while it is needed:
-// when a batch's worth of records waits, or some have waited for long enough.
+// at a time gives the records to kafka-go's Writer, many with one call, so that
+// they share what a call costs, and in their order. It is there only while it is
+// needed: when a batch's worth of records waits, or some have waited for long enough.
 //
 // It is also who finds out how the cluster is laid out, which the Writer must not be
 // called without: it would have its caller wait, or lose the records.
@@ -19,9 +19,9 @@ const (
 	// maxGroup is how many waiting records are handed over at once, where
 	// batches may be larger.
 	maxGroup = 256
-	// maxGather is how long records wait for others to be handed over with. Where
-	// that is a small part of the linger, it is: what remains of the linger then
-	// fills the batches of all partitions, for records with a key go to many.
+	// maxGather is the longest that records wait for others to be handed over with,
+	// where an eighth of the linger is not less. The rest of the linger is the
+	// Writer's, to fill the batches of all partitions: records with a key go to many.
 	maxGather = 100 * time.Millisecond
 )
 
@@ -53,8 +53,8 @@ func (p *Producer) ring() {
 	}
 }
 
-// handOver starts the goroutine. The caller holds mu, and knows that p is neither
-// busy nor closed, or closes it: none is started once p is closed.
+// handOver starts the goroutine. The caller holds mu, and knows that p is not busy.
+// Once p is closed none is started but by close, and by one that hands over.
 func (p *Producer) handOver() {
 	p.busy = true
 	ready := p.ready
@@ -63,6 +63,24 @@ func (p *Producer) handOver() {
 			p.write()
 		}
 	})
+}
+
+// handOverHere is for a sender that has to wait anyway: it hands over what waits
+// itself, once, which is cheaper than a goroutine. The caller holds mu, which is
+// released, and knows that p is ready, and neither busy nor closed.
+func (p *Producer) handOverHere() {
+	p.busy = true
+	p.handing.Add(1)
+	defer p.handing.Done()
+	c := p.waiting.takeAll()
+	p.mu.Unlock()
+	p.transport.refresh()
+	p.give(c)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy = false; p.waiting.records > 0 {
+		p.handOver()
+	}
 }
 
 // write gives the waiting records to the Writer, and goes on while there is a
@@ -82,12 +100,17 @@ func (p *Producer) write() {
 		}
 		c := p.waiting.takeAll()
 		p.mu.Unlock()
-		for c != nil {
-			if err := p.writer.WriteMessages(p.transport.ctx, c.rest()...); err != nil { // ruled out by what was checked before
-				p.complete(c.rest(), err)
-			}
-			c = c.free()
+		p.give(c)
+	}
+}
+
+// give gives the records of a chunk, and of those after it, to the Writer.
+func (p *Producer) give(c *chunk) {
+	for c != nil {
+		if err := p.writer.WriteMessages(p.transport.ctx, c.rest()...); err != nil { // ruled out by what was checked before
+			p.complete(c.rest(), err)
 		}
+		c = c.free()
 	}
 }
 
