@@ -63,7 +63,7 @@ var _ part = (*loop)(nil)
 func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return false, nil
+		return false, err
 	}
 	loops := make([]*loop, cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))))
 	_ = raw.Control(func(listener uintptr) {
@@ -73,17 +73,17 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 			}
 		}
 	})
-	// While this one is open Go's own poller is told of each connection, too.
-	u.SetUnlinkOnClose(false)
-	_ = u.Close()
 	if err != nil {
 		for _, l := range loops {
 			if l != nil {
 				l.closeFiles()
 			}
 		}
-		return true, err
+		return false, err
 	}
+	// While this one is open Go's own poller is told of each connection, too.
+	u.SetUnlinkOnClose(false)
+	_ = u.Close()
 	for _, l := range loops {
 		s.serving.Add(1)
 		if !s.add(l) {

@@ -94,8 +94,12 @@ func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 // Serve accepts connections until Shutdown, and returns nil then. It closes l.
 func (s *Server) Serve(l net.Listener) error {
 	if u, ok := l.(*net.UnixListener); ok && !s.Portable {
-		if served, err := s.serveLoops(u); served {
+		served, err := s.serveLoops(u)
+		if served {
 			return err
+		}
+		if err != nil {
+			s.log.Warn("connections are served by the net package, at a higher cost", "error", err)
 		}
 	}
 	if !s.add(accepting{l}) {
