@@ -67,19 +67,12 @@ func TestMetricsTellWhatBecameOfRequestsAndRecords(t *testing.T) {
 		`kafka_upstream_buffered_records{topic="away"}`:                    4,
 		`kafka_upstream_buffered_records{topic="t"}`:                       0,
 	}
-	var exposition string
-	eventually(t, "the records are delivered", func() bool {
-		_, exposition = get(t, "http://"+address+"/metrics")
-		return sample(exposition, `kafka_upstream_delivered_records_total{topic="t"}`) == 30 &&
-			sample(exposition, `kafka_upstream_sent_records_total{topic="zero"}`) == 5
-	})
+	// A request is counted once it was answered, so the last ones may be on their way.
 	for name, v := range want {
-		if got := sample(exposition, name); got != v {
-			t.Errorf("%s is %v, want %v", name, got, v)
-		}
-	}
-	if t.Failed() {
-		t.Log(exposition)
+		eventually(t, name+" is "+strconv.FormatFloat(v, 'f', -1, 64), func() bool {
+			_, exposition := get(t, "http://"+address+"/metrics")
+			return sample(exposition, name) == v
+		})
 	}
 	if status, body := get(t, "http://"+address+"/healthz"); status != 200 {
 		t.Errorf("healthz: %d %s", status, body)
