@@ -9,14 +9,14 @@ import (
 )
 
 // toolDeadline ends a tool that does not end by itself.
-const toolDeadline = 60 * time.Second
+const toolDeadline = 3 * time.Minute
 
 // Tool runs the main method of one of Kafka's own classes, as the scripts of
 // Kafka's bin directory do (org.apache.kafka.tools.TopicCommand,
 // org.apache.kafka.tools.DelegationTokenCommand, …; the releases differ in which
 // there are), and returns its standard output. It fails t
 // with the standard error where the tool exits with another status than 0 or
-// takes more than 60 s. The arguments have to say --bootstrap-server.
+// takes more than 3 minutes. The arguments have to say --bootstrap-server.
 func (c *Cluster) Tool(t testing.TB, class string, args ...string) string {
 	t.Helper()
 	cmd := c.install.command(class, args...)
@@ -49,6 +49,6 @@ func (c *Cluster) ConsoleConsumer(t testing.TB, topic string, n int, args ...str
 	return c.Tool(t, "org.apache.kafka.tools.consumer.ConsoleConsumer", append([]string{
 		"--bootstrap-server", strings.Join(c.Addrs(Plaintext), ","),
 		"--topic", topic, "--from-beginning",
-		"--max-messages", strconv.Itoa(n), "--timeout-ms", "30000",
+		"--max-messages", strconv.Itoa(n), "--timeout-ms", "120000",
 	}, args...)...)
 }
