@@ -7,17 +7,18 @@ import (
 	"runtime/metrics"
 )
 
-// headroom is how much garbage there may be, in bytes, before it is collected.
-//
-// What this process keeps is small as long as brokers take what it has, some
-// 3 MiB; by itself Go would collect whenever as much garbage again has come, which
-// is every few thousand requests and a tenth of all CPU.
-const headroom = 16 << 20
+// Garbage is collected when there is as much of it as what is kept, as Go does by
+// itself, but not before there is leastGarbage: what this process keeps is some
+// 3 MiB as long as brokers take what it has, and to collect every few thousand
+// requests would be a tenth of all CPU. And with much in the buffer memory must not
+// grow as freely: above mostGarbage it is half of what is kept. In bytes.
+const (
+	leastGarbage = 16 << 20
+	mostGarbage  = 32 << 20
+)
 
-// paceCollector has garbage collected each time there is headroom's worth of it, or
-// half as much as what is kept, if that is more: with a full buffer memory must
-// not grow as freely as with an empty one. GOGC and GOMEMLIMIT are left in charge
-// where they are set.
+// paceCollector has garbage collected at that pace. GOGC and GOMEMLIMIT are left in
+// charge where they are set.
 func paceCollector() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -42,5 +43,7 @@ type cycle struct{ _ [16]byte }
 
 // percent returns what GOGC has to be with that much live memory.
 func percent(live uint64) int {
-	return int(max(50, headroom*100/max(live, 1<<20)))
+	live = max(live, 1<<20)
+	garbage := max(leastGarbage, min(live, mostGarbage), live/2)
+	return int(garbage * 100 / live)
 }
