@@ -65,30 +65,30 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	loops := make([]*loop, cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))))
+	var loops []*loop
+	var parts []part
 	_ = raw.Control(func(listener uintptr) {
-		for i := range loops {
-			if loops[i], err = newLoop(s, int(listener)); err != nil {
+		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))) {
+			var l *loop
+			if l, err = newLoop(s, int(listener)); err != nil {
 				return
 			}
+			loops, parts = append(loops, l), append(parts, l)
 		}
 	})
-	if err != nil {
-		for _, l := range loops {
-			if l != nil {
-				l.closeFiles()
-			}
-		}
-		return false, err
+	served = err == nil
+	if served {
+		// While this one is open Go's own poller is told of each connection, too.
+		u.SetUnlinkOnClose(false)
+		_ = u.Close()
 	}
-	// While this one is open Go's own poller is told of each connection, too.
-	u.SetUnlinkOnClose(false)
-	_ = u.Close()
-	for _, l := range loops {
-		s.serving.Add(1)
-		if !s.add(l) {
-			l.stop()
+	if !served || !s.add(len(loops), parts...) {
+		for _, l := range loops {
+			l.closeFiles()
 		}
+		return served, err
+	}
+	for _, l := range loops {
 		go l.run()
 	}
 	for _, l := range loops {

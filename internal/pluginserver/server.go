@@ -102,7 +102,7 @@ func (s *Server) Serve(l net.Listener) error {
 			s.log.Warn("connections are served by the net package, at a higher cost", "error", err)
 		}
 	}
-	if !s.add(accepting{l}) {
+	if !s.add(0, accepting{l}) {
 		return l.Close()
 	}
 	for {
@@ -155,14 +155,16 @@ type accepting struct{ net.Listener }
 func (a accepting) stop()    { _ = a.Close() }
 func (a accepting) cut() int { return 0 }
 
-// add makes p a part of the server. It reports false if that is shut down.
-func (s *Server) add(p part) bool {
+// add adds parts to the server, of which so many serve connections until they
+// report to serving. It reports false if the server is shut down.
+func (s *Server) add(serving int, parts ...part) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
 		return false
 	}
-	s.parts = append(s.parts, p)
+	s.parts = append(s.parts, parts...)
+	s.serving.Add(serving)
 	return true
 }
 
