@@ -44,11 +44,19 @@ func (c *Cluster) Tool(t testing.TB, class string, args ...string) string {
 // until it has read n records, and returns what it prints: a line a record,
 // which holds the value unless args say otherwise ("--property",
 // "print.key=true", …; Kafka 4 wants "--formatter-property").
-func (c *Cluster) ConsoleConsumer(t testing.TB, topic string, n int, args ...string) string {
+func (c *Cluster) ConsoleConsumer(t testing.TB, topic string, n int, args ...string) (printed string) {
 	t.Helper()
-	return c.Tool(t, "org.apache.kafka.tools.consumer.ConsoleConsumer", append([]string{
-		"--bootstrap-server", strings.Join(c.Addrs(Plaintext), ","),
-		"--topic", topic, "--from-beginning",
-		"--max-messages", strconv.Itoa(n), "--timeout-ms", "120000",
-	}, args...)...)
+	// On a busy machine its group may not come to be in time: another try has
+	// another group.
+	for range 3 {
+		printed = c.Tool(t, "org.apache.kafka.tools.consumer.ConsoleConsumer", append([]string{
+			"--bootstrap-server", strings.Join(c.Addrs(Plaintext), ","),
+			"--topic", topic, "--from-beginning",
+			"--max-messages", strconv.Itoa(n), "--timeout-ms", "30000",
+		}, args...)...)
+		if printed != "" {
+			break
+		}
+	}
+	return printed
 }
