@@ -41,7 +41,7 @@ test-go: check gcc ## the tests that need only Go, plain and with the race detec
 
 .PHONY: check
 check: ## gofmt and go vet
-	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags kafka ./...
@@ -55,8 +55,12 @@ gcc:
 	@scripts/need.sh gcc
 
 .PHONY: bench
-bench: ## run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## what a request costs, beside two other plugins (ARGS=-help lists what can be chosen)
+	$(GO) run ./bench $(ARGS)
+
+.PHONY: bench-go
+bench-go: ## run the benchmarks of the packages
+	$(GO) test -run '^$$' -bench . -benchmem ./cmd/... ./internal/...
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (30s)

@@ -1,0 +1,91 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// errMissed is the error of a run with -check that has missed a goal.
+var errMissed = errors.New("a goal or a budget was missed")
+
+// bench builds what is measured, measures it and prints what it has found.
+func bench(ctx context.Context, o *options, stdout io.Writer) error {
+	dir, err := os.MkdirTemp("", "ku-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	all, err := candidates(ctx, dir, o.binary, o.against)
+	if err != nil {
+		return err
+	}
+	r := &report{out: stdout, sections: make(map[string]string)}
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, *options, []candidate, *report) error
+	}{{"headline", headline}, {"budgets", budgets}, {"growth", growth}, {"bodies", bodies}} {
+		if o.only == nil || o.only[part.name] {
+			if err := part.run(ctx, o, all, r); err != nil {
+				return err
+			}
+		}
+	}
+	missed := r.missed()
+	if o.write != "" {
+		if err := r.write(o.write); err != nil {
+			return err
+		}
+	}
+	if missed > 0 && o.check {
+		return errMissed
+	}
+	return nil
+}
+
+// The names of the candidates.
+const (
+	ours            = "kafka-upstream"
+	before          = "before"
+	straightforward = "straightforward"
+	nothing         = "nothing"
+)
+
+// candidates builds the programs as they are built to be used. The first is
+// ours.
+func candidates(ctx context.Context, dir, binary, against string) ([]candidate, error) {
+	all := []candidate{{Name: ours, Path: binary}}
+	if binary == "" {
+		all[0].Path = filepath.Join(dir, "kafka-upstream")
+		if err := build(ctx, "cmd/kafka-upstream", all[0].Path); err != nil {
+			return nil, err
+		}
+	}
+	if against != "" {
+		all = append(all, candidate{Name: before, Path: against})
+	}
+	for _, c := range []candidate{{Name: straightforward, PDK: true}, {Name: nothing, PDK: true, Silent: true}} {
+		c.Path = filepath.Join(dir, c.Name)
+		if err := build(ctx, "bench/"+c.Name, c.Path); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func build(ctx context.Context, pkg, path string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "kafka-upstream/"+pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

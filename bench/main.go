@@ -1,0 +1,112 @@
+//go:build linux
+
+// Command bench measures what a request costs: it plays Kong's side of the
+// plugin protocol against kafka-upstream, against the plugin that one would
+// write without much thought (bench/straightforward), and against the plugin
+// that does nothing (bench/nothing), with a broker that only counts. See
+// docs/performance.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// options are the flags.
+type options struct {
+	rounds          int
+	measure         time.Duration
+	connections     []int
+	only            map[string]bool
+	binary, against string
+	write           string
+	check           bool
+}
+
+// parts are what can be measured, in this order.
+var parts = []string{"headline", "budgets", "growth", "bodies"}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := &options{connections: []int{1, 32, 128}}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.rounds, "rounds", 5, "how often each is measured")
+	f.DurationVar(&o.measure, "time", 3*time.Second, "how long each measurement lasts, after a warm-up of 500 ms")
+	f.Func("c", "`numbers` of requests under way at a time (default 1,32,128)", func(s string) error {
+		o.connections = nil
+		for field := range strings.SplitSeq(s, ",") {
+			n, err := strconv.Atoi(field)
+			if err != nil || n < 1 || n > 10000 {
+				return errors.New("want numbers from 1 to 10000, with commas")
+			}
+			o.connections = append(o.connections, n)
+		}
+		return nil
+	})
+	f.Func("only", "`parts` to measure, with commas: "+strings.Join(parts, ",")+" (default all)", func(s string) error {
+		o.only = make(map[string]bool)
+		for field := range strings.SplitSeq(s, ",") {
+			if !strings.Contains(","+strings.Join(parts, ",")+",", ","+field+",") {
+				return fmt.Errorf("no part is called %q", field)
+			}
+			o.only[field] = true
+		}
+		return nil
+	})
+	f.StringVar(&o.binary, "binary", "", "`path` of the kafka-upstream to measure (default: it is built)")
+	f.StringVar(&o.against, "against", "", "`path` of a second kafka-upstream, measured beside it as \"before\"")
+	f.StringVar(&o.write, "write", "", "`document` to write the tables and the plot into: docs/performance.md")
+	f.BoolVar(&o.check, "check", false, "end with exit code 1 when a goal or a budget is missed")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.rounds < 1 || o.measure <= 0 {
+		return nil, errors.New("-rounds and -time must be positive")
+	}
+	return o, nil
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	err := command(args, stdin, stdout, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// command runs the benchmark, or one of its parts in a process of its own.
+func command(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "load":
+			return loadMain(stdin, stdout)
+		case "broker":
+			return brokerMain(args[1:], stdin, stdout)
+		}
+	}
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return bench(ctx, o, stdout)
+}
