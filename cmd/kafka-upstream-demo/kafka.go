@@ -66,10 +66,16 @@ func openKafka(bootstrap string, access *secure, out *console) (*kafka, error) {
 	if len(k.addresses) == 0 {
 		return nil, errors.New("-bootstrap names no broker")
 	}
+	// Nothing is older than us in a broker of our own. Asked for by its time, a
+	// record that comes to an empty partition at that very moment is passed over.
+	from := kgo.NewOffset().AtStart()
+	if k.cluster == nil {
+		from = kgo.NewOffset().AfterMilli(k.since.UnixMilli())
+	}
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(k.addresses...),
 		kgo.ClientID("kafka-upstream-demo"),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AfterMilli(k.since.UnixMilli())),
+		kgo.ConsumeResetOffset(from),
 		kgo.FetchMaxWait(200 * time.Millisecond),
 		kgo.MetadataMinAge(100 * time.Millisecond), // how soon a new topic is found
 	}
