@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -22,6 +23,9 @@ type stream interface {
 	SetDeadline(time.Time) error
 	SetReadDeadline(time.Time) error
 }
+
+// lastRead is how long an idle connection is still read when it is to end.
+const lastRead = 5 * time.Millisecond
 
 // conn is one connection from a worker of Kong. A worker keeps a few for its
 // commands, and every request that is answered with an exit ends one.
@@ -111,7 +115,10 @@ func (c *conn) stopWhenIdle() {
 	defer c.mu.Unlock()
 	c.stopping = true
 	if !c.busy {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+		// Wakes the reader, but not before it has read what has come: closed with
+		// something unread the connection would be reset, and Kong puts a command to
+		// our successor only where it was closed.
+		_ = c.nc.SetReadDeadline(time.Now().Add(lastRead))
 	}
 }
 
@@ -130,7 +137,7 @@ func (c *conn) report(err error) {
 		c.server.log.Error("closing a connection: its peer does not speak Kong's protocol", "error", err)
 	case errors.Is(err, errUnknownInstance):
 		c.server.log.Info("Kong named an instance that is not known here, and will start it anew")
-	case !c.busy, errors.Is(err, errOver), errors.Is(err, net.ErrClosed):
+	case !c.busy, errors.Is(err, errOver), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
 	default:
 		c.server.log.Warn("a connection of Kong ended early", "error", err)
 	}

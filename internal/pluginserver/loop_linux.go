@@ -67,7 +67,7 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 	}
 	var loops []*loop
 	var parts []part
-	_ = raw.Control(func(listener uintptr) {
+	closed := raw.Control(func(listener uintptr) {
 		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))) {
 			var l *loop
 			if l, err = newLoop(s, int(listener)); err != nil {
@@ -76,6 +76,7 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 			loops, parts = append(loops, l), append(parts, l)
 		}
 	})
+	err = cmp.Or(err, closed)
 	served = err == nil
 	if served {
 		// While this one is open Go's own poller is told of each connection, too.
@@ -152,9 +153,16 @@ func (l *loop) awake() {
 // run runs the loop, until it ends or another goroutine runs it.
 func (l *loop) run() {
 	for {
+		// What the last round has left to do is done here, because it may have been
+		// another goroutine's, which returned in the middle of it.
 		if !l.settle() {
 			return
 		}
+		if l.stopping.Load() && l.ending() {
+			l.end(nil)
+			return
+		}
+		l.sweep()
 		n, err := l.wait()
 		if err != nil {
 			l.end(err)
@@ -179,11 +187,6 @@ func (l *loop) run() {
 				}
 			}
 		}
-		if l.stopping.Load() && l.ending() {
-			l.end(nil)
-			return
-		}
-		l.sweep()
 	}
 }
 
@@ -207,27 +210,38 @@ func (l *loop) wait() (int, error) {
 // goroutine runs the loop by now.
 func (l *loop) accept() bool {
 	for range acceptMost {
+		fd, ok := l.accept1()
+		if !ok {
+			return true
+		}
+		// Kong has sent its command by now, as a rule.
+		if !l.proceed(l.connOf(fd), 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// accept1 accepts one connection. It reports false if there is none, or none can be
+// accepted for the moment.
+func (l *loop) accept1() (fd int, ok bool) {
+	for {
 		// accept4(2) by hand, because unix.Accept4 makes an address each time.
 		r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:
+			return int(r), true
 		case unix.EAGAIN:
-			return true
+			return -1, false
 		case unix.EINTR, unix.ECONNABORTED:
-			continue
 		default:
 			// Nothing can be mended here but a shortage, which passes.
 			l.server.log.Error(shortage, "error", errno)
 			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
 			l.paused = time.Now().Add(shortageTime)
-			return true
-		}
-		// Kong has sent its command by now, as a rule.
-		if !l.proceed(l.connOf(int(r)), 0) {
-			return false
+			return -1, false
 		}
 	}
-	return true
 }
 
 func (l *loop) connOf(fd int) *conn {
@@ -334,6 +348,7 @@ func (l *loop) settle() bool {
 // ending closes what is idle. It reports whether all is over.
 func (l *loop) ending() bool {
 	if l.listener >= 0 {
+		l.refuse()
 		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
 		_ = unix.Close(l.listener)
 		l.listener, l.paused = -1, time.Time{}
@@ -342,13 +357,43 @@ func (l *loop) ending() bool {
 	for _, c := range l.conns {
 		switch {
 		case c == nil:
-		case cutting || !c.busy:
+		case cutting:
 			l.drop(c)
-		default:
+		case c.busy:
 			c.stopping = true
+		default:
+			l.dropIdle(c)
 		}
 	}
 	return l.open.Load() == 0
+}
+
+// refuse takes up the connections that nobody has accepted yet, for their end: the
+// kernel would reset them.
+func (l *loop) refuse() {
+	for {
+		fd, ok := l.accept1()
+		if !ok {
+			return
+		}
+		l.dropIdle(l.connOf(fd))
+	}
+}
+
+// dropIdle closes a connection that does nothing. A command that has come
+// meanwhile is read before, and not done: closed with something unread the
+// connection would be reset, and Kong puts a command to our successor only where
+// it was closed. One of which only a part has come is waited for.
+func (l *loop) dropIdle(c *conn) {
+	c.stopping, c.poll.ready = true, true
+	switch err := c.poll.proceed(); {
+	case err != errAgain, len(c.in.buf) == 0:
+		l.drop(c)
+	case !c.poll.added:
+		if c.poll.added = true; l.add(c.poll.fd, unix.EPOLLIN) != nil {
+			l.drop(c)
+		}
+	}
 }
 
 func (l *loop) sweepTime() time.Duration { return l.server.eventTimeout / sweeps }

@@ -3,9 +3,11 @@ package pluginserver
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -264,4 +266,107 @@ func TestShutdownUnderLoad(t *testing.T) {
 			t.Errorf("%d were answered, and %d were handled", got, n.Load())
 		}
 	})
+}
+
+// Connections leave the loop, which changes goroutines for each, while it is told
+// to end.
+func TestShutdownIsNotMissedWhileConnectionsLeaveTheLoop(t *testing.T) {
+	eachWay(t, func(t *testing.T) {
+		for range 30 {
+			f := newFixture(t)
+			id := f.dial().start("{}")
+			var pooled []*peer
+			for range 20 {
+				p := f.dial() // in the loop yet
+				p.send(eventCall(1, id, "other"))
+				p.read()
+				p.read()
+				pooled = append(pooled, p)
+			}
+			var sending sync.WaitGroup
+			for _, p := range pooled {
+				sending.Go(func() { _, _ = p.Write(appendFrame(nil, startCall(2, "{}"))) })
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			began := time.Now()
+			err := f.Shutdown(ctx)
+			cancel()
+			if took := time.Since(began); err != nil || took > 3*time.Second {
+				t.Fatalf("Shutdown took %v: %v", took, err)
+			}
+			sending.Wait()
+		}
+	})
+}
+
+// A command that comes as the server ends is answered, or its connection is closed:
+// Kong puts it to the successor then, and not if it was reset.
+func TestCommandThatComesAtTheEndIsNotMetByAReset(t *testing.T) {
+	eachWay(t, func(t *testing.T) {
+		resets := 0
+		for range 200 {
+			f := newFixture(t)
+			id := f.dial().start("{}")
+			p := f.dial()
+			p.send(eventCall(1, id, "other"))
+			p.read()
+			p.read()
+			var ending sync.WaitGroup
+			ending.Go(func() { _ = f.Shutdown(t.Context()) })
+			_, _ = p.Write(appendFrame(nil, eventCall(2, id, "access")))
+			for {
+				_, err := p.frame()
+				if errors.Is(err, syscall.ECONNRESET) {
+					resets++
+				}
+				if err != nil {
+					break
+				}
+			}
+			_ = p.Close()
+			ending.Wait()
+		}
+		if resets > 20 { // those that came between the last look and the close
+			t.Errorf("%d of 200 were reset", resets)
+		}
+	})
+}
+
+// The asks meet a full socket, of a peer that does not read, and go out in part.
+func TestRequestWhoseAsksHaveToWaitIsHandled(t *testing.T) {
+	for _, size := range []int{1, 40, 100, 300, 500} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			eachWay(t, func(t *testing.T) {
+				f := newFixture(t)
+				f.asks.Add(strings.Repeat("m", size), nil, 0)
+				f.access = func(*Exchange) {}
+				id := f.dial().start("{}")
+				p := f.dial()
+				const events = 1000
+				var sent atomic.Int64
+				var sending sync.WaitGroup
+				sending.Go(func() {
+					for i := range int64(events) {
+						if _, err := p.Write(appendFrame(appendFrame(nil, eventCall(i, id, "access")), []byte("reply"))); err != nil {
+							t.Errorf("event %d: %v", i, err)
+							return
+						}
+						sent.Add(1)
+					}
+				})
+				for n := int64(-1); n != sent.Load(); time.Sleep(5 * time.Millisecond) { // until neither side gets on
+					n = sent.Load()
+				}
+				for i := range int64(events) {
+					for range 3 {
+						p.read()
+					}
+					if ret := p.readReturn(); ret.Sequence != i {
+						t.Fatalf("returned %v, want sequence %d", ret, i)
+					}
+				}
+				sending.Wait()
+			})
+		})
+	}
 }

@@ -153,7 +153,10 @@ func (p *polled) command() error {
 	if in.asks.Len() == 0 {
 		return nil
 	}
-	return c.x.put(in.asks)
+	if err := c.x.put(in.asks); err != nil || c.poll != nil {
+		return err
+	}
+	return p.access() // the peer did not read, and the connection has left
 }
 
 // access lets the instance handle the request if all replies are here.
