@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,4 +55,36 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // whatever still sleeps
 	})
+}
+
+// A record that was never tried is left at the end, however few attempts there are.
+func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var silent sync.WaitGroup
+	silent.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close() // accepts, and says nothing
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		silent.Wait()
+	})
+	for _, attempts := range []int{1, 10} {
+		p := newTestProducer(t, []string{l.Addr().String()}, map[string]any{"producer_request_retries_max_attempts": attempts})
+		send(t, p, "one", "two")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		left := p.close(ctx)
+		cancel()
+		if s := p.Stats(); left != 2 || s.Left+s.Buffered != 2 || s.Failed != 0 {
+			t.Errorf("with %d attempts %d are left: %+v", attempts, left, s)
+		}
+	}
 }

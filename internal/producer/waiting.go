@@ -71,16 +71,18 @@ func (p *Producer) handOver() {
 func (p *Producer) handOverHere() {
 	p.busy = true
 	p.handing.Add(1)
-	defer p.handing.Done()
 	c := p.waiting.takeAll()
 	p.mu.Unlock()
+	defer func() { // also after a panic, of which only this request dies
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.busy = false; p.waiting.records > 0 {
+			p.handOver()
+		}
+		p.handing.Done()
+	}()
 	p.transport.refresh()
 	p.give(c)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.busy = false; p.waiting.records > 0 {
-		p.handOver()
-	}
 }
 
 // write gives the waiting records to the Writer, and goes on while there is a
@@ -124,9 +126,11 @@ func (p *Producer) look() bool {
 		if err == nil {
 			break
 		}
-		if t.ctx.Err() == nil {
-			t.status.unknown(err)
+		if t.ctx.Err() != nil { // the drain has no time left
+			p.abandonWaiting()
+			return false
 		}
+		t.status.unknown(err)
 		p.fail(p.expire(err), err)
 		if !t.sleep(t.ctx) {
 			p.abandonWaiting()
