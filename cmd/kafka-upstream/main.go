@@ -124,7 +124,9 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	if !o.dump && os.Getenv(launched) == "" && isPipe(stdin) {
 		return launch(args, stderr)
 	}
-	log, err := logs.New(stderr, o.level, o.format)
+	lines := logs.NewWriter(stderr, o.format)
+	defer lines.Close()
+	log, err := logs.New(lines, o.level, o.format)
 	if err != nil {
 		fmt.Fprintf(stderr, "kafka-upstream: -log-format: %v\n", err)
 		return 2

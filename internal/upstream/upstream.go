@@ -102,7 +102,6 @@ func (in *instance) Access(x *pluginserver.Exchange) {
 	}
 	out := outcomeOf(err, in.cfg.Topic, in.cfg.BytesPerRequest-producer.Overhead)
 	if out.log != "" {
-		x.WillBlock() // whoever reads our log may be slow
 		in.log.Error(out.log)
 		x.LogError(out.log)
 	}
