@@ -21,6 +21,8 @@ type dimension struct {
 	// per, if set, is how many there are beyond the first step at each of the
 	// others; then the cost of each of these is compared.
 	per []float64
+	// shown, if set, is shown only: no goal is about it.
+	shown bool
 }
 
 type step struct {
@@ -37,8 +39,9 @@ func dimensions(measure time.Duration) []dimension {
 	}
 	// Smaller batches, which fill up before they have waited long enough however
 	// many producers there are: else their size would be what is compared.
-	configurations := dimension{name: "configurations"}
+	configurations, thin := dimension{name: "configurations"}, dimension{name: "configurations, with the defaults", shown: true}
 	for _, n := range []int{1, 10, 100} {
+		thin.steps = append(thin.steps, with(fmt.Sprint(n), func(s *scenario) { s.configs = n }))
 		configurations.steps = append(configurations.steps, with(fmt.Sprint(n), func(s *scenario) {
 			s.configs, s.settings = n, map[string]any{
 				"producer_request_limits_messages_per_request": 50,
@@ -79,7 +82,7 @@ func dimensions(measure time.Duration) []dimension {
 			}
 		}))
 	}
-	return []dimension{configurations, workers, headers, buffer, broker}
+	return []dimension{configurations, thin, workers, headers, buffer, broker}
 }
 
 // growth measures whether a request costs the same where there is more of
@@ -118,7 +121,9 @@ func grow(ctx context.Context, o *options, c candidate, all []dimension, r *repo
 		}
 		ratio := ratios(found[len(found)-1], found[0], func(v float64) float64 { return v })
 		t.add(d.name, strings.Join(names, ", "), strings.Join(costs, ", "), summary("%.2f", ratio))
-		r.atMost("cost of a request: "+d.name+", last ÷ first", median(ratio), flat)
+		if !d.shown {
+			r.atMost("cost of a request: "+d.name+", last ÷ first", median(ratio), flat)
+		}
 	}
 	r.section("growth", t)
 	return nil
