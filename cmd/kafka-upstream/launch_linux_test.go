@@ -86,3 +86,32 @@ func runPiped(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	_ = cmd.Run()
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
+
+// The launcher's death is told by a signal of its own, which may come when the
+// server has all but ended: its last line and its exit code are safe.
+func TestServerThatIsToldToEndAgainAndAgainEndsInOrder(t *testing.T) {
+	for range 20 {
+		socket := shortDir(t) + "/s"
+		cmd := exec.Command(binary, "-socket", socket)
+		cmd.Env = []string{launched + "=1"}
+		var log lines
+		cmd.Stderr = &log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "msg=serving") })
+		for over := false; !over; {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			select {
+			case err := <-ended:
+				if err != nil || !strings.Contains(log.String(), "msg=ended") {
+					t.Fatalf("%v\n%s", err, log.String())
+				}
+				over = true
+			default:
+			}
+		}
+	}
+}

@@ -170,8 +170,9 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 // serve runs until it is told to end, and until what was accepted is delivered
 // or the time for that is over.
 func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, stdin *os.File, log *slog.Logger) error {
+	// Signals are taken to the very end, when the last lines are out: there are
+	// several for one end, the launcher's and that of its death.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	go func() {
@@ -213,7 +214,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	}
 	m.NotReady("shutting down")
 	if os.Getenv(launched) == "" {
-		stop() // a second signal ends the process at once; Kong's end has many
+		stop() // a second signal ends the process at once
 	}
 
 	left, cut := drain(server, pool, o.drain)
