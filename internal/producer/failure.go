@@ -79,6 +79,34 @@ type temporary struct {
 func (e temporary) Unwrap() error   { return e.error }
 func (e temporary) Temporary() bool { return true }
 
+// recordsRefusedError is of a batch that the broker refused for some of its records,
+// which it names (KIP-467): their timestamps are too far from its clock, or they lack
+// the key that a compacted topic wants.
+type recordsRefusedError struct {
+	code    kafka.Error
+	records map[int]bool // by their place in the batch
+	detail  string       // of the first one
+	at      place
+}
+
+func (e *recordsRefusedError) Error() string { return e.code.Error() + ": " + e.detail }
+func (e *recordsRefusedError) Unwrap() error { return e.code }
+
+// recordsRefused returns what the answer says of single records, nil for nothing.
+func recordsRefused(answer *produceAPI.ResponsePartition, at place) error {
+	if len(answer.RecordErrors) == 0 {
+		return nil
+	}
+	e := &recordsRefusedError{code: kafka.Error(answer.ErrorCode), records: make(map[int]bool, len(answer.RecordErrors)), detail: answer.ErrorMessage, at: at}
+	for _, record := range answer.RecordErrors {
+		e.records[int(record.BatchIndex)] = true
+		if e.detail == "" {
+			e.detail = record.BatchIndexErrorMessage
+		}
+	}
+	return e
+}
+
 // place is where records go: a partition, and its leader as far as is known.
 type place struct {
 	partition int32
@@ -97,6 +125,9 @@ func (t *transport) placeOf(m kafka.Message, err error) place {
 		return e.at
 	}
 	if e, ok := errors.AsType[*gaveUpError](err); ok {
+		return e.at
+	}
+	if e, ok := errors.AsType[*recordsRefusedError](err); ok {
 		return e.at
 	}
 	if t.layout.Load() == nil {

@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net"
@@ -366,6 +367,98 @@ func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
 	if news := p.News(); !strings.Contains(news, "2 records to topic t lost") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
+}
+
+// Kafka names the records for which it refuses a batch: timestamps too far from
+// its clock, no key for a compacted topic.
+func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
+	const each = 20
+	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
+	var refused atomic.Int32 // batches
+	f.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		r := req.(*kmsg.ProduceRequest)
+		from := r.Topics[0].Partitions[0]
+		answer := kmsg.NewProduceResponseTopicPartition()
+		answer.Partition, answer.ErrorCode = from.Partition, kerr.InvalidTimestamp.Code
+		for i, old := range beforeEpoch(t, from.Records) {
+			if old {
+				named := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+				named.RelativeOffset, named.ErrorMessage = int32(i), kmsg.StringPtr("is of another time")
+				answer.ErrorRecords = append(answer.ErrorRecords, named)
+			}
+		}
+		if len(answer.ErrorRecords) == 0 {
+			return nil, nil, false
+		}
+		refused.Add(1)
+		topic := kmsg.NewProduceResponseTopic()
+		topic.Topic, topic.TopicID, topic.Partitions = r.Topics[0].Topic, r.Topics[0].TopicID, append(topic.Partitions, answer)
+		res := r.ResponseKind().(*kmsg.ProduceResponse)
+		res.Topics = append(res.Topics, topic)
+		return res, nil, true
+	})
+	p := newTestProducer(t, f.Addrs(), map[string]any{
+		"producer_request_limits_messages_per_request": each, "producer_async_flush_timeout": 3600000})
+	var want []string
+	for i := range 6 * each { // batches for all partitions: with one or two bad records, with none, and with none but bad ones
+		r := record(strconv.Itoa(i))
+		switch batch := i / each; {
+		case batch < 4 && i%each == 2*batch, batch == 2 && i%each == 19, batch == 5:
+			r.Time = time.UnixMilli(-1000)
+		default:
+			want = append(want, string(r.Value))
+		}
+		if err := p.Send(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := settled(t, p); s.Delivered != int64(len(want)) || s.Failed != int64(6*each-len(want)) {
+		t.Errorf("%+v, want %d delivered", s, len(want))
+	}
+	got := make(map[int32][]int)
+	var all []string
+	for _, r := range f.Records(t, "t", len(want)) {
+		i, _ := strconv.Atoi(string(r.Value))
+		got[r.Partition] = append(got[r.Partition], i)
+		all = append(all, string(r.Value))
+	}
+	for partition, numbers := range got {
+		if !slices.IsSorted(numbers) {
+			t.Errorf("partition %d has %v", partition, numbers)
+		}
+	}
+	slices.Sort(all)
+	slices.Sort(want)
+	if !slices.Equal(all, want) {
+		t.Errorf("in the topic are %q, want %q", all, want)
+	}
+	if n := refused.Load(); n != 5 {
+		t.Errorf("%d batches were refused, want 5: the good records go once more, the bad ones do not", n)
+	}
+	if news := p.News(); !strings.Contains(news, "25 records to topic t lost") || !strings.Contains(news, "is of another time") {
+		t.Errorf("Kong's error log reads %q", news)
+	}
+}
+
+// beforeEpoch tells of each record in a batch whether it is of before 1970.
+func beforeEpoch(t *testing.T, raw []byte) (old []bool) {
+	var batch kmsg.RecordBatch
+	if err := batch.ReadFrom(raw); err != nil {
+		t.Error(err)
+		return nil
+	}
+	for rest := batch.Records; len(rest) > 0; {
+		length, n := binary.Varint(rest)
+		var r kmsg.Record
+		if err := r.ReadFrom(rest[:n+int(length)]); err != nil {
+			t.Error(err)
+			return nil
+		}
+		old = append(old, batch.FirstTimestamp+r.TimestampDelta64 < 0)
+		rest = rest[n+int(length):]
+	}
+	return old
 }
 
 func TestFaultAuthorizationRefusedFailsAndTellsWhy(t *testing.T) {

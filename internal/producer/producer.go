@@ -233,10 +233,21 @@ func (p *Producer) accept(r *Record, w waiter) error {
 
 // completeBatch learns the fate of a batch of the Writer's.
 func (p *Producer) completeBatch(messages []kafka.Message, err error) {
-	if len(messages) > 1 && tooLarge(err) {
-		p.split(messages)
-		return
+	if len(messages) > 1 {
+		if tooLarge(err) {
+			p.split(messages)
+			return
+		}
+		if refused, ok := errors.AsType[*recordsRefusedError](err); ok {
+			p.sift(messages, refused)
+			return
+		}
 	}
+	p.completeWhole(messages, err)
+}
+
+// completeWhole learns the one fate of a batch.
+func (p *Producer) completeWhole(messages []kafka.Message, err error) {
 	var bytes int64
 	for i := range messages {
 		bytes += size(&messages[i])

@@ -25,6 +25,26 @@ func (p *Producer) split(messages []kafka.Message) {
 	}
 }
 
+// sift delivers a batch without the records for which the broker refused it, and
+// these fail: not those that happened to share their batch. It goes on as split does.
+func (p *Producer) sift(messages []kafka.Message, refused *recordsRefusedError) {
+	var good, bad []kafka.Message
+	for i, m := range messages {
+		m.Partition = int(refused.at.partition) // which the Writer notes only with an answer
+		if refused.records[i] {
+			bad = append(bad, m)
+		} else {
+			good = append(good, m)
+		}
+	}
+	if len(bad) == 0 || len(good) == 0 {
+		p.completeWhole(messages, refused)
+		return
+	}
+	p.complete(bad, refused)
+	p.completeBatch(good, p.deliver(good))
+}
+
 // deliver sends one batch to the partition of its messages, as the Writer does.
 func (p *Producer) deliver(messages []kafka.Message) error {
 	client := &kafka.Client{Addr: p.transport.servers, Transport: p.transport}

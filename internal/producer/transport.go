@@ -185,7 +185,8 @@ func (t *transport) tried(req *produceAPI.Request, began time.Time, res kafka.Re
 	}
 	again := false // the Writer will try again, if attempts are left
 	if r, ok := res.(*produceAPI.Response); ok && err == nil {
-		if code := codeOf(r); code != 0 {
+		if refusal := refusalIn(r); refusal != nil {
+			code := kafka.Error(refusal.ErrorCode)
 			err, again = code, code.Temporary()
 		}
 	} else if err != nil {
@@ -213,16 +214,17 @@ func (t *transport) tried(req *produceAPI.Request, began time.Time, res kafka.Re
 	}
 }
 
-// codeOf returns the first error code in the answer, 0 for none.
-func codeOf(r *produceAPI.Response) kafka.Error {
-	for _, topic := range r.Topics {
-		for _, p := range topic.Partitions {
-			if p.ErrorCode != 0 {
-				return kafka.Error(p.ErrorCode)
+// refusalIn returns what the answer says of the partition, nil if the broker has
+// taken the batch.
+func refusalIn(r *produceAPI.Response) *produceAPI.ResponsePartition {
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			if p := &r.Topics[i].Partitions[j]; p.ErrorCode != 0 {
+				return p
 			}
 		}
 	}
-	return 0
+	return nil
 }
 
 // produce makes one attempt. What it returns ends the attempt: an error that may
@@ -324,12 +326,12 @@ func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Respo
 		t.fine()
 		return res, nil
 	}
-	code := codeOf(r)
-	if code == 0 {
+	refusal := refusalIn(r)
+	if refusal == nil {
 		t.fine()
 		return res, nil
 	}
-	at := t.where(req)
+	code, at := kafka.Error(refusal.ErrorCode), t.where(req)
 	t.status.trouble(at, code)
 	switch code {
 	case kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable:
@@ -339,6 +341,9 @@ func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Respo
 		kafka.NetworkException, kafka.KafkaStorageError, kafka.ListenerNotFound,
 		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch:
 		t.reset(pool)
+	}
+	if err := recordsRefused(refusal, at); err != nil {
+		return nil, err // the Writer would not tell which
 	}
 	return res, nil
 }
