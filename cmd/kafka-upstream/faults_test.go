@@ -43,11 +43,7 @@ func TestFaults(t *testing.T) {
 			b.inject(t, kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 20})
 		}, fault: faultCase{told: "lost"}},
 		{name: "partitions without leader, for 5 s", do: func(t *testing.T, b *brokers) {
-			until := time.Now().Add(5 * time.Second)
-			for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Metadata} {
-				b.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.LeaderNotAvailable, Count: -1,
-					When: func(kmsg.Request) bool { return time.Now().Before(until) }})
-			}
+			b.leaderless(5 * time.Second)
 			time.Sleep(5 * time.Second)
 		}, more: map[string]any{"producer_request_retries_max_attempts": 100}},
 		{name: "not enough replicas until the attempts are used up", more: map[string]any{"producer_request_retries_max_attempts": 2}, do: func(t *testing.T, b *brokers) {

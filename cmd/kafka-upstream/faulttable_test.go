@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -29,12 +30,14 @@ type faultCase struct {
 	// records returns what is in the topic, at least n records.
 	records func(t *testing.T, n int) []*kgo.Record
 
-	atStart bool   // the brokers are away before the first request
-	exact   bool   // no record may be doubled
-	loses   bool   // records may be lost, if they are counted
-	refuses bool   // requests may be answered with something else than 200
-	large   int    // if not 0, each such request is larger than brokers allow
-	told    string // what Kong's error log has to say
+	program string   // to run instead of binary
+	args    []string // more of its flags
+	atStart bool     // the brokers are away before the first request
+	exact   bool     // no record may be doubled
+	loses   bool     // records may be lost, if they are counted
+	refuses bool     // requests may be answered with something else than 200
+	large   int      // if not 0, each such request is larger than brokers allow
+	told    string   // what Kong's error log has to say
 }
 
 // run sends requests before, during and after the fault, and compares what is in
@@ -46,8 +49,8 @@ func (c faultCase) run(t *testing.T) {
 	more := map[string]any{"timeout": 2000}
 	maps.Copy(more, c.more)
 	sim, err := kongsim.Start(t.Context(), kongsim.Options{
-		Config: []byte(kongYAML(t, settings(t, c.addrs, more))), Binary: binary,
-		Args: []string{"-kong-prefix", shortDir(t), "-drain-timeout", "30s"}, Grace: 40 * time.Second, Stderr: log,
+		Config: []byte(kongYAML(t, settings(t, c.addrs, more))), Binary: cmp.Or(c.program, binary),
+		Args: append([]string{"-kong-prefix", shortDir(t), "-drain-timeout", "30s"}, c.args...), Grace: 40 * time.Second, Stderr: log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -101,6 +101,15 @@ func (b *brokers) silence(d time.Duration) {
 	b.silent.Store(max(b.silent.Load(), time.Now().Add(d).UnixNano()))
 }
 
+// leaderless has it answered for some time that there is no leader.
+func (b *brokers) leaderless(d time.Duration) {
+	until := time.Now().Add(d)
+	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Metadata} {
+		b.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.LeaderNotAvailable, Count: -1,
+			When: func(kmsg.Request) bool { return time.Now().Before(until) }})
+	}
+}
+
 // quiet returns for how long the silence will last.
 func (b *brokers) quiet() time.Duration { return time.Until(time.Unix(0, b.silent.Load())) }
 
