@@ -30,8 +30,8 @@ type step struct {
 	scenario
 }
 
-func dimensions(measure time.Duration) []dimension {
-	base := scenario{connections: goalConnections, measure: measure}
+func dimensions(o *options) []dimension {
+	base := scenario{connections: goalConnections, measure: o.measure, profiles: o.profiles}
 	with := func(name string, f func(*scenario)) step {
 		s := base
 		f(&s)
@@ -88,7 +88,11 @@ func dimensions(measure time.Duration) []dimension {
 // growth measures whether a request costs the same where there is more of
 // something.
 func growth(ctx context.Context, o *options, all []candidate, r *report) error {
-	return grow(ctx, o, all[0], dimensions(o.measure), r)
+	chosen := slices.DeleteFunc(dimensions(o), func(d dimension) bool { return !strings.Contains(d.name, o.grow) })
+	if len(chosen) == 0 {
+		return fmt.Errorf("-grow: nothing that grows is called %q", o.grow)
+	}
+	return grow(ctx, o, all[0], chosen, r)
 }
 
 func grow(ctx context.Context, o *options, c candidate, all []dimension, r *report) error {

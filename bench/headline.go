@@ -32,7 +32,7 @@ func headline(ctx context.Context, o *options, all []candidate, r *report) error
 		for _, c := range o.connections {
 			var entrants []entrant
 			for _, cand := range all {
-				entrants = append(entrants, entrant{cand, scenario{connections: c, measure: o.measure}})
+				entrants = append(entrants, entrant{cand, scenario{connections: c, measure: o.measure, profiles: o.profiles}})
 			}
 			samples, err := sideBySide(ctx, entrants)
 			if err != nil {

@@ -29,6 +29,8 @@ type options struct {
 	measure         time.Duration
 	connections     []int
 	only            map[string]bool
+	grow            string // a part of the name of what grows; all if ""
+	profiles        string // a folder; none if ""
 	binary, against string
 	write           string
 	check           bool
@@ -66,6 +68,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	})
 	f.StringVar(&o.binary, "binary", "", "`path` of the kafka-upstream to measure (default: it is built)")
 	f.StringVar(&o.against, "against", "", "`path` of a second kafka-upstream, measured beside it as \"before\"")
+	f.StringVar(&o.grow, "grow", "", "a `part` of the name of what grows, to measure that alone: configurations, buffer")
+	f.StringVar(&o.profiles, "profiles", "", "`folder` to write a CPU profile of each measured process to; taking it costs a little itself")
 	f.StringVar(&o.write, "write", "", "`document` to write the tables and the plot into: docs/performance.md")
 	f.BoolVar(&o.check, "check", false, "end with exit code 1 when a goal or a budget is missed")
 	if err := f.Parse(args); err != nil {
@@ -73,6 +77,11 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.profiles != "" {
+		if err := os.MkdirAll(o.profiles, 0o755); err != nil {
+			return nil, fmt.Errorf("-profiles: %w", err)
+		}
 	}
 	if o.rounds < 1 || o.measure <= 0 {
 		return nil, errors.New("-rounds and -time must be positive")

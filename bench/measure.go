@@ -70,6 +70,10 @@ func sideBySide(ctx context.Context, entrants []entrant) ([]*sample, error) {
 			return nil, err
 		}
 	}
+	profiled, err := profileAll(sessions)
+	if err != nil {
+		return nil, err
+	}
 	turns := entrants[0].turns() // which is that of all
 	for turn := range turns {
 		for i := range sessions {
@@ -84,6 +88,9 @@ func sideBySide(ctx context.Context, entrants []entrant) ([]*sample, error) {
 			}
 			samples[i].add(o)
 		}
+	}
+	if err := profiled(); err != nil {
+		return nil, err
 	}
 	for i, x := range sessions {
 		if err := samples[i].conclude(x, began[i]); err != nil {

@@ -254,23 +254,32 @@ func (p *plugin) kill() {
 }
 
 var (
-	profileAddress = regexp.MustCompile(`serving profiles"? address=(\S+)`)
-	mallocsLine    = regexp.MustCompile(`# Mallocs = (\d+)`)
+	servingLine = regexp.MustCompile(`serving profiles"? address=(\S+)`)
+	mallocsLine = regexp.MustCompile(`# Mallocs = (\d+)`)
 )
 
-// mallocs returns how many heap objects the plugin has allocated so far.
-func (p *plugin) mallocs() (int64, error) {
+// profileAddress is where the plugin serves profiles.
+func (p *plugin) profileAddress() (string, error) {
 	var m [][]byte
 	_ = poll(5*time.Second, func() bool {
 		b, err := os.ReadFile(p.log())
-		m = profileAddress.FindSubmatch(b)
+		m = servingLine.FindSubmatch(b)
 		return err != nil || m != nil
 	})
 	if m == nil {
-		return 0, errors.New("the plugin does not say where it serves profiles")
+		return "", errors.New("the plugin does not say where it serves profiles")
+	}
+	return string(m[1]), nil
+}
+
+// mallocs returns how many heap objects the plugin has allocated so far.
+func (p *plugin) mallocs() (int64, error) {
+	address, err := p.profileAddress()
+	if err != nil {
+		return 0, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	resp, err := client.Get("http://" + string(m[1]) + "/debug/pprof/heap?debug=1")
+	resp, err := client.Get("http://" + address + "/debug/pprof/heap?debug=1")
 	if err != nil {
 		return 0, err
 	}
@@ -279,7 +288,8 @@ func (p *plugin) mallocs() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if m = mallocsLine.FindSubmatch(page); m == nil {
+	m := mallocsLine.FindSubmatch(page)
+	if m == nil {
 		return 0, errors.New("the page with the heap profile has no Mallocs")
 	}
 	return strconv.ParseInt(string(m[1]), 10, 64)

@@ -26,6 +26,7 @@ type scenario struct {
 	delay       time.Duration // of the broker's acknowledgements
 	away        bool          // the broker comes when the load is over
 	lose        int           // records that the broker keeps quiet about
+	profiles    string        // a folder for a CPU profile; none if ""
 }
 
 // sample is what was measured of one candidate in one scenario.

@@ -119,7 +119,7 @@ func TestProgramThatEndsIsQuoted(t *testing.T) {
 func TestGrowthIsTheRatioOfCosts(t *testing.T) {
 	r := newReport()
 	var some []dimension
-	for _, d := range dimensions(5 * time.Millisecond) {
+	for _, d := range dimensions(&options{measure: 5 * time.Millisecond}) {
 		if d.steps[0].fill > 0 { // filling the buffer takes its time
 			continue
 		}

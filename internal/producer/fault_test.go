@@ -25,6 +25,7 @@ import (
 
 	"kafka-upstream/internal/kafkatest"
 	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/values"
 )
 
 // load sends numbered records until it is stopped.
@@ -50,7 +51,9 @@ func startLoad(t *testing.T, p *Producer) *load {
 				case <-pace.C:
 				}
 				v := strconv.Itoa(sender) + "/" + strconv.Itoa(i)
-				switch err := p.Send(context.Background(), record(v)); {
+				r := record(v)
+				r.Value, r.Lent = values.Copy(r.Value), true
+				switch err := p.Send(context.Background(), r); {
 				case err == nil:
 					l.mu.Lock()
 					l.sent[v] = true

@@ -15,6 +15,7 @@ import (
 
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/values"
 )
 
 // Errors of Send. A record that met one of them was not accepted.
@@ -48,6 +49,7 @@ type Record struct {
 	Key   []byte // nil: any partition
 	Value []byte
 	Time  time.Time // of the request, which came a moment ago; zero: now
+	Lent  bool      // Value is one of [values.Copy], for the producer to free
 }
 
 // Stats counts the records that were handed to a producer. Each accepted record
@@ -91,8 +93,14 @@ type Producer struct {
 	used    time.Time   // of the last Send
 }
 
-// waiter gets the fate of a record that its sender waits for.
-type waiter chan error
+// ticket is what a message keeps of its record. Those of records that say the same
+// share one.
+type ticket struct {
+	fate chan error // for the sender that waits; nil: none does
+	lent bool
+}
+
+var lent = &ticket{lent: true}
 
 func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slog.Logger) *Producer {
 	const idle = 10 * time.Second
@@ -159,7 +167,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		// for as long as no broker can be reached.
 		WriteTimeout: 1000 * time.Hour,
 		Async:        true, // a sender that waits does so by its waiter
-		Completion:   p.completeBatch,
+		Completion:   p.completed,
 	}
 	return p
 }
@@ -171,15 +179,24 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 // [ErrClosed], a [*TooLargeError] and, without producer_async, the reason for
 // which the record was given up.
 func (p *Producer) Send(ctx context.Context, r Record) error {
-	if p.cfg.Async {
-		return p.accept(&r, nil)
+	var t *ticket
+	switch {
+	case !p.cfg.Async:
+		t = &ticket{make(chan error, 1), r.Lent}
+	case r.Lent:
+		t = lent
 	}
-	w := make(waiter, 1)
-	if err := p.accept(&r, w); err != nil {
+	if err := p.accept(&r, t); err != nil {
+		if r.Lent {
+			values.Free(r.Value)
+		}
 		return err
 	}
+	if p.cfg.Async {
+		return nil
+	}
 	select {
-	case err := <-w:
+	case err := <-t.fate:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -188,7 +205,7 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 
 // accept puts the record into the buffer, if it has room. The limits are exact:
 // they are never passed, and no record is refused that fits.
-func (p *Producer) accept(r *Record, w waiter) error {
+func (p *Producer) accept(r *Record, t *ticket) error {
 	n := int64(len(r.Key) + len(r.Value))
 	now := r.Time
 	if now.IsZero() {
@@ -218,10 +235,10 @@ func (p *Producer) accept(r *Record, w waiter) error {
 	p.stats.Buffered++
 	p.stats.BufferedBytes += n
 	p.metrics.Accepted(n) // before it can meet its fate
-	p.waiting.put(r, arrival{now, p.round, w})
+	p.waiting.put(r, arrival{now, p.round, t})
 	switch {
 	case p.busy:
-	case p.ready && w != nil:
+	case p.ready && !p.cfg.Async:
 		p.handOverHere() // and mu is released
 		return nil
 	default:
@@ -231,7 +248,25 @@ func (p *Producer) accept(r *Record, w waiter) error {
 	return nil
 }
 
-// completeBatch learns the fate of a batch of the Writer's.
+// completed learns the fate of a batch of the Writer's. Where a broker has taken it at
+// the first attempt nobody reads it any more, and its memory goes to other records.
+// Else an attempt that was given up may be about to write it to some connection, and it
+// is left to the garbage collector. So is a batch with acks 0, of which the Writer does
+// not tell the partition.
+func (p *Producer) completed(messages []kafka.Message, err error) {
+	p.completeBatch(messages, err)
+	if err != nil || p.cfg.Acks == 0 || p.transport.takeGivenUp(int32(messages[0].Partition)) {
+		return
+	}
+	for i := range messages {
+		if t, ok := messages[i].WriterData.(*ticket); ok && t.lent {
+			values.Free(messages[i].Value)
+			messages[i].Value = nil
+		}
+	}
+}
+
+// completeBatch learns the fate of a batch.
 func (p *Producer) completeBatch(messages []kafka.Message, err error) {
 	if len(messages) > 1 {
 		if tooLarge(err) {
@@ -283,8 +318,8 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 	p.stats.BufferedBytes -= bytes
 	p.mu.Unlock()
 	for i := range messages {
-		if w, ok := messages[i].WriterData.(waiter); ok {
-			w <- err
+		if t, ok := messages[i].WriterData.(*ticket); ok && t.fate != nil {
+			t.fate <- err
 		}
 	}
 }

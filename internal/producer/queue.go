@@ -56,8 +56,8 @@ func (q *queue) put(r *Record, at arrival) {
 	}
 	m := &c.messages[c.to]
 	m.Topic, m.Key, m.Value, m.Time = r.Topic, r.Key, r.Value, at.time
-	if at.waiter != nil {
-		m.WriterData = at.waiter
+	if at.ticket != nil {
+		m.WriterData = at.ticket
 	}
 	c.rounds[c.to] = at.round
 	c.to++

@@ -25,11 +25,11 @@ const (
 	maxGather = 100 * time.Millisecond
 )
 
-// arrival is when a record came, and who waits for its fate, if anybody does.
+// arrival is when a record came, and what there is to know of it besides.
 type arrival struct {
 	time   time.Time
 	round  int32
-	waiter waiter
+	ticket *ticket // may be nil
 }
 
 // call sees to it that the waiting records are handed over, now or later. The

@@ -3,11 +3,13 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kafka-upstream/internal/config"
@@ -17,6 +19,7 @@ import (
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/values"
 	"kafka-upstream/schema"
 )
 
@@ -65,8 +68,9 @@ type instance struct {
 	metrics *metrics.Metrics
 	log     *slog.Logger
 
-	mu     sync.Mutex
-	handle *producer.Handle // nil until a request needs it
+	handle atomic.Pointer[producer.Handle] // nil until a request needs it
+
+	mu     sync.Mutex // held to set handle
 	closed bool
 }
 
@@ -144,7 +148,7 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 		ctx, cancel = context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
 	}
-	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began()})
+	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began(), Lent: true})
 }
 
 // value returns the message, in memory of just its size: it may wait in the
@@ -161,19 +165,14 @@ func (in *instance) value(x *pluginserver.Exchange, s *scratch) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	value := make([]byte, len(s.message))
-	copy(value, s.message)
-	return value, nil
+	return values.Copy(s.message), nil
 }
 
 // producer returns the instance's share in a producer. It is taken with the
 // first request, and again with a later one where that failed: a certificate
 // may be there by then.
 func (in *instance) producer(x *pluginserver.Exchange) (*producer.Handle, error) {
-	in.mu.Lock()
-	h, closed := in.handle, in.closed
-	in.mu.Unlock()
-	if h != nil {
+	if h := in.handle.Load(); h != nil {
 		return h, nil
 	}
 	x.WillBlock()
@@ -188,17 +187,11 @@ func (in *instance) producer(x *pluginserver.Exchange) (*producer.Handle, error)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.handle != nil || in.closed {
-		closed = true
-	}
-	if closed {
+	if other := in.handle.Load(); other != nil || in.closed {
 		h.Release() // it lives for long enough to take this request's record
-		if in.handle != nil {
-			return in.handle, nil
-		}
-		return h, nil
+		return cmp.Or(other, h), nil
 	}
-	in.handle = h
+	in.handle.Store(h)
 	return h, nil
 }
 
@@ -207,8 +200,8 @@ func (in *instance) Close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.closed = true
-	if in.handle != nil {
-		in.handle.Release()
+	if h := in.handle.Load(); h != nil {
+		h.Release()
 	}
 }
 

@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// profileAll starts to take a CPU profile of each session that wants one, for as long
+// as the measurement of all of them lasts. The function it returns waits for them.
+func profileAll(sessions []*session) (wait func() error, err error) {
+	done := make(chan error, len(sessions))
+	n := 0
+	for _, x := range sessions {
+		if x.profiles == "" {
+			continue
+		}
+		address, err := x.plugin.profileAddress()
+		if err != nil {
+			return nil, err
+		}
+		seconds := int(x.measure.Seconds()*float64(len(sessions))) + 1
+		path := filepath.Join(x.profiles, fmt.Sprintf("%s-c%d-configurations%d-%d.pprof", x.plugin.Name, x.connections, len(x.configs), x.plugin.pid()))
+		n++
+		go func() {
+			done <- fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", address, seconds), path, time.Duration(seconds)*time.Second)
+		}()
+	}
+	return func() error {
+		var all error
+		for range n {
+			all = errors.Join(all, <-done)
+		}
+		return all
+	}, nil
+}
+
+// fetch writes what is at url, which takes that long, to a file.
+func fetch(url, path string, after time.Duration) error {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: after + 10*time.Second}
+	resp, err := client.Get(url)
+	if err != nil {
+		return fmt.Errorf("taking a profile: %w", err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, b)
+	}
+	if err != nil {
+		return fmt.Errorf("taking a profile: %w", err)
+	}
+	return os.WriteFile(path, b, 0o644)
+}

@@ -1,0 +1,5 @@
+//go:build !race && !faults
+
+package values
+
+const spoil = false
