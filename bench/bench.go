@@ -53,14 +53,13 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 // The names of the candidates.
 const (
 	ours            = "kafka-upstream"
-	before          = "before"
 	straightforward = "straightforward"
 	nothing         = "nothing"
 )
 
 // candidates builds the programs as they are built to be used. The first is
 // ours.
-func candidates(ctx context.Context, dir, binary, against string) ([]candidate, error) {
+func candidates(ctx context.Context, dir, binary string, against []string) ([]candidate, error) {
 	all := []candidate{{Name: ours, Path: binary}}
 	if binary == "" {
 		all[0].Path = filepath.Join(dir, "kafka-upstream")
@@ -68,8 +67,8 @@ func candidates(ctx context.Context, dir, binary, against string) ([]candidate, 
 			return nil, err
 		}
 	}
-	if against != "" {
-		all = append(all, candidate{Name: before, Path: against})
+	for _, path := range against {
+		all = append(all, candidate{Name: filepath.Base(path), Path: path})
 	}
 	for _, c := range []candidate{{Name: straightforward, PDK: true}, {Name: nothing, PDK: true, Silent: true}} {
 		c.Path = filepath.Join(dir, c.Name)

@@ -25,15 +25,16 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // options are the flags.
 type options struct {
-	rounds          int
-	measure         time.Duration
-	connections     []int
-	only            map[string]bool
-	grow            string // a part of the name of what grows; all if ""
-	profiles        string // a folder; none if ""
-	binary, against string
-	write           string
-	check           bool
+	rounds      int
+	measure     time.Duration
+	connections []int
+	only        map[string]bool
+	grow        string // a part of the name of what grows; all if ""
+	profiles    string // a folder; none if ""
+	binary      string
+	against     []string
+	write       string
+	check       bool
 }
 
 // parts are what can be measured, in this order.
@@ -67,7 +68,10 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil
 	})
 	f.StringVar(&o.binary, "binary", "", "`path` of the kafka-upstream to measure (default: it is built)")
-	f.StringVar(&o.against, "against", "", "`path` of a second kafka-upstream, measured beside it as \"before\"")
+	f.Func("against", "`paths` of other builds of kafka-upstream, with commas, measured beside it under the names of their files", func(s string) error {
+		o.against = strings.Split(s, ",")
+		return nil
+	})
 	f.StringVar(&o.grow, "grow", "", "a `part` of the name of what grows, to measure that alone: configurations, buffer")
 	f.StringVar(&o.profiles, "profiles", "", "`folder` to write a CPU profile of each measured process to; taking it costs a little itself")
 	f.StringVar(&o.write, "write", "", "`document` to write the tables and the plot into: docs/performance.md")

@@ -35,7 +35,7 @@ var built = sync.OnceValues(func() (all []candidate, err error) {
 	if builtIn, err = os.MkdirTemp("", "ku-bench-test-"); err != nil {
 		return nil, err
 	}
-	return candidates(context.Background(), builtIn, "", "")
+	return candidates(context.Background(), builtIn, "", nil)
 })
 
 // programs are the candidates, built once for all tests.

@@ -55,13 +55,22 @@ func socketError(err error) error {
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errTimeout
-	case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, syscall.EPIPE):
+		return errPipe
+	case errors.Is(err, syscall.ECONNRESET):
+		return errReset
+	case errors.Is(err, net.ErrClosed): // by ourselves: the request is over
 		return errClosed
 	}
 	return err
 }
 
-var errTimeout = errors.New("timeout")
+// What nginx's socket says; of these only "closed" has Kong send an event again.
+var (
+	errTimeout = errors.New("timeout")
+	errPipe    = errors.New("broken pipe")
+	errReset   = errors.New("connection reset by peer")
+)
 
 // pool holds a worker's idle connections.
 type pool struct {
