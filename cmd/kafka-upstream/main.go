@@ -137,9 +137,6 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return 1
 	}
 	defer release()
-	if !o.dump {
-		paceCollector()
-	}
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
 		m = metrics.New(version)

@@ -93,15 +93,6 @@ type Producer struct {
 	used    time.Time   // of the last Send
 }
 
-// ticket is what a message keeps of its record. Those of records that say the same
-// share one.
-type ticket struct {
-	fate chan error // for the sender that waits; nil: none does
-	lent bool
-}
-
-var lent = &ticket{lent: true}
-
 func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slog.Logger) *Producer {
 	const idle = 10 * time.Second
 	linger := time.Millisecond // of a record whose sender waits
@@ -125,6 +116,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		maxAttempts:    max(cfg.MaxAttempts, 1),
 	}
 	t.dialer = newDialer(cfg, counts)
+	t.loans.Store(newLoan())
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	t.inner = &kafka.Transport{
 		Dial:           t.dialer.dial,
@@ -179,12 +171,12 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 // [ErrClosed], a [*TooLargeError] and, without producer_async, the reason for
 // which the record was given up.
 func (p *Producer) Send(ctx context.Context, r Record) error {
-	var t *ticket
-	switch {
-	case !p.cfg.Async:
-		t = &ticket{make(chan error, 1), r.Lent}
-	case r.Lent:
-		t = lent
+	t := &noTicket
+	if r.Lent {
+		t = p.transport.loans.Load()
+	}
+	if !p.cfg.Async {
+		t = &ticket{loan: t.loan, fate: make(chan error, 1)}
 	}
 	if err := p.accept(&r, t); err != nil {
 		if r.Lent {
@@ -248,21 +240,11 @@ func (p *Producer) accept(r *Record, t *ticket) error {
 	return nil
 }
 
-// completed learns the fate of a batch of the Writer's. Where a broker has taken it at
-// the first attempt nobody reads it any more, and its memory goes to other records.
-// Else an attempt that was given up may be about to write it to some connection, and it
-// is left to the garbage collector. So is a batch with acks 0, of which the Writer does
-// not tell the partition.
+// completed learns the fate of a batch of the Writer's.
 func (p *Producer) completed(messages []kafka.Message, err error) {
 	p.completeBatch(messages, err)
-	if err != nil || p.cfg.Acks == 0 || p.transport.takeGivenUp(int32(messages[0].Partition)) {
-		return
-	}
-	for i := range messages {
-		if t, ok := messages[i].WriterData.(*ticket); ok && t.lent {
-			values.Free(messages[i].Value)
-			messages[i].Value = nil
-		}
+	if err == nil {
+		giveBack(messages)
 	}
 }
 
@@ -318,7 +300,7 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 	p.stats.BufferedBytes -= bytes
 	p.mu.Unlock()
 	for i := range messages {
-		if t, ok := messages[i].WriterData.(*ticket); ok && t.fate != nil {
+		if t := messages[i].WriterData.(*ticket); t.fate != nil {
 			t.fate <- err
 		}
 	}

@@ -55,10 +55,7 @@ func (q *queue) put(r *Record, at arrival) {
 		q.last = c
 	}
 	m := &c.messages[c.to]
-	m.Topic, m.Key, m.Value, m.Time = r.Topic, r.Key, r.Value, at.time
-	if at.ticket != nil {
-		m.WriterData = at.ticket
-	}
+	m.Topic, m.Key, m.Value, m.Time, m.WriterData = r.Topic, r.Key, r.Value, at.time, at.ticket
 	c.rounds[c.to] = at.round
 	c.to++
 	q.records++

@@ -63,6 +63,7 @@ type transport struct {
 	ctx    context.Context // of the transport's life
 	cancel context.CancelCauseFunc
 
+	loans    atomic.Pointer[ticket] // that of what is accepted now
 	layout   atomic.Pointer[layout]
 	renewing atomic.Bool
 	renewals sync.WaitGroup
@@ -72,7 +73,6 @@ type transport struct {
 	resetAt     time.Time
 	refusedPool uint64          // the last one in which a login was refused
 	tries       map[int32]tries // of the batch at hand, by partition: there is one at a time
-	givenUp     map[int32]bool  // partitions with an attempt that has ended without an answer
 }
 
 // tries are the attempts made for one batch. The Writer does not tell that two
@@ -238,7 +238,7 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 		if err == nil {
 			return t.accept(pool, req, res)
 		}
-		t.giveUp(req)
+		t.endLoan()
 		t.noteRefusal(pool, err)
 		if t.letIn(ctx, pool, err) {
 			continue
@@ -276,27 +276,6 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 			return nil, temporary{err, at}
 		}
 	}
-}
-
-// giveUp notes an attempt without an answer: the connection that has the request may
-// still be about to read its records.
-func (t *transport) giveUp(req *produceAPI.Request) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.givenUp == nil {
-		t.givenUp = make(map[int32]bool)
-	}
-	t.givenUp[req.Topics[0].Partitions[0].Partition] = true
-}
-
-// takeGivenUp reports whether an attempt was given up since a batch of that partition
-// was last acknowledged.
-func (t *transport) takeGivenUp(partition int32) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	was := t.givenUp[partition]
-	delete(t.givenUp, partition)
-	return was
 }
 
 func (t *transport) once(ctx context.Context, req kafka.Request) (kafka.Response, error) {

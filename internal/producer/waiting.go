@@ -29,7 +29,7 @@ const (
 type arrival struct {
 	time   time.Time
 	round  int32
-	ticket *ticket // may be nil
+	ticket *ticket
 }
 
 // call sees to it that the waiting records are handed over, now or later. The

@@ -49,7 +49,7 @@ func TestMemoryOfValuesIsFreedOnceNobodyCanReadIt(t *testing.T) {
 			f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: -1})
 			return nil
 		}},
-		{name: "sent, by acks 0", settings: map[string]any{"producer_request_acks": 0}, stats: Stats{Accepted: 1, Delivered: 1}},
+		{name: "sent, by acks 0", settings: map[string]any{"producer_request_acks": 0}, freed: true, stats: Stats{Accepted: 1, Delivered: 1}},
 		{name: "refused", settings: map[string]any{"producer_async_buffering_limits_bytes_in_memory": 1024}, freed: true, stats: Stats{Refused: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
