@@ -59,10 +59,10 @@ func dimensions(o *options) []dimension {
 	}
 	headers.per = []float64{90, 990}
 	// Both times the broker is away: else the buffer would not stay as it is.
-	buffer := dimension{name: "buffer, of 200 000 records"}
+	buffer := dimension{name: "buffer, of 400 000 records"}
 	for _, share := range []int{1, 90} {
 		buffer.steps = append(buffer.steps, with(fmt.Sprintf("%d %%", share), func(s *scenario) {
-			const records = 200000
+			const records = 400000
 			s.away, s.fill, s.count, s.request = true, int64(records/100*share), records/100*9, jsonRequest(128)
 			s.settings = map[string]any{
 				"producer_async_buffering_limits_messages_in_memory": records,

@@ -46,7 +46,7 @@ func TestMemoryIsLentToOneAtATime(t *testing.T) {
 	for g := range 8 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(g), 0))
-			for i := range 20000 {
+			for i := range 3000 {
 				b := Copy(bytes.Repeat([]byte{byte(i)}, r.IntN(2000)))
 				runtime.Gosched()
 				for _, c := range b {
