@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -68,7 +69,11 @@ func candidates(ctx context.Context, dir, binary string, against []string) ([]ca
 		}
 	}
 	for _, path := range against {
-		all = append(all, candidate{Name: filepath.Base(path), Path: path})
+		c := candidate{Name: filepath.Base(path), Path: path}
+		if path == "" || slices.ContainsFunc(all, func(o candidate) bool { return o.Name == c.Name }) || c.Name == straightforward || c.Name == nothing {
+			return nil, fmt.Errorf("-against: %q needs a file with a name that no other candidate has: results go by it", path)
+		}
+		all = append(all, c)
 	}
 	for _, c := range []candidate{{Name: straightforward, PDK: true}, {Name: nothing, PDK: true, Silent: true}} {
 		c.Path = filepath.Join(dir, c.Name)

@@ -141,7 +141,7 @@ func TestClockThatJumpsCutsNoDrainShort(t *testing.T) {
 	for i := range 100 {
 		a.send(sim.URL(), 1+i)
 	}
-	closed := make(chan error)
+	closed := make(chan error, 1)
 	go func() { closed <- sim.Close() }()
 	read := clock.read.Load()
 	for _, d := range []time.Duration{year, -year} {
@@ -151,7 +151,7 @@ func TestClockThatJumpsCutsNoDrainShort(t *testing.T) {
 	}
 	select {
 	case <-closed:
-		t.Error("it has ended before brokers were back")
+		t.Fatalf("it has ended before brokers were back:\n%s", log)
 	default:
 	}
 	b.start()

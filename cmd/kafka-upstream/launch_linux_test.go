@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
@@ -102,8 +103,11 @@ func TestServerThatIsToldToEndAgainAndAgainEndsInOrder(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "msg=serving") })
-		for over := false; !over; {
+		for over, deadline := false, time.Now().Add(20*time.Second); !over; {
 			_ = cmd.Process.Signal(syscall.SIGTERM)
+			if time.Now().After(deadline) {
+				_ = cmd.Process.Kill()
+			}
 			select {
 			case err := <-ended:
 				if err != nil || !strings.Contains(log.String(), "msg=ended") {

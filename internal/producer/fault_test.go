@@ -377,29 +377,13 @@ func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
 func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 	const each = 20
 	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
-	var refused atomic.Int32 // batches
-	f.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		f.KeepControl()
-		r := req.(*kmsg.ProduceRequest)
-		from := r.Topics[0].Partitions[0]
-		answer := kmsg.NewProduceResponseTopicPartition()
-		answer.Partition, answer.ErrorCode = from.Partition, kerr.InvalidTimestamp.Code
-		for i, old := range beforeEpoch(t, from.Records) {
-			if old {
-				named := kmsg.NewProduceResponseTopicPartitionErrorRecord()
-				named.RelativeOffset, named.ErrorMessage = int32(i), kmsg.StringPtr("is of another time")
-				answer.ErrorRecords = append(answer.ErrorRecords, named)
+	refused := refuseRecords(t, f, kerr.InvalidTimestamp, func(old []bool) (named []int) {
+		for i := range old {
+			if old[i] {
+				named = append(named, i)
 			}
 		}
-		if len(answer.ErrorRecords) == 0 {
-			return nil, nil, false
-		}
-		refused.Add(1)
-		topic := kmsg.NewProduceResponseTopic()
-		topic.Topic, topic.TopicID, topic.Partitions = r.Topics[0].Topic, r.Topics[0].TopicID, append(topic.Partitions, answer)
-		res := r.ResponseKind().(*kmsg.ProduceResponse)
-		res.Topics = append(res.Topics, topic)
-		return res, nil, true
+		return named
 	})
 	p := newTestProducer(t, f.Addrs(), map[string]any{
 		"producer_request_limits_messages_per_request": each, "producer_async_flush_timeout": 3600000})
@@ -441,6 +425,78 @@ func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 	}
 	if news := p.News(); !strings.Contains(news, "25 records to topic t lost") || !strings.Contains(news, "is of another time") {
 		t.Errorf("Kong's error log reads %q", news)
+	}
+}
+
+// refuseRecords has the batches refused in which which names records. It counts them.
+func refuseRecords(t *testing.T, f *kafkatest.Fake, code *kerr.Error, which func(old []bool) (named []int)) *atomic.Int32 {
+	refused := new(atomic.Int32)
+	f.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		r := req.(*kmsg.ProduceRequest)
+		from := r.Topics[0].Partitions[0]
+		answer := kmsg.NewProduceResponseTopicPartition()
+		answer.Partition, answer.ErrorCode = from.Partition, code.Code
+		for _, i := range which(beforeEpoch(t, from.Records)) {
+			named := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+			named.RelativeOffset, named.ErrorMessage = int32(i), kmsg.StringPtr("is of another time")
+			answer.ErrorRecords = append(answer.ErrorRecords, named)
+		}
+		if len(answer.ErrorRecords) == 0 {
+			return nil, nil, false
+		}
+		refused.Add(1)
+		topic := kmsg.NewProduceResponseTopic()
+		topic.Topic, topic.TopicID, topic.Partitions = r.Topics[0].Topic, r.Topics[0].TopicID, append(topic.Partitions, answer)
+		res := r.ResponseKind().(*kmsg.ProduceResponse)
+		res.Topics = append(res.Topics, topic)
+		return res, nil, true
+	})
+	return refused
+}
+
+// Whatever a broker says of records, a batch that is too large is halved where it was
+// to go, and one that may be tried again is.
+func TestFaultRecordsNamedWithOtherCodesChangeNothing(t *testing.T) {
+	const each, attempts = 8, 3
+	for _, c := range []struct {
+		code      *kerr.Error
+		named     func(old []bool) []int
+		delivered int64
+		refused   int32
+	}{
+		{kerr.MessageTooLarge, func(old []bool) []int {
+			if len(old) > 1 {
+				return []int{0}
+			}
+			return nil
+		}, 3 * each, 3 * (each - 1)},
+		{kerr.CorruptMessage, func([]bool) []int { return []int{0} }, 0, 3 * attempts},
+	} {
+		t.Run(c.code.Message, func(t *testing.T) {
+			f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
+			refused := refuseRecords(t, f, c.code, c.named)
+			p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": each,
+				"producer_async_flush_timeout": 3600000, "producer_request_retries_max_attempts": attempts, "producer_request_retries_backoff_timeout": 1})
+			for i := range 3 * each {
+				send(t, p, strconv.Itoa(i))
+			}
+			if s := settled(t, p); s.Delivered != c.delivered {
+				t.Errorf("%+v, want %d delivered", s, c.delivered)
+			}
+			if n := refused.Load(); n != c.refused {
+				t.Errorf("%d batches were refused, want %d", n, c.refused)
+			}
+			got := make(map[int32]int)
+			for _, r := range f.Records(t, "t", int(c.delivered)) {
+				got[r.Partition]++
+			}
+			for partition, n := range got {
+				if n != each {
+					t.Errorf("partition %d has %d records, want %d", partition, n, each)
+				}
+			}
+		})
 	}
 }
 

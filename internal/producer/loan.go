@@ -30,8 +30,14 @@ var noTicket ticket
 func newLoan() *ticket { return &ticket{loan: new(loan)} }
 
 // endLoan is called when an attempt has ended without an answer, before anything
-// else becomes of its batch.
-func (t *transport) endLoan() { t.loans.Swap(newLoan()).loan.over.Store(true) }
+// else becomes of its batch. The loan is marked before another one takes its place, so
+// one that is not the current one is over, at any moment: several attempts may end at
+// once, and each has to find over whatever its batch has.
+func (t *transport) endLoan() {
+	current := t.loans.Load()
+	current.loan.over.Store(true)
+	t.loans.CompareAndSwap(current, newLoan()) // else another attempt has done it
+}
 
 // giveBack gives back the memory of values whose batch was delivered.
 func giveBack(messages []kafka.Message) {

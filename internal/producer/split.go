@@ -41,7 +41,7 @@ func (p *Producer) sift(messages []kafka.Message, refused *recordsRefusedError) 
 		p.completeWhole(messages, refused)
 		return
 	}
-	p.complete(bad, refused)
+	p.completeWhole(bad, refused)
 	p.completeBatch(good, p.deliver(good))
 }
 

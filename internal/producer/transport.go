@@ -344,8 +344,10 @@ func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Respo
 		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch:
 		t.reset(pool)
 	}
-	if err := recordsRefused(refusal, at); err != nil {
-		return nil, err // the Writer would not tell which
+	if !code.Temporary() && !tooLarge(code) {
+		if err := recordsRefused(refusal, at); err != nil {
+			return nil, err // the Writer would not tell which
+		}
 	}
 	return res, nil
 }
