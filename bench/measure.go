@@ -22,6 +22,9 @@ const (
 
 // turns is how many parts a measurement is cut into.
 func (s *scenario) turns() int64 {
+	if s.whole {
+		return 1
+	}
 	return min(max(int64(s.measure/(100*time.Millisecond)), s.count/100, 1), maxTurns)
 }
 

@@ -17,6 +17,7 @@ import (
 type scenario struct {
 	connections int
 	measure     time.Duration // after the warm-up
+	whole       bool          // in one turn
 	count       int64         // of requests, in place of a time
 	fill        int64         // requests before those that are measured
 	configs     int           // 1 if zero; each has a topic of its own
