@@ -16,7 +16,7 @@ import (
 // records are lost, counted and told of, and nothing else is.
 func TestFaultsOfTheClockTowardsRealKafka(t *testing.T) {
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
-		kafka := kafkatest.Shared(t, version)
+		kafka := kafkatest.Start(t, kafkatest.Config{Version: version, Brokers: 3})
 		old := version[0] == '3'
 		for _, c := range []struct {
 			topic string
@@ -40,10 +40,10 @@ func TestFaultsOfTheClockTowardsRealKafka(t *testing.T) {
 			}, faultCase{name: "clock two hours ahead of the brokers' for 2 s", exact: true, loses: !old}},
 		} {
 			t.Run(c.topic, func(t *testing.T) {
-				topic := kafka.CreateTopic(t, c.topic, 6, 1, nil)
+				topic := kafka.CreateTopic(t, c.topic, 6, 3, nil)
 				f := c.fault
 				f.where, f.addrs = "Kafka "+kafka.Version, kafka.Addrs(kafkatest.Plaintext)
-				f.more = map[string]any{"topic": topic}
+				f.more = map[string]any{"topic": topic, "producer_request_acks": -1}
 				f.records = func(t *testing.T, n int) []*kgo.Record { return kafka.Records(t, topic, n) }
 				if f.loses {
 					f.told = "timestamp"
