@@ -82,6 +82,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
+	if o.grow != "" && o.write != "" {
+		return nil, errors.New("-grow measures one row, and -write writes whole tables: choose one of them")
+	}
 	if o.profiles != "" {
 		if err := os.MkdirAll(o.profiles, 0o755); err != nil {
 			return nil, fmt.Errorf("-profiles: %w", err)

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -278,13 +277,7 @@ func (p *plugin) mallocs() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	resp, err := client.Get("http://" + address + "/debug/pprof/heap?debug=1")
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
+	page, err := fetch("http://"+address+"/debug/pprof/heap?debug=1", 0)
 	if err != nil {
 		return 0, err
 	}

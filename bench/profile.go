@@ -29,7 +29,11 @@ func profileAll(sessions []*session) (wait func() error, err error) {
 		path := filepath.Join(x.profiles, fmt.Sprintf("%s-c%d-configurations%d-%d.pprof", x.plugin.Name, x.connections, len(x.configs), x.plugin.pid()))
 		n++
 		go func() {
-			done <- fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", address, seconds), path, time.Duration(seconds)*time.Second)
+			b, err := fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", address, seconds), time.Duration(seconds)*time.Second)
+			if err == nil {
+				err = os.WriteFile(path, b, 0o644)
+			}
+			done <- err
 		}()
 	}
 	return func() error {
@@ -41,12 +45,12 @@ func profileAll(sessions []*session) (wait func() error, err error) {
 	}, nil
 }
 
-// fetch writes what is at url, which takes that long, to a file.
-func fetch(url, path string, after time.Duration) error {
+// fetch returns a profile that takes that long.
+func fetch(url string, after time.Duration) ([]byte, error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: after + 10*time.Second}
 	resp, err := client.Get(url)
 	if err != nil {
-		return fmt.Errorf("taking a profile: %w", err)
+		return nil, fmt.Errorf("taking a profile: %w", err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
@@ -54,7 +58,7 @@ func fetch(url, path string, after time.Duration) error {
 		err = fmt.Errorf("%s: %s", resp.Status, b)
 	}
 	if err != nil {
-		return fmt.Errorf("taking a profile: %w", err)
+		return nil, fmt.Errorf("taking a profile: %w", err)
 	}
-	return os.WriteFile(path, b, 0o644)
+	return b, nil
 }

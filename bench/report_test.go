@@ -126,6 +126,7 @@ func TestFlagsThatAreWrongAreExplained(t *testing.T) {
 		want string
 	}{
 		{[]string{"-only", "everything"}, "everything"},
+		{[]string{"-grow", "buffer", "-write", "x.md"}, "choose one"},
 		{[]string{"-c", "0"}, "numbers"},
 		{[]string{"-rounds", "0"}, "positive"},
 		{[]string{"headline"}, "unexpected argument"},

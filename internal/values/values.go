@@ -49,7 +49,8 @@ func Copy(b []byte) []byte {
 	return append([]byte(nil), b...) // which has the capacity of its class
 }
 
-// Free takes the memory of b back, which is a [Copy]. Nobody may use it any more. It may be called by any number of goroutines at once.
+// Free takes the memory of b back, which is a [Copy]. Nobody may use it any more. It may
+// be called by any number of goroutines at once.
 func Free(b []byte) {
 	size := cap(b)
 	if size == 0 || size > largest {
