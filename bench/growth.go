@@ -35,12 +35,12 @@ func dimensions(o *options) []dimension {
 		f(&s)
 		return step{name, s}
 	}
-	// Without turns, and for longer: in the pauses between them batches would leave
-	// half empty, the more so the more producers there are.
+	// In long turns, and for longer: at the end of each turn batches leave half empty,
+	// the more so the more producers there are.
 	configurations := dimension{name: "configurations"}
 	for _, n := range []int{1, 10, 100} {
 		configurations.steps = append(configurations.steps, with(fmt.Sprint(n), func(s *scenario) {
-			s.configs, s.whole, s.measure = n, true, 3*s.measure
+			s.configs, s.turn, s.measure = n, s.measure, 3*s.measure
 		}))
 	}
 	workers := dimension{name: "Kong workers"}

@@ -22,8 +22,8 @@ const (
 
 // turns is how many parts a measurement is cut into.
 func (s *scenario) turns() int64 {
-	if s.whole {
-		return 1
+	if s.turn > 0 {
+		return max(int64(s.measure/s.turn), 1)
 	}
 	return min(max(int64(s.measure/(100*time.Millisecond)), s.count/100, 1), maxTurns)
 }

@@ -25,7 +25,7 @@ func profileAll(sessions []*session) (wait func() error, err error) {
 		if err != nil {
 			return nil, err
 		}
-		seconds := int(x.measure.Seconds()*float64(len(sessions))) + 1
+		seconds := int(1.1*x.measure.Seconds()*float64(len(sessions))) + 1 // with the warm-ups of the turns
 		path := filepath.Join(x.profiles, fmt.Sprintf("%s-c%d-configurations%d-%d.pprof", x.plugin.Name, x.connections, len(x.configs), x.plugin.pid()))
 		n++
 		go func() {

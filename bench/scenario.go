@@ -17,7 +17,7 @@ import (
 type scenario struct {
 	connections int
 	measure     time.Duration // after the warm-up
-	whole       bool          // in one turn
+	turn        time.Duration // how long it has its turn; a tenth of the time if zero
 	count       int64         // of requests, in place of a time
 	fill        int64         // requests before those that are measured
 	configs     int           // 1 if zero; each has a topic of its own

@@ -10,8 +10,8 @@ import (
 //
 // A record with a key goes where Kong's own producer puts it, by the CRC-32 of
 // the key. The others stick to one partition until a batch's worth of them went
-// there: batches are full, so there are fewer of them, and fewer requests and
-// connections, for the brokers too.
+// there, and those that are handed over together are not parted: batches are full, so
+// there are fewer of them, and fewer requests and connections, for the brokers too.
 type balancer struct {
 	keyed    kafka.CRC32Balancer
 	maxCount int
@@ -35,6 +35,18 @@ func newBalancer(maxCount int, maxBytes int64) *balancer {
 	}
 }
 
+// begin is called before that much is handed over, or the beginning of it: a batch.
+func (b *balancer) begin(a amount) {
+	if b.count > 0 && (b.count+int(a.records()) > b.maxCount || b.bytes+a.bytes() > b.maxBytes) {
+		b.next()
+	}
+}
+
+func (b *balancer) next() {
+	b.partition++
+	b.count, b.bytes = 0, 0
+}
+
 // Balance implements kafka.Balancer.
 func (b *balancer) Balance(m kafka.Message, partitions ...int) int {
 	if m.Key != nil {
@@ -42,8 +54,7 @@ func (b *balancer) Balance(m kafka.Message, partitions ...int) int {
 	}
 	size := int64(len(m.Value))
 	if b.count >= b.maxCount || b.count > 0 && b.bytes+size > b.maxBytes {
-		b.partition++
-		b.count, b.bytes = 0, 0
+		b.next()
 	}
 	b.count++
 	b.bytes += size

@@ -53,3 +53,31 @@ func TestRecordsWithKeyGoWhereKongPutsThem(t *testing.T) {
 		}
 	}
 }
+
+func TestRecordsOfABatchAreNotParted(t *testing.T) {
+	b := newBalancer(200, 1000)
+	send := func(n, size int) (partitions map[int]int) {
+		b.begin(amountOf(n, int64(n*size)))
+		partitions = make(map[int]int)
+		for range n {
+			partitions[b.Balance(kafka.Message{Value: make([]byte, size)}, ten...)]++
+		}
+		return partitions
+	}
+	var before map[int]int
+	for i, c := range []struct {
+		records, size int
+		moves         bool // to the next partition
+	}{{150, 1, false}, {50, 1, false}, {1, 1, true}, {150, 1, false}, {60, 1, true}, {140, 1, false}, {200, 1, true}, {2, 400, true}, {2, 400, true}} {
+		p := send(c.records, c.size)
+		if len(p) != 1 {
+			t.Errorf("batch %d went to %v", i, p)
+		}
+		for n := range p {
+			if _, same := before[n]; i > 0 && same == c.moves {
+				t.Errorf("batch %d went to %v, the one before to %v", i, p, before)
+			}
+		}
+		before = p
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,8 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 	var delivered int64
 	for range 100 {
 		p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 8,
-			"producer_request_limits_messages_per_request": 1 + rand.IntN(100)})
+			"producer_async_buffering_limits_messages_in_memory": 1000,
+			"producer_request_limits_messages_per_request":       1 + rand.IntN(100)})
 		var accepted, refused atomic.Int64
 		var wg sync.WaitGroup
 		for range 4 {
@@ -43,6 +45,14 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 				}
 			})
 		}
+		wg.Go(func() {
+			for !p.closed.Load() {
+				if s := p.Stats(); s.Buffered < 0 || s.Buffered > 1000 || s.BufferedBytes > s.Buffered || s.Accepted != s.Delivered+s.Failed+s.Left+s.Buffered {
+					t.Errorf("%+v", s)
+				}
+				runtime.Gosched()
+			}
+		})
 		time.Sleep(time.Duration(rand.IntN(10_000)) * time.Microsecond)
 		if left := p.close(t.Context()); left != 0 {
 			t.Errorf("%d left", left)
@@ -68,15 +78,34 @@ func TestFewRecordsAreHandedOverTogetherAndWithinTheLinger(t *testing.T) {
 
 	began := time.Now()
 	send(t, p, "a", "b", "c")
-	p.mu.Lock()
-	waiting, busy := p.waiting.records, p.busy
-	p.mu.Unlock()
+	waiting, busy := p.waiting.amount().records(), p.busy.Load()
 	if time.Since(began) < p.gather && (waiting != 3 || busy) {
 		t.Errorf("%d records wait, and somebody is handing over: %v", waiting, busy)
 	}
 	settled(t, p)
-	if d := time.Since(began); d < linger-p.gather || d > linger+5*time.Second {
+	if d := time.Since(began); d < p.gather*15/16 || d > linger+5*time.Second {
 		t.Errorf("they were delivered after %v", d)
+	}
+}
+
+// TestFullBatchDoesNotHurryTheNext: the alarm that was set for records which have left
+// with a full batch finds younger ones.
+func TestFullBatchDoesNotHurryTheNext(t *testing.T) {
+	a := startAcknowledger(t)
+	p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 400,
+		"producer_request_limits_messages_per_request": 3})
+	send(t, p, "x")
+	settled(t, p)
+
+	send(t, p, "a") // sets the alarm
+	time.Sleep(p.gather / 2)
+	send(t, p, "b", "c") // fill the batch
+	began := time.Now()
+	send(t, p, "d")
+	eventually(t, "the full batch is delivered", func() bool { return p.Stats().Delivered == 4 })
+	settled(t, p)
+	if d := time.Since(began); d < p.gather*15/16 {
+		t.Errorf("the record after it was delivered after %v", d)
 	}
 }
 
@@ -85,13 +114,9 @@ func TestIdleProducerHasNoGoroutineOfItsOwn(t *testing.T) {
 	p := newTestProducer(t, []string{a.address}, nil)
 	send(t, p, "x")
 	settled(t, p)
-	eventually(t, "nobody hands over", func() bool {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return !p.busy
-	})
-	if p.waiting.first != nil {
-		t.Error("it holds a part of its queue")
+	eventually(t, "nobody hands over", func() bool { return !p.busy.Load() })
+	if p.waiting.amount() != 0 || p.waiting.first() != nil {
+		t.Error("it holds records")
 	}
 }
 

@@ -127,7 +127,7 @@ func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 		p.mu.Unlock()
 		return
 	}
-	if idle, buffered := e.idle(); idle < idleTime || buffered {
+	if idle, buffered := e.unused(); idle < idleTime || buffered {
 		e.timer.Reset(max(idleTime-idle, time.Second))
 		p.mu.Unlock()
 		return
@@ -184,12 +184,4 @@ func (p *Pool) Stats() Stats {
 		s = sum(s, e.Stats())
 	}
 	return s
-}
-
-func sum(a, b Stats) Stats {
-	return Stats{
-		Accepted: a.Accepted + b.Accepted, Refused: a.Refused + b.Refused, Delivered: a.Delivered + b.Delivered,
-		Failed: a.Failed + b.Failed, Left: a.Left + b.Left,
-		Buffered: a.Buffered + b.Buffered, BufferedBytes: a.BufferedBytes + b.BufferedBytes,
-	}
 }

@@ -59,9 +59,7 @@ func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 		if producers(pool) != 1 || c.Producer != a.Producer {
 			t.Fatal("closed while an instance has it again")
 		}
-		c.mu.Lock()
-		c.used = time.Now().Add(idleTime / 2) // a request that came late
-		c.mu.Unlock()
+		c.used.Store(int64(time.Since(c.made) + idleTime/2)) // a request that came late
 		c.Release()
 		time.Sleep(idleTime + time.Second)
 		if producers(pool) != 1 {

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -52,45 +52,36 @@ type Record struct {
 	Lent  bool      // Value is one of [values.Copy], for the producer to free
 }
 
-// Stats counts the records that were handed to a producer. Each accepted record
-// is buffered, or has met one fate:
-//
-//	Accepted = Delivered + Failed + Left + Buffered
-type Stats struct {
-	Accepted      int64 // into the buffer
-	Refused       int64 // not accepted
-	Delivered     int64 // acknowledged as configured; with acks 0, sent
-	Failed        int64 // given up
-	Left          int64 // given up at shutdown
-	Buffered      int64 // waiting or on their way
-	BufferedBytes int64 // keys and values of these
-}
-
 // Producer delivers the records of all instances whose configurations say the
 // same about Kafka. Its methods may be called from many goroutines at once.
 type Producer struct {
 	cfg       *config.Config
 	writer    *kafka.Writer
+	balancer  *balancer // the Writer's
 	transport *transport
 	status    *status
 	metrics   *metrics.Producer
 	done      func() // called when all is over; may be nil
 
 	limit  int64         // of a record's bytes, with its envelope
-	group  int           // so many waiting records are handed over at once
+	batch  int64         // that many waiting records are handed over at once
 	gather time.Duration // fewer ones at the latest after that time; 0: at once
 
-	handing sync.WaitGroup // the goroutine that hands over, or looks for the layout
+	// A sender waits for nobody: what senders share is changed without a lock.
+	room   room // of the buffer: what waits, and what is with the Writer
+	counts counts
+	closed atomic.Bool
+	used   atomic.Int64 // when the last record was sent, in ns since made
+	made   time.Time
 
-	mu      sync.Mutex // held for moments only, and never while anything is waited for
-	closed  bool
-	ready   bool        // the layout is known
-	busy    bool        // the goroutine is there
-	round   int32       // counts the looks for the layout that brokers refused
-	waiting queue       // records for the Writer
-	alarm   *time.Timer // has the waiting records handed over
-	stats   Stats       // the buffered records are those that wait and those with the Writer
-	used    time.Time   // of the last Send
+	// See waiting.go.
+	waiting  line          // records for the Writer
+	ready    atomic.Bool   // the layout is known
+	refusals atomic.Int32  // counts the looks for the layout that brokers refused
+	busy     atomic.Bool   // somebody hands over, or looks for the layout
+	idle     chan struct{} // for close, which waits until nobody is busy
+	alarm    *time.Timer   // has the waiting records handed over
+	alarmed  atomic.Bool   // it is set
 }
 
 func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slog.Logger) *Producer {
@@ -134,27 +125,30 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 	}
 	t.status.failed = access.Failed
 	p := &Producer{cfg: cfg, transport: t, status: t.status, metrics: counts, done: access.Release,
-		limit: min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead), group: 1, used: time.Now()}
+		limit: min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead), batch: 1,
+		room: newRoom(cfg.BufferedMessages, cfg.BufferedBytes), made: time.Now(), idle: make(chan struct{}, 1)}
 	if cfg.Async {
-		p.group = min(cfg.MessagesPerRequest, maxGroup)
-		p.gather = min(linger/8, maxGather)
+		p.batch = int64(cfg.MessagesPerRequest)
+		p.gather = linger - linger/8
 	}
+	p.waiting.init()
 	p.alarm = time.AfterFunc(time.Hour, p.ring)
 	p.alarm.Stop()
 
 	backoff := max(cfg.Backoff.Duration(), 1) // 0 means kafka-go's default
 	batchBytes := int64(cfg.BytesPerRequest - batchOverhead)
+	p.balancer = newBalancer(cfg.MessagesPerRequest, batchBytes)
 	p.writer = &kafka.Writer{
 		Addr:            t.servers,
 		Transport:       t,
-		Balancer:        newBalancer(cfg.MessagesPerRequest, batchBytes),
+		Balancer:        p.balancer,
 		RequiredAcks:    kafka.RequiredAcks(cfg.Acks),
 		MaxAttempts:     t.maxAttempts,
 		WriteBackoffMin: backoff,
 		WriteBackoffMax: backoff,
 		BatchSize:       cfg.MessagesPerRequest,
 		BatchBytes:      batchBytes,
-		BatchTimeout:    linger - p.gather, // of the first record in the batch, which may have waited for gather
+		BatchTimeout:    linger - p.gather, // the first record in the batch may have waited for gather before
 		// The transport bounds each attempt itself; a patient one may hold it
 		// for as long as no broker can be reached.
 		WriteTimeout: 1000 * time.Hour,
@@ -195,49 +189,46 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 	}
 }
 
-// accept puts the record into the buffer, if it has room. The limits are exact:
-// they are never passed, and no record is refused that fits.
+// accept puts the record into the buffer, if it has room.
 func (p *Producer) accept(r *Record, t *ticket) error {
 	n := int64(len(r.Key) + len(r.Value))
 	now := r.Time
 	if now.IsZero() {
 		now = time.Now()
 	}
-	p.mu.Lock()
-	p.used = now
-	switch {
-	case n+Overhead > p.limit:
-		p.stats.Refused++
-		p.mu.Unlock()
-		p.metrics.Refused(metrics.TooLarge)
+	p.used.Store(int64(now.Sub(p.made)))
+	if n+Overhead > p.limit {
+		p.refuse(metrics.TooLarge)
 		return &TooLargeError{int(n + Overhead), int(p.limit)}
-	case p.closed:
-		p.stats.Refused++
-		p.mu.Unlock()
-		p.metrics.Refused(metrics.ShuttingDown)
+	}
+	if p.closed.Load() {
+		p.refuse(metrics.ShuttingDown)
 		return ErrClosed
-	case p.stats.Buffered >= int64(p.cfg.BufferedMessages) || p.stats.BufferedBytes+n > p.cfg.BufferedBytes:
-		p.stats.Refused++
-		p.mu.Unlock()
-		p.metrics.Refused(metrics.BufferFull)
+	}
+	// Who closes p does so first, and then waits for all that is announced: he sees
+	// this record, or its sender sees that p is closed.
+	p.waiting.announce(amountOf(1, n))
+	if p.closed.Load() {
+		p.waiting.withdraw(amountOf(1, n))
+		p.refuse(metrics.ShuttingDown)
+		return ErrClosed
+	}
+	if !p.room.take(n) {
+		p.waiting.withdraw(amountOf(1, n))
+		p.refuse(metrics.BufferFull)
 		p.status.refuse(now)
 		return ErrFull
 	}
-	p.stats.Accepted++
-	p.stats.Buffered++
-	p.stats.BufferedBytes += n
+	p.counts.accepted.Add(1)
 	p.metrics.Accepted(n) // before it can meet its fate
-	p.waiting.put(r, arrival{now, p.round, t})
-	switch {
-	case p.busy:
-	case p.ready && !p.cfg.Async:
-		p.handOverHere() // and mu is released
-		return nil
-	default:
-		p.call()
-	}
-	p.mu.Unlock()
+	p.waiting.put(r, now, p.refusals.Load(), t)
+	p.attend()
 	return nil
+}
+
+func (p *Producer) refuse(why metrics.Reason) {
+	p.counts.refused.Add(1)
+	p.metrics.Refused(why)
 }
 
 // completed learns the fate of a batch of the Writer's.
@@ -279,26 +270,22 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 	for i := range messages {
 		bytes += size(&messages[i])
 	}
-	n := int64(len(messages))
-	fate := &p.stats.Delivered
+	fate := &p.counts.delivered
 	switch {
 	case err == nil:
 		p.metrics.Delivered(len(messages), bytes)
 	case errors.Is(err, errAbandoned):
-		fate = &p.stats.Left
+		fate = &p.counts.left
 		p.metrics.Left(len(messages), bytes)
 	default:
-		fate = &p.stats.Failed
+		fate = &p.counts.failed
 		p.metrics.Failed(err, len(messages), bytes)
 		if p.cfg.Async { // else the sender is told
 			p.status.lose(len(messages), p.transport.placeOf(messages[0], err), err)
 		}
 	}
-	p.mu.Lock()
-	*fate += n
-	p.stats.Buffered -= n
-	p.stats.BufferedBytes -= bytes
-	p.mu.Unlock()
+	fate.Add(int64(len(messages)))
+	p.room.giveBack(amountOf(len(messages), bytes))
 	for i := range messages {
 		if t := messages[i].WriterData.(*ticket); t.fate != nil {
 			t.fate <- err
@@ -315,21 +302,13 @@ var errAbandoned = errors.New("the server was shut down before the record was de
 // close lets the records in the buffer be delivered until ctx ends, and returns
 // how many were left then. Records that are sent from now on are refused.
 func (p *Producer) close(ctx context.Context) int64 {
-	p.mu.Lock()
-	again := p.closed
-	p.closed = true
-	p.alarm.Stop()
-	if !again && !p.busy && p.waiting.records > 0 {
-		p.handOver()
-	}
-	p.mu.Unlock()
-	if again {
+	if p.closed.Swap(true) {
 		return 0
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.handing.Wait()     // whatever waited is with the Writer, which is called no more, or abandoned
+		p.handOverLast()     // or abandon, when t.ctx ends
 		_ = p.writer.Close() // sends what is in batches at once
 	}()
 	select {
@@ -350,13 +329,6 @@ func (p *Producer) close(ctx context.Context) int64 {
 	return s.Left + s.Buffered
 }
 
-// Stats returns the counts at this moment.
-func (p *Producer) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stats
-}
-
 // News returns what has to be said in Kong's error log: how many records were
 // lost or refused since when and why, or that they wait. "" is nothing; there
 // is at most one line per second.
@@ -364,12 +336,12 @@ func (p *Producer) News() string {
 	if !p.status.news.Load() {
 		return ""
 	}
-	return p.status.kong(p.Stats().Buffered)
+	return p.status.kong(p.room.used().records())
 }
 
-// idle returns for how long nothing was sent, and whether records are buffered.
-func (p *Producer) idle() (time.Duration, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Since(p.used), p.stats.Buffered > 0
+// unused returns for how long nothing was sent, and whether records are buffered.
+func (p *Producer) unused() (time.Duration, bool) {
+	return time.Since(p.made) - time.Duration(p.used.Load()), p.room.used() > 0
 }
+
+func size(m *kafka.Message) int64 { return int64(len(m.Key) + len(m.Value)) }

@@ -2,123 +2,193 @@ package producer
 
 import (
 	"context"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 )
 
 // A sender leaves its record in Producer.waiting and goes. From there one goroutine
-// at a time gives the records to kafka-go's Writer, many with one call, so that
-// they share what a call costs, and in their order. It is there only while it is
-// needed: when a batch's worth of records waits, or some have waited for long enough.
+// at a time gives the records to kafka-go's Writer, in their order, a batch's worth at
+// once: what lies there for the linger are small items, and the Writer's own messages
+// live for a moment. The goroutine is there only while it is needed: when a batch is
+// full, or some records have waited for long enough.
 //
 // It is also who finds out how the cluster is laid out, which the Writer must not be
 // called without: it would have its caller wait, or lose the records.
+//
+// Nobody waits for that goroutine, nor it for anybody, so it may be about to go when
+// a record comes. A sender puts the record there, and then looks whether somebody is
+// busy; who was busy says that he is not any more, and then looks whether anything is
+// there. One of them sees the other.
 
-const (
-	// maxGroup is how many waiting records are handed over at once, where
-	// batches may be larger.
-	maxGroup = 256
-	// maxGather is the longest that records wait for others to be handed over with,
-	// where an eighth of the linger is not less. The rest of the linger is the
-	// Writer's, to fill the batches of all partitions: records with a key go to many.
-	maxGather = 100 * time.Millisecond
-)
+// perCall is how many records are given to the Writer with one call at most. What a
+// call costs by itself is nothing to speak of when that many share it.
+const perCall = chunkSize
 
-// arrival is when a record came, and what there is to know of it besides.
-type arrival struct {
-	time   time.Time
-	round  int32
-	ticket *ticket
-}
-
-// call sees to it that the waiting records are handed over, now or later. The
-// caller holds mu, has put a record there, and knows that p is not busy.
-func (p *Producer) call() {
+// attend sees to it that the waiting records are handed over, now or in time. It is for
+// a sender who has put one there.
+func (p *Producer) attend() {
 	switch {
-	case !p.ready, p.waiting.records >= p.group, p.waiting.bytes >= p.writer.BatchBytes:
-		p.handOver()
-	case p.waiting.records == 1: // the others find the alarm set
-		p.alarm.Reset(p.gather)
+	case p.busy.Load(): // who is looks again
+	case p.ready.Load() && !p.plenty():
+		p.setAlarm(p.gather)
+	case !p.claim():
+	case p.ready.Load() && !p.cfg.Async:
+		p.handOverHere()
+	default:
+		go p.handOver(false)
 	}
 }
 
-// ring hands over the records that have waited for long enough. It may come late,
-// when others have done so, and then does it too early for those that came since.
+// plenty reports whether a batch's worth of records waits, or is announced.
+func (p *Producer) plenty() bool {
+	a := p.waiting.amount()
+	return a.records() >= p.batch || a.bytes()+a.records()*recordOverhead >= p.writer.BatchBytes
+}
+
+// setAlarm has the waiting records looked at after that time, or before.
+func (p *Producer) setAlarm(after time.Duration) {
+	if !p.alarmed.Load() && p.alarmed.CompareAndSwap(false, true) {
+		p.alarm.Reset(after)
+	}
+}
+
+// ring hands over the records that have waited for long enough. Those for which the
+// alarm was set may have gone, with a full batch.
 func (p *Producer) ring() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.busy && !p.closed && p.waiting.records > 0 {
-		p.handOver()
+	p.alarmed.Store(false)
+	if p.waiting.amount() == 0 || !p.claim() {
+		return
+	}
+	if first := p.waiting.first(); first != nil && p.ready.Load() {
+		if rest := p.gather - time.Since(first.time); rest > p.gather/16 {
+			p.setAlarm(rest)
+			if p.release(true) {
+				p.handOver(false)
+			}
+			return
+		}
+	}
+	p.handOver(true)
+}
+
+// claim makes the caller the one who is busy, if nobody is.
+func (p *Producer) claim() bool { return p.busy.CompareAndSwap(false, true) }
+
+// release ends that. It reports true if there is more to do at once, and the caller is
+// busy again: not if he has found nothing this time, for then what is announced comes
+// from senders who are about to put it there, and will attend to it.
+func (p *Producer) release(found bool) bool {
+	p.busy.Store(false)
+	switch {
+	case p.closed.Load(): // who closes p hands over what is left
+		select {
+		case p.idle <- struct{}{}:
+		default:
+		}
+	case p.waiting.amount() == 0:
+	case found && (p.plenty() || !p.ready.Load()):
+		return p.claim()
+	default:
+		p.setAlarm(p.gather)
+	}
+	return false
+}
+
+// handOver hands over full batches, and first of all what waits, if all is set. The
+// caller is busy, and is not any more when it returns.
+func (p *Producer) handOver(all bool) {
+	for p.release(p.handOverOnce(all)) {
+		all = false
 	}
 }
 
-// handOver starts the goroutine. The caller holds mu, and knows that p is not busy.
-// Once p is closed none is started but by close, and by one that hands over.
-func (p *Producer) handOver() {
-	p.busy = true
-	ready := p.ready
-	p.handing.Go(func() {
-		if ready || p.look() {
-			p.write()
+// handOverOnce reports whether it found anything.
+func (p *Producer) handOverOnce(all bool) (found bool) {
+	if !p.ready.Load() {
+		if !p.look() {
+			return false
 		}
-	})
+		all = true
+	}
+	p.transport.refresh()
+	for all || p.plenty() {
+		n := p.give()
+		if n == 0 {
+			break
+		}
+		found = true
+	}
+	return found
 }
 
 // handOverHere is for a sender that has to wait anyway: it hands over what waits
-// itself, once, which is cheaper than a goroutine. The caller holds mu, which is
-// released, and knows that p is ready, and neither busy nor closed.
+// itself, once, which is cheaper than a goroutine. The sender is busy, and is not any
+// more when it returns. The layout is known.
 func (p *Producer) handOverHere() {
-	p.busy = true
-	p.handing.Add(1)
-	c := p.waiting.takeAll()
-	p.mu.Unlock()
+	n := 0
 	defer func() { // also after a panic, of which only this request dies
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.busy = false; p.waiting.records > 0 {
-			p.handOver()
+		if p.release(n > 0) {
+			go p.handOver(false)
 		}
-		p.handing.Done()
 	}()
 	p.transport.refresh()
-	p.give(c)
+	n = p.give()
 }
 
-// write gives the waiting records to the Writer, and goes on while there is a
-// group's worth of others.
-func (p *Producer) write() {
-	p.transport.refresh()
-	for first := true; ; first = false {
-		p.mu.Lock()
-		n := p.waiting.records
-		if n == 0 || !first && n < p.group && !p.closed {
-			p.busy = false
-			if n > 0 {
-				p.alarm.Reset(p.gather)
-			}
-			p.mu.Unlock()
-			return
+// calls are the messages of calls of the Writer, of all producers together: one that
+// is idle keeps none.
+var calls = sync.Pool{New: func() any { return new([perCall]kafka.Message) }}
+
+// give gives the first waiting records to the Writer, a batch of them at most, and
+// returns how many.
+func (p *Producer) give() (given int) {
+	p.balancer.begin(p.waiting.amount())
+	room := p.writer.BatchBytes
+	fits := func(i *item) bool {
+		n := i.amount().bytes() + recordOverhead
+		if n > room && room < p.writer.BatchBytes {
+			return false
 		}
-		c := p.waiting.takeAll()
-		p.mu.Unlock()
-		p.give(c)
+		room -= n
+		return true
 	}
+	messages := calls.Get().(*[perCall]kafka.Message)
+	for given < p.cfg.MessagesPerRequest {
+		n := p.waiting.take(messages[:min(p.cfg.MessagesPerRequest-given, perCall)], fits)
+		if n == 0 {
+			break
+		}
+		given += n
+		if err := p.writer.WriteMessages(p.transport.ctx, messages[:n]...); err != nil { // ruled out by what was checked before
+			p.complete(messages[:n], err)
+		}
+		clear(messages[:n]) // they hold the bytes of records
+	}
+	calls.Put(messages)
+	return given
 }
 
-// give gives the records of a chunk, and of those after it, to the Writer.
-func (p *Producer) give(c *chunk) {
-	for c != nil {
-		if err := p.writer.WriteMessages(p.transport.ctx, c.rest()...); err != nil { // ruled out by what was checked before
-			p.complete(c.rest(), err)
+// handOverLast is for who has closed p: it hands over all that was accepted, and then
+// stays busy for ever, so nobody calls the Writer any more.
+func (p *Producer) handOverLast() {
+	for !p.claim() {
+		<-p.idle
+	}
+	p.alarm.Stop()
+	for p.waiting.amount() > 0 {
+		if !p.handOverOnce(true) {
+			runtime.Gosched() // a record is announced: it comes at any moment, or does not
 		}
-		c = c.free()
 	}
 }
 
 // look finds out how the cluster is laid out. Once it has it is not needed again:
 // the last known layout is good enough ever after. It reports false if there is
-// nothing to hand over any more: nobody waits, or the producer was closed.
+// nothing to hand over any more: nobody waits, or the drain has no time left. The
+// caller is busy.
 func (p *Producer) look() bool {
 	t := p.transport
 	for {
@@ -126,71 +196,45 @@ func (p *Producer) look() bool {
 		if err == nil {
 			break
 		}
-		if t.ctx.Err() != nil { // the drain has no time left
+		if t.ctx.Err() != nil {
 			p.abandonWaiting()
 			return false
 		}
 		t.status.unknown(err)
-		p.fail(p.expire(err), err)
+		switch {
+		case p.cfg.Async && t.unreachable(err): // then records wait for as long as it takes
+		case p.cfg.Async && pending(err):
+			p.fail(func(i *item) bool { return time.Since(i.time) > t.patience }, err)
+		default: // an attempt, as when a record is sent
+			refusals := p.refusals.Add(1)
+			p.fail(func(i *item) bool { return refusals-i.round >= int32(t.maxAttempts) }, err)
+		}
 		if !t.sleep(t.ctx) {
 			p.abandonWaiting()
 			return false
 		}
-		if p.pause() {
+		// Brokers that refuse us are not asked again and again for nothing.
+		if p.waiting.amount() == 0 {
 			return false
 		}
 	}
 	t.status.fine()
-	p.mu.Lock()
-	p.ready = true
-	p.mu.Unlock()
+	p.ready.Store(true)
 	return true
 }
 
-// pause ends the looking while nobody waits for it, so that brokers that refuse us
-// are not asked again and again for nothing.
-func (p *Producer) pause() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.waiting.records > 0 {
-		return false
+// fail gives up the waiting records that are over, from the first one on.
+func (p *Producer) fail(over func(*item) bool, err error) {
+	messages := calls.Get().(*[perCall]kafka.Message)
+	for {
+		n := p.waiting.take(messages[:], over)
+		if n == 0 {
+			break
+		}
+		p.complete(messages[:n], err)
+		clear(messages[:n])
 	}
-	p.busy = false
-	return true
+	calls.Put(messages)
 }
 
-// expire takes those out of the waiting records whose time is over. While no
-// broker can be reached records wait for as long as it takes, unless somebody
-// waits for them.
-func (p *Producer) expire(err error) []kafka.Message {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.cfg.Async && p.transport.unreachable(err):
-		return nil
-	case p.cfg.Async && pending(err):
-		return p.waiting.takeUntil(func(m *kafka.Message, _ int32) bool {
-			return time.Since(m.Time) <= p.transport.patience
-		})
-	default: // an attempt, as when a record is sent
-		p.round++
-		attempts := int32(max(p.cfg.MaxAttempts, 1))
-		return p.waiting.takeUntil(func(_ *kafka.Message, round int32) bool {
-			return p.round-round < attempts
-		})
-	}
-}
-
-func (p *Producer) fail(messages []kafka.Message, err error) {
-	if len(messages) > 0 {
-		p.complete(messages, err)
-	}
-}
-
-func (p *Producer) abandonWaiting() {
-	p.mu.Lock()
-	messages := p.waiting.takeUntil(func(*kafka.Message, int32) bool { return false })
-	p.busy = false
-	p.mu.Unlock()
-	p.fail(messages, context.Cause(p.transport.ctx))
-}
+func (p *Producer) abandonWaiting() { p.fail(nil, context.Cause(p.transport.ctx)) }
