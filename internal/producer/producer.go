@@ -129,7 +129,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		room: newRoom(cfg.BufferedMessages, cfg.BufferedBytes), made: time.Now(), idle: make(chan struct{}, 1)}
 	if cfg.Async {
 		p.batch = int64(cfg.MessagesPerRequest)
-		p.gather = linger - linger/8
+		p.gather = linger - min(linger/8, maxFlush)
 	}
 	p.waiting.init()
 	p.alarm = time.AfterFunc(time.Hour, p.ring)
@@ -148,7 +148,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		WriteBackoffMax: backoff,
 		BatchSize:       cfg.MessagesPerRequest,
 		BatchBytes:      batchBytes,
-		BatchTimeout:    linger - p.gather, // the first record in the batch may have waited for gather before
+		BatchTimeout:    linger - p.gather, // of a batch that is not full; its records have waited for gather
 		// The transport bounds each attempt itself; a patient one may hold it
 		// for as long as no broker can be reached.
 		WriteTimeout: 1000 * time.Hour,

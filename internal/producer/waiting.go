@@ -23,15 +23,22 @@ import (
 // busy; who was busy says that he is not any more, and then looks whether anything is
 // there. One of them sees the other.
 
-// perCall is how many records are given to the Writer with one call at most. What a
-// call costs by itself is nothing to speak of when that many share it.
-const perCall = chunkSize
+const (
+	// perCall is how many records are given to the Writer with one call at most. What
+	// a call costs by itself is nothing to speak of when that many share it.
+	perCall = chunkSize
+	// maxFlush is the longest that the Writer waits for the rest of a batch, where an
+	// eighth of the linger is not less. It is given whole ones, but cannot know it of
+	// one that no further record fits into, or that is due.
+	maxFlush = 5 * time.Millisecond
+)
 
 // attend sees to it that the waiting records are handed over, now or in time. It is for
 // a sender who has put one there.
 func (p *Producer) attend() {
 	switch {
 	case p.busy.Load(): // who is looks again
+	case p.waiting.amount() == 0: // somebody has taken it already
 	case p.ready.Load() && !p.plenty():
 		p.setAlarm(p.gather)
 	case !p.claim():
@@ -63,7 +70,7 @@ func (p *Producer) ring() {
 		return
 	}
 	if first := p.waiting.first(); first != nil && p.ready.Load() {
-		if rest := p.gather - time.Since(first.time); rest > p.gather/16 {
+		if rest := p.gather - time.Since(first.time); rest > p.gather/16 && rest <= p.gather {
 			p.setAlarm(rest)
 			if p.release(true) {
 				p.handOver(false)
@@ -78,8 +85,10 @@ func (p *Producer) ring() {
 func (p *Producer) claim() bool { return p.busy.CompareAndSwap(false, true) }
 
 // release ends that. It reports true if there is more to do at once, and the caller is
-// busy again: not if he has found nothing this time, for then what is announced comes
-// from senders who are about to put it there, and will attend to it.
+// busy again. If he has found nothing this time, there is not: what is announced is
+// about to be put there, by senders who will attend to it unless they still saw him
+// busy. These are looked after in a moment, and not at once, for a sender that the
+// kernel holds up in between must not have anybody look for it all the time.
 func (p *Producer) release(found bool) bool {
 	p.busy.Store(false)
 	switch {
@@ -89,16 +98,18 @@ func (p *Producer) release(found bool) bool {
 		default:
 		}
 	case p.waiting.amount() == 0:
-	case found && (p.plenty() || !p.ready.Load()):
+	case found && p.plenty(), !p.ready.Load():
 		return p.claim()
-	default:
+	case found:
 		p.setAlarm(p.gather)
+	default:
+		p.setAlarm(max(p.gather/16, time.Millisecond/2))
 	}
 	return false
 }
 
-// handOver hands over full batches, and first of all what waits, if all is set. The
-// caller is busy, and is not any more when it returns.
+// handOver hands over full batches, or first of all what waits by now. The caller is
+// busy, and is not any more when it returns.
 func (p *Producer) handOver(all bool) {
 	for p.release(p.handOverOnce(all)) {
 		all = false
@@ -114,12 +125,17 @@ func (p *Producer) handOverOnce(all bool) (found bool) {
 		all = true
 	}
 	p.transport.refresh()
-	for all || p.plenty() {
+	due := 0
+	if all {
+		due = int(p.waiting.amount().records())
+	}
+	for due > 0 || p.plenty() {
 		n := p.give()
 		if n == 0 {
 			break
 		}
 		found = true
+		due -= n
 	}
 	return found
 }
