@@ -14,7 +14,7 @@ type item struct {
 	value  []byte
 	time   time.Time
 	ticket *ticket
-	round  int32       // of Producer.look, in which it came
+	round  int32       // how many looks for the layout were refused before it came
 	there  atomic.Bool // all else is written, and is the taker's from now on
 }
 
@@ -38,7 +38,7 @@ type chunk struct {
 // of it is not held.
 type line struct {
 	due  atomic.Uint64         // the amount of what is here, or announced
-	tail atomic.Pointer[chunk] // where places are given, or the one before
+	tail atomic.Pointer[chunk] // where places are given, or one before that
 
 	// Of who takes.
 	head *chunk

@@ -27,20 +27,17 @@ type counts struct{ accepted, refused, delivered, failed, left atomic.Int64 }
 // counts again where a record was in the middle of something.
 func (p *Producer) Stats() Stats {
 	for {
-		s := p.counts.fates()
-		s.Accepted = p.counts.accepted.Load()
+		c := &p.counts
+		s := Stats{Delivered: c.delivered.Load(), Failed: c.failed.Load(), Left: c.left.Load()}
+		s.Accepted = c.accepted.Load()
 		buffered := p.room.used()
 		s.Buffered, s.BufferedBytes = buffered.records(), buffered.bytes()
 		if s.Accepted == s.Delivered+s.Failed+s.Left+s.Buffered {
-			s.Refused = p.counts.refused.Load()
+			s.Refused = c.refused.Load()
 			return s
 		}
 		runtime.Gosched()
 	}
-}
-
-func (c *counts) fates() Stats {
-	return Stats{Delivered: c.delivered.Load(), Failed: c.failed.Load(), Left: c.left.Load()}
 }
 
 func sum(a, b Stats) Stats {

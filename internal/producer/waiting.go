@@ -116,7 +116,7 @@ func (p *Producer) handOver(all bool) {
 	}
 }
 
-// handOverOnce reports whether it found anything.
+// handOverOnce does so once, and reports whether anything was there.
 func (p *Producer) handOverOnce(all bool) (found bool) {
 	if !p.ready.Load() {
 		if !p.look() {
