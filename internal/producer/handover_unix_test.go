@@ -11,6 +11,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kafka-upstream/internal/kafkatest"
 )
 
 // TestNoRecordIsLostBetweenSenderAndWriter closes producers at any moment of the
@@ -85,6 +90,28 @@ func TestFewRecordsAreHandedOverTogetherAndWithinTheLinger(t *testing.T) {
 	settled(t, p)
 	if d := time.Since(began); d < p.gather*15/16 || d > linger+5*time.Second {
 		t.Errorf("they were delivered after %v", d)
+	}
+}
+
+// TestBatchesAreWholeFromTheFirstOn: the layout may become known in the middle of one.
+func TestBatchesAreWholeFromTheFirstOn(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
+	let := make(chan struct{})
+	f.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		f.SleepControl(func() { <-let })
+		return nil, nil, false
+	})
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000,
+		"producer_request_limits_messages_per_request": 8})
+	send(t, p, "a", "b", "c")
+	eventually(t, "brokers are asked", func() bool { return f.Requests(kmsg.Metadata) > 0 })
+	close(let)
+	eventually(t, "the layout is known", func() bool { return p.ready.Load() && !p.busy.Load() })
+	send(t, p, "d", "e", "f", "g", "h")
+	settled(t, p)
+	if all := f.Produces(); len(all) != 1 || all[0].Batches[0].Records != 8 {
+		t.Errorf("not one batch of 8 records: %+v", all)
 	}
 }
 

@@ -69,16 +69,28 @@ func (p *Producer) ring() {
 	if p.waiting.amount() == 0 || !p.claim() {
 		return
 	}
-	if first := p.waiting.first(); first != nil && p.ready.Load() {
-		if rest := p.gather - time.Since(first.time); rest > p.gather/16 && rest <= p.gather {
-			p.setAlarm(rest)
-			if p.release(true) {
-				p.handOver(false)
-			}
-			return
+	if rest := p.rest(); rest > 0 && p.ready.Load() {
+		p.setAlarm(rest)
+		if p.release(true) {
+			p.handOver(false)
 		}
+		return
 	}
 	p.handOver(true)
+}
+
+// rest is for how long the first waiting record may go on waiting for more; 0 if it
+// may not, or is dated ahead, or not there yet. The caller is busy.
+func (p *Producer) rest() time.Duration {
+	first := p.waiting.first()
+	if first == nil {
+		return 0
+	}
+	rest := p.gather - time.Since(first.time)
+	if rest <= p.gather/16 || rest > p.gather {
+		return 0
+	}
+	return rest
 }
 
 // claim makes the caller the one who is busy, if nobody is.
@@ -122,7 +134,12 @@ func (p *Producer) handOverOnce(all bool) (found bool) {
 		if !p.look() {
 			return false
 		}
-		all = true
+		if rest := p.rest(); rest > 0 && !all { // records may go on gathering
+			p.setAlarm(rest)
+			found = true
+		} else {
+			all = true
+		}
 	}
 	p.transport.refresh()
 	due := 0
