@@ -191,8 +191,9 @@ func (r *httpRequest) replies() map[string]frame {
 	}
 	add("request.get_raw_body", nil, body)
 	for name, value := range map[string]string{
-		"request":        r.Method + " " + target + " HTTP/1.1",
-		"request_method": r.Method, "request_uri": target, "uri": r.Path, "args": r.Query, "query_string": r.Query,
+		"request":                r.Method + " " + target + " HTTP/1.1",
+		"kafka_upstream_request": r.Method + " " + target + "\n" + r.Query, // see docs/configuration.md
+		"request_method":         r.Method, "request_uri": target, "uri": r.Path, "args": r.Query, "query_string": r.Query,
 		"server_protocol": "HTTP/1.1", "content_type": contentType, "content_length": contentLength,
 	} {
 		add("nginx.get_var", text(name), text(value))

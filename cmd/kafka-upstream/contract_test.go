@@ -8,11 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"kafka-upstream/internal/kafkatest"
 	"kafka-upstream/internal/kongsim"
@@ -92,7 +96,8 @@ func TestRecordedRequestsBecomeTheExpectedMessages(t *testing.T) {
 	if len(rows) != 92 {
 		t.Fatalf("%d rows", len(rows))
 	}
-	for name, args := range map[string][]string{"as is": nil, "portable": {"-portable"}, "request line": {"-request-line"}} {
+	for name, args := range map[string][]string{"as is": nil, "portable": {"-portable"}, "request line": {"-request-variable", "request"},
+		"defined variable": {"-request-variable", "kafka_upstream_request"}} {
 		t.Run(name, func(t *testing.T) {
 			f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 			s := start(t, args...)
@@ -116,7 +121,7 @@ func TestRecordedRequestsBecomeTheExpectedMessages(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				exit, err := w.HandleEvent(t.Context(), plugins[row.Flags], kongsim.Replay(r))
+				exit, err := w.HandleEvent(t.Context(), plugins[row.Flags], definedVariable{kongsim.Replay(r)})
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
@@ -141,4 +146,30 @@ func TestRecordedRequestsBecomeTheExpectedMessages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// definedVariable is Kong with the variable of nginx that docs/configuration.md
+// defines, made of those that were recorded.
+type definedVariable struct{ *kongsim.Replayer }
+
+func (d definedVariable) Answer(method string, args []byte) ([]byte, bool) {
+	named := func(name string) []byte {
+		b, _ := proto.Marshal(&pb.String{V: name})
+		return b
+	}
+	if method != "kong.nginx.get_var" || string(args) != string(named("kafka_upstream_request")) {
+		return d.Replayer.Answer(method, args)
+	}
+	value := make(map[string][]byte)
+	for _, name := range []string{"request_method", "request_uri", "args"} {
+		b, ok := d.Replayer.Answer(method, named(name))
+		if !ok {
+			return nil, false
+		}
+		if len(b) > 0 {
+			value[name], _ = protowire.ConsumeBytes(b[1:])
+		}
+	}
+	joined := slices.Concat(value["request_method"], []byte(" "), value["request_uri"], []byte("\n"), value["args"])
+	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), joined), true
 }

@@ -155,7 +155,7 @@ func TestFlagsInCommandsExist(t *testing.T) {
 }
 
 func TestKeysOfKongConf(t *testing.T) {
-	keys := []string{"plugins", "pluginserver_names", "prefix", "nginx_http_client_body_buffer_size",
+	keys := []string{"plugins", "pluginserver_names", "prefix", "nginx_http_client_body_buffer_size", "nginx_http_include",
 		"pluginserver_kafka_upstream_start_cmd", "pluginserver_kafka_upstream_query_cmd", "pluginserver_kafka_upstream_socket"}
 	for _, d := range documents(t) {
 		for _, f := range d.fences {

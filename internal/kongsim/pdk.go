@@ -110,6 +110,8 @@ func (x *exchange) variable(name string) string {
 	switch name {
 	case "request":
 		return x.line
+	case "kafka_upstream_request": // as docs/configuration.md has kong.conf define it
+		return x.method + " " + x.target + "\n" + x.query()
 	case "request_method":
 		return x.method
 	case "request_uri":

@@ -56,7 +56,7 @@ func BenchmarkRead(b *testing.B) {
 	for _, headers := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("headers=%d", headers), func(b *testing.B) {
 			k := repliesOf(b, headers, 1024)
-			p := NewPlan(Parts{Method: true, URI: true, Headers: true, Body: true}, 1<<20, false)
+			p := NewPlan(Parts{Method: true, URI: true, Headers: true, Body: true}, 1<<20, "")
 			var r Request
 			b.ReportAllocs()
 			for b.Loop() {
@@ -70,7 +70,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func TestReadingIntoAUsedRequestAllocatesNothing(t *testing.T) {
-	p := NewPlan(Parts{Method: true, URI: true, Headers: true, Body: true}, 1<<20, false)
+	p := NewPlan(Parts{Method: true, URI: true, Headers: true, Body: true}, 1<<20, "")
 	var r Request
 	for _, headers := range []int{1000, 10, 0} {
 		k := repliesOf(t, headers, 1024)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 
@@ -25,33 +26,39 @@ func (e *BodyError) Error() string { return e.Reason }
 // the number asked, Kong cuts them without a word.
 const maxHeaders = 1000
 
-// Plan is what has to be asked of Kong to know some parts of a request. It is
-// read-only, so many requests may use it at once.
+// Plan is what has to be asked of Kong to know some parts of a request. Many
+// requests may use it at once.
 type Plan struct {
 	parts Parts
 	limit int
 	asks  pluginserver.Asks
 
-	line, headers, body int // numbers of the asks
-	target              target
-	byLine              bool
-	further             pluginserver.Asks // where the line is not enough
+	variable      string // nginx's, that says the target; "" asks Kong's own calls
+	head          int    // numbers of the asks
+	headers, body int
+	target        target
+	further       pluginserver.Asks // where the variable is not enough
+	unset         atomic.Bool       // the variable was found to be, and that was said
 }
 
-// target says which asks tell the method, the URI and the query.
+// target says which of Kong's own calls tell the method, the URI and the query.
 type target struct{ method, uri, query int }
 
 // NewPlan returns the plan for these parts, with no more asks than they need:
 // each costs Kong and us a message. A body above limit bytes is refused.
 //
-// With byLine the method, the URI and the query are read off the request line,
-// one ask in place of up to three, unless that is one of the rare lines that do
-// not say them for certain. It must not be set where another plugin may have
-// changed the method or the query: the line is what the client has sent.
-func NewPlan(parts Parts, limit int, byLine bool) *Plan {
-	p := &Plan{parts: parts, limit: limit, byLine: byLine && parts.URI}
-	if p.byLine {
-		p.line = p.asks.Add("kong.nginx.get_var", &pb.String{V: "request"}, 0)
+// If variable names one of nginx's variables, the method, the URI and the query are
+// read off that, one ask in place of up to three, unless it does not say them for
+// certain. "request" is the request line: it must not be named where another plugin
+// may have changed the method or the query, for it is what the client has sent. One
+// that kong.conf defines for this is right in any case.
+func NewPlan(parts Parts, limit int, variable string) *Plan {
+	p := &Plan{parts: parts, limit: limit}
+	if parts.URI {
+		p.variable = variable
+	}
+	if p.variable != "" {
+		p.head = p.asks.Add("kong.nginx.get_var", &pb.String{V: p.variable}, 0)
 	} else {
 		p.target.add(&p.asks, parts)
 	}
@@ -62,7 +69,7 @@ func NewPlan(parts Parts, limit int, byLine bool) *Plan {
 		const envelope = 16 // tag and length around the content
 		p.body = p.asks.Add("kong.request.get_raw_body", nil, limit+envelope)
 	}
-	if p.byLine {
+	if p.variable != "" {
 		p.target.add(&p.further, parts)
 		p.target.follow(p.asks.Len())
 	}
@@ -86,8 +93,8 @@ func (p *Plan) Asks() *pluginserver.Asks { return &p.asks }
 // body that Kong has put into a file is read from it. The error is
 // [ErrTooLarge], a [*BodyError], or that of a conversation that broke down.
 func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
-	if p.byLine {
-		err = p.readLine(x, r)
+	if p.variable != "" {
+		err = p.readVariable(x, r)
 	} else {
 		err = p.target.read(x, r, p.parts)
 	}
@@ -136,13 +143,16 @@ func (t *target) read(x *pluginserver.Exchange, r *Request, parts Parts) (err er
 	return nil
 }
 
-func (p *Plan) readLine(x *pluginserver.Exchange, r *Request) error {
-	line, err := text(x, p.line)
+func (p *Plan) readVariable(x *pluginserver.Exchange, r *Request) error {
+	value, err := text(x, p.head)
 	if err != nil {
-		return fmt.Errorf("request line: %w", err)
+		return fmt.Errorf("$%s: %w", p.variable, err)
 	}
-	method, uri, query, certain := parseLine(line)
+	method, uri, query, certain := parseVariable(value)
 	if !certain {
+		if len(value) == 0 && p.unset.CompareAndSwap(false, true) {
+			x.LogError(fmt.Sprintf("nginx has no variable $%s, so requests cost more instead of less: define it in a file that nginx_http_include in kong.conf names, or start kafka-upstream without -request-variable", p.variable))
+		}
 		if err := x.Ask(&p.further); err != nil {
 			return err
 		}

@@ -16,8 +16,8 @@ import (
 
 func TestAsksAreNoMoreThanThePartsNeed(t *testing.T) {
 	for _, c := range []struct {
-		parts        Parts
-		asks, byLine int
+		parts            Parts
+		asks, byVariable int
 	}{
 		{Parts{}, 0, 0},
 		{Parts{Method: true}, 1, 1},
@@ -27,8 +27,10 @@ func TestAsksAreNoMoreThanThePartsNeed(t *testing.T) {
 		{Parts{Headers: true, Body: true}, 2, 2},
 		{Parts{Method: true, URI: true, Headers: true, Body: true}, 5, 3},
 	} {
-		if got := NewPlan(c.parts, 100, false).Asks().Len(); got != c.asks {
-			t.Errorf("%+v: %d asks, want %d", c.parts, got, c.asks)
+		for variable, want := range map[string]int{"": c.asks, "request": c.byVariable} {
+			if got := NewPlan(c.parts, 100, variable).Asks().Len(); got != want {
+				t.Errorf("%+v: %d asks with %q, want %d", c.parts, got, variable, want)
+			}
 		}
 	}
 }
@@ -88,7 +90,7 @@ func TestBodyComesFromTheReplyOrFromKongsFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("from a file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	plan := NewPlan(Parts{Body: true}, 11, false)
+	plan := NewPlan(Parts{Body: true}, 11, "")
 	for _, c := range []struct {
 		reply *pb.RawBodyResult
 		want  string
@@ -121,7 +123,7 @@ func TestBodyFileAboveTheLimitIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Request
-	err := NewPlan(Parts{Body: true}, 1<<20, false).readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}), func() {})
+	err := NewPlan(Parts{Body: true}, 1<<20, "").readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}), func() {})
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("error is %v", err)
 	}

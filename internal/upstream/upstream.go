@@ -45,9 +45,9 @@ type Options struct {
 	Metrics *metrics.Metrics // may be nil
 	Log     *slog.Logger
 
-	// RequestLine has the method, the URI and the query read off the request
-	// line, as the client has sent it; see [request.NewPlan].
-	RequestLine bool
+	// RequestVariable is a variable of nginx that the method, the URI and the query
+	// are read off; none if "". See [request.NewPlan].
+	RequestVariable string
 }
 
 // Plugin returns the plugin as the plugin server serves it.
@@ -90,7 +90,7 @@ func start(b []byte, o *Options) pluginserver.Instance {
 	wanted := request.Parts{Method: cfg.ForwardMethod, URI: cfg.ForwardURI, Headers: cfg.ForwardHeaders, Body: cfg.ForwardBody}
 	return &instance{
 		cfg: cfg, pool: o.Pool, metrics: o.Metrics, log: o.Log,
-		plan:  request.NewPlan(wanted, cfg.BytesPerRequest-producer.Overhead, o.RequestLine),
+		plan:  request.NewPlan(wanted, cfg.BytesPerRequest-producer.Overhead, o.RequestVariable),
 		parts: wanted,
 	}
 }

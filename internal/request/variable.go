@@ -1,0 +1,61 @@
+package request
+
+import "bytes"
+
+// One of nginx's variables can say what is three asks: the method, the target and
+// the query. Which one it is, is the operator's to name.
+//
+// nginx's own is $request, the request line. It is what the client has sent, so it
+// is right unless a plugin before this one has changed the method or the query,
+// which nobody can tell from the line; and unless it is one of the lines that nginx
+// reads with some thought.
+//
+// One that kong.conf defines (docs/configuration.md) is right in any case: it holds
+// "$request_method $request_uri\n$args", as these are when it is asked for, and they
+// are what Kong's own calls return. nginx refuses a target with a line feed in it.
+
+// parseVariable takes either apart. It reports false where the parts may differ from
+// what Kong would have said of each.
+func parseVariable(value []byte) (method, target, query []byte, certain bool) {
+	if head, query, ok := bytes.Cut(value, []byte("\n")); ok {
+		method, target, certain = bytes.Cut(head, []byte(" "))
+		return method, target, query, certain && len(method) > 0
+	}
+	return parseLine(value)
+}
+
+// parseLine takes a request line, such as "GET /a?b=c HTTP/1.1", apart.
+func parseLine(line []byte) (method, target, query []byte, certain bool) {
+	method, rest, ok := bytes.Cut(line, []byte(" "))
+	if !ok || !isMethod(method) {
+		return nil, nil, nil, false
+	}
+	target, version, ok := bytes.Cut(rest, []byte(" "))
+	if !ok || !isVersion(version) {
+		return nil, nil, nil, false // a blank in the target, or HTTP/0.9
+	}
+	if len(target) == 0 || target[0] != '/' || bytes.IndexByte(target, '#') >= 0 {
+		return nil, nil, nil, false // in absolute form, or with a fragment
+	}
+	_, query, _ = bytes.Cut(target, []byte("?"))
+	return method, target, query, true
+}
+
+// isMethod reports whether b is a method as nginx has them: capital letters, "_"
+// and "-".
+func isMethod(b []byte) bool {
+	for _, c := range b {
+		if (c < 'A' || c > 'Z') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func isVersion(b []byte) bool {
+	switch string(b) {
+	case "HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0":
+		return true
+	}
+	return false
+}
