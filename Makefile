@@ -4,7 +4,7 @@
 
 export GO ?= go
 PREFIX  ?= /usr/local
-TIMEOUT ?= 10m# for the tests of one package
+TIMEOUT ?= 20m# for the tests of one package
 FUZZTIME ?= 30s# for one fuzz target
 SOAK     ?= 10m# for each mode of soak
 
