@@ -35,7 +35,7 @@ func newBalancer(maxCount int, maxBytes int64) *balancer {
 	}
 }
 
-// begin is called before that much is handed over, or the beginning of it: a batch.
+// begin is called before a batch of that much is handed over.
 func (b *balancer) begin(a amount) {
 	if b.count > 0 && (b.count+int(a.records()) > b.maxCount || b.bytes+a.bytes() > b.maxBytes) {
 		b.next()

@@ -377,9 +377,9 @@ func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
 func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 	const each = 20
 	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
-	refused := refuseRecords(t, f, kerr.InvalidTimestamp, func(old []bool) (named []int) {
-		for i := range old {
-			if old[i] {
+	refused := refuseRecords(t, f, kerr.InvalidTimestamp, func(bad []bool) (named []int) {
+		for i := range bad {
+			if bad[i] {
 				named = append(named, i)
 			}
 		}
@@ -392,7 +392,7 @@ func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 		r := record(strconv.Itoa(i))
 		switch batch := i / each; {
 		case batch < 4 && i%each == 2*batch, batch == 2 && i%each == 19, batch == 5:
-			r.Time = time.UnixMilli(-1000)
+			r.Value = []byte(badValue)
 		default:
 			want = append(want, string(r.Value))
 		}
@@ -428,8 +428,12 @@ func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 	}
 }
 
-// refuseRecords has the batches refused in which which names records. It counts them.
-func refuseRecords(t *testing.T, f *kafkatest.Fake, code *kerr.Error, which func(old []bool) (named []int)) *atomic.Int32 {
+// badValue is the value of the records that brokers mind.
+const badValue = "bad"
+
+// refuseRecords has the batches refused in which which names records, being told which
+// ones are bad. It counts them.
+func refuseRecords(t *testing.T, f *kafkatest.Fake, code *kerr.Error, which func(bad []bool) (named []int)) *atomic.Int32 {
 	refused := new(atomic.Int32)
 	f.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		f.KeepControl()
@@ -437,7 +441,7 @@ func refuseRecords(t *testing.T, f *kafkatest.Fake, code *kerr.Error, which func
 		from := r.Topics[0].Partitions[0]
 		answer := kmsg.NewProduceResponseTopicPartition()
 		answer.Partition, answer.ErrorCode = from.Partition, code.Code
-		for _, i := range which(beforeEpoch(t, from.Records)) {
+		for _, i := range which(badOnes(t, from.Records)) {
 			named := kmsg.NewProduceResponseTopicPartitionErrorRecord()
 			named.RelativeOffset, named.ErrorMessage = int32(i), kmsg.StringPtr("is of another time")
 			answer.ErrorRecords = append(answer.ErrorRecords, named)
@@ -461,12 +465,12 @@ func TestFaultRecordsNamedWithOtherCodesChangeNothing(t *testing.T) {
 	const each, attempts = 8, 3
 	for _, c := range []struct {
 		code      *kerr.Error
-		named     func(old []bool) []int
+		named     func(bad []bool) []int
 		delivered int64
 		refused   int32
 	}{
-		{kerr.MessageTooLarge, func(old []bool) []int {
-			if len(old) > 1 {
+		{kerr.MessageTooLarge, func(bad []bool) []int {
+			if len(bad) > 1 {
 				return []int{0}
 			}
 			return nil
@@ -500,8 +504,8 @@ func TestFaultRecordsNamedWithOtherCodesChangeNothing(t *testing.T) {
 	}
 }
 
-// beforeEpoch tells of each record in a batch whether it is of before 1970.
-func beforeEpoch(t *testing.T, raw []byte) (old []bool) {
+// badOnes tells of each record in a batch whether it is bad.
+func badOnes(t *testing.T, raw []byte) (are []bool) {
 	var batch kmsg.RecordBatch
 	if err := batch.ReadFrom(raw); err != nil {
 		t.Error(err)
@@ -514,10 +518,10 @@ func beforeEpoch(t *testing.T, raw []byte) (old []bool) {
 			t.Error(err)
 			return nil
 		}
-		old = append(old, batch.FirstTimestamp+r.TimestampDelta64 < 0)
+		are = append(are, string(r.Value) == badValue)
 		rest = rest[n+int(length):]
 	}
-	return old
+	return are
 }
 
 func TestFaultAuthorizationRefusedFailsAndTellsWhy(t *testing.T) {

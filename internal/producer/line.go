@@ -73,15 +73,20 @@ func (l *line) place() *item {
 		if n := c.given.Add(1); n <= chunkSize {
 			return &c.items[n-1]
 		}
-		next := c.next.Load()
-		if next == nil {
-			next = new(chunk)
-			if !c.next.CompareAndSwap(nil, next) {
-				next = c.next.Load()
-			}
-		}
-		l.tail.CompareAndSwap(c, next)
+		l.tail.CompareAndSwap(c, c.following())
 	}
+}
+
+// following returns the chunk after this one, which it makes if there is none yet.
+func (c *chunk) following() *chunk {
+	if next := c.next.Load(); next != nil {
+		return next
+	}
+	next := new(chunk)
+	if c.next.CompareAndSwap(nil, next) {
+		return next
+	}
+	return c.next.Load()
 }
 
 // first returns the record that is to be taken first, nil if there is none: also while
@@ -98,6 +103,22 @@ func (l *line) first() *item {
 		return i
 	}
 	return nil
+}
+
+// each calls f with the records that are there, from the first one on, until f reports
+// false. It returns the place where it ended: of a record that f did not want, or that
+// is not there yet.
+func (l *line) each(f func(*item) bool) *item {
+	c, n := l.head, l.from
+	for {
+		if n == chunkSize {
+			c, n = c.following(), 0
+		}
+		if i := &c.items[n]; !i.there.Load() || !f(i) {
+			return i
+		}
+		n++
+	}
 }
 
 // take takes records, from the first one on, while there is place for them and wanted

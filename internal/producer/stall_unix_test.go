@@ -5,6 +5,10 @@ package producer
 import (
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kafka-upstream/internal/kafkatest"
 )
 
 // TestSenderThatIsHeldUpMakesNobodySpin: the kernel may take a sender's processor away
@@ -43,18 +47,56 @@ func TestSenderThatIsHeldUpDelaysOthersNoLongerThanItself(t *testing.T) {
 	if n := p.Stats().Delivered; n != 1 {
 		t.Fatalf("%d are delivered, one has passed by", n)
 	}
-	// What it would have put, but for its room, which nobody took.
+	arrive(t, p, held, came)
+	began := time.Now()
+	eventually(t, "both are delivered", func() bool { return p.Stats().Delivered == 3 })
+	if d := time.Since(began); d > linger/2 {
+		t.Errorf("the record behind was delivered %v later", d)
+	}
+}
+
+// TestSenderThatIsHeldUpMakesNoSmallBatch: who hands over counts on its record, and must
+// not go without it. What would be left of the batch waits for an hour.
+func TestSenderThatIsHeldUpMakesNoSmallBatch(t *testing.T) {
+	for name, hold := range map[string]func(*Producer) *item{
+		"before it has a place": func(*Producer) *item { return nil },
+		"with its place":        func(p *Producer) *item { return p.waiting.place() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+			p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000,
+				"producer_request_limits_messages_per_request": 3})
+			send(t, p, "x", "x", "x")
+			settled(t, p)
+			p.waiting.announce(amountOf(1, 0))
+			held := hold(p)
+			send(t, p, "a", "b")
+			eventually(t, "nobody hands over", func() bool { return !p.busy.Load() })
+			if s := p.Stats(); s.Delivered != 3 {
+				t.Fatalf("%+v", s)
+			}
+			if held == nil {
+				held = p.waiting.place()
+			}
+			arrive(t, p, held, time.Now())
+			p.attend()
+			settled(t, p)
+			if all := f.Produces(); len(all) != 2 || all[1].Batches[0].Records != 3 {
+				t.Errorf("not two batches of 3 records: %+v", all)
+			}
+		})
+	}
+}
+
+// arrive puts a record that was announced where its sender has held its place.
+func arrive(t *testing.T, p *Producer, held *item, came time.Time) {
+	t.Helper()
 	if !p.room.take(0) {
 		t.Fatal("no room")
 	}
 	p.counts.accepted.Add(1)
 	held.topic, held.time, held.ticket = p.cfg.Topic, came, &noTicket
 	held.there.Store(true)
-	began := time.Now()
-	eventually(t, "both are delivered", func() bool { return p.Stats().Delivered == 3 })
-	if d := time.Since(began); d > linger/2 {
-		t.Errorf("the record behind was delivered %v later", d)
-	}
 }
 
 // TestBatchThatIsFullByItsBytesLeavesAtOnce: the Writer cannot know that it is.

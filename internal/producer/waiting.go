@@ -20,8 +20,10 @@ import (
 //
 // Nobody waits for that goroutine, nor it for anybody, so it may be about to go when
 // a record comes. A sender puts the record there, and then looks whether somebody is
-// busy; who was busy says that he is not any more, and then looks whether anything is
-// there. One of them sees the other.
+// busy; who was busy says that he is not any more, and then looks whether the record is
+// there that he would have gone on with. One of them sees the other. Records that came
+// after one whose sender is held up by the kernel have to wait for that, but for nothing
+// else, and nobody looks for it all the time: it comes with its sender, who attends.
 
 const (
 	// perCall is how many records are given to the Writer with one call at most. What
@@ -66,42 +68,31 @@ func (p *Producer) setAlarm(after time.Duration) {
 // alarm was set may have gone, with a full batch.
 func (p *Producer) ring() {
 	p.alarmed.Store(false)
-	if p.waiting.amount() == 0 || !p.claim() {
-		return
+	if p.waiting.amount() > 0 && p.claim() {
+		due, _ := p.due()
+		p.handOver(due)
 	}
-	if rest := p.rest(); rest > 0 && p.ready.Load() {
-		p.setAlarm(rest)
-		if p.release(true) {
-			p.handOver(false)
-		}
-		return
-	}
-	p.handOver(true)
 }
 
-// rest is for how long the first waiting record may go on waiting for more; 0 if it
-// may not, or is dated ahead, or not there yet. The caller is busy.
-func (p *Producer) rest() time.Duration {
+// due reports whether the first waiting record has waited for long enough, or is dated
+// ahead, and otherwise when to look again. The caller is busy.
+func (p *Producer) due() (due bool, after time.Duration) {
+	const soonest = time.Millisecond / 2
 	first := p.waiting.first()
-	if first == nil {
-		return 0
+	if first == nil { // its sender is held up; whoever comes behind it may be due
+		return false, max(p.gather/16, soonest)
 	}
 	rest := p.gather - time.Since(first.time)
-	if rest <= p.gather/16 || rest > p.gather {
-		return 0
-	}
-	return rest
+	return rest <= p.gather/16 || rest > p.gather, max(min(rest, p.gather), soonest)
 }
 
 // claim makes the caller the one who is busy, if nobody is.
 func (p *Producer) claim() bool { return p.busy.CompareAndSwap(false, true) }
 
-// release ends that. It reports true if there is more to do at once, and the caller is
-// busy again. If he has found nothing this time, there is not: what is announced is
-// about to be put there, by senders who will attend to it unless they still saw him
-// busy. These are looked after in a moment, and not at once, for a sender that the
-// kernel holds up in between must not have anybody look for it all the time.
-func (p *Producer) release(found bool) bool {
+// release ends that. next is the place of the first record that was not handed over.
+// It reports true if there is more to do at once, and the caller is busy again.
+func (p *Producer) release(next *item) bool {
+	_, after := p.due()
 	p.busy.Store(false)
 	switch {
 	case p.closed.Load(): // who closes p hands over what is left
@@ -110,12 +101,12 @@ func (p *Producer) release(found bool) bool {
 		default:
 		}
 	case p.waiting.amount() == 0:
-	case found && p.plenty(), !p.ready.Load():
+	case !p.ready.Load():
 		return p.claim()
-	case found:
-		p.setAlarm(p.gather)
-	default:
-		p.setAlarm(max(p.gather/16, time.Millisecond/2))
+	case next != nil && p.plenty() && next.there.Load():
+		return p.claim()
+	default: // whoever has the next place attends to it, and sees that nobody is busy
+		p.setAlarm(after)
 	}
 	return false
 }
@@ -128,80 +119,83 @@ func (p *Producer) handOver(all bool) {
 	}
 }
 
-// handOverOnce does so once, and reports whether anything was there.
-func (p *Producer) handOverOnce(all bool) (found bool) {
+// handOverOnce does so once, and returns the place of the first record that is left.
+func (p *Producer) handOverOnce(all bool) *item {
 	if !p.ready.Load() {
 		if !p.look() {
-			return false
+			return nil
 		}
-		if rest := p.rest(); rest > 0 && !all { // records may go on gathering
-			p.setAlarm(rest)
-			found = true
-		} else {
-			all = true
-		}
+		due, _ := p.due() // it may have taken long
+		all = all || due
 	}
 	p.transport.refresh()
-	due := 0
+	var left int64
 	if all {
-		due = int(p.waiting.amount().records())
+		left = p.waiting.amount().records()
 	}
-	for due > 0 || p.plenty() {
-		n := p.give()
-		if n == 0 {
-			break
+	for {
+		batch, whole, next := p.gathered()
+		if batch == 0 || !whole && left <= 0 {
+			return next
 		}
-		found = true
-		due -= n
+		p.give(batch)
+		left -= batch.records()
 	}
-	return found
 }
 
 // handOverHere is for a sender that has to wait anyway: it hands over what waits
 // itself, once, which is cheaper than a goroutine. The sender is busy, and is not any
 // more when it returns. The layout is known.
 func (p *Producer) handOverHere() {
-	n := 0
+	var next *item
 	defer func() { // also after a panic, of which only this request dies
-		if p.release(n > 0) {
+		if p.release(next) {
 			go p.handOver(false)
 		}
 	}()
 	p.transport.refresh()
-	n = p.give()
+	batch, _, after := p.gathered()
+	if batch > 0 {
+		p.give(batch)
+	}
+	next = after
+}
+
+// gathered looks for the next batch: how much is there for it, whether it is as much as
+// goes together, and the place of the record after it. A record whose sender is held up
+// is waited for, and those after it with it.
+func (p *Producer) gathered() (batch amount, whole bool, next *item) {
+	room := p.writer.BatchBytes
+	next = p.waiting.each(func(i *item) bool {
+		size := i.amount().bytes() + recordOverhead
+		if batch.records() == int64(p.cfg.MessagesPerRequest) || batch > 0 && size > room {
+			whole = true
+			return false
+		}
+		batch += i.amount()
+		room -= size
+		return true
+	})
+	return batch, whole || batch.records() >= p.batch || room <= 0, next
 }
 
 // calls are the messages of calls of the Writer, of all producers together: one that
 // is idle keeps none.
 var calls = sync.Pool{New: func() any { return new([perCall]kafka.Message) }}
 
-// give gives the first waiting records to the Writer, a batch of them at most, and
-// returns how many.
-func (p *Producer) give() (given int) {
-	p.balancer.begin(p.waiting.amount())
-	room := p.writer.BatchBytes
-	fits := func(i *item) bool {
-		n := i.amount().bytes() + recordOverhead
-		if n > room && room < p.writer.BatchBytes {
-			return false
-		}
-		room -= n
-		return true
-	}
+// give gives that much to the Writer, which is there.
+func (p *Producer) give(batch amount) {
+	p.balancer.begin(batch)
 	messages := calls.Get().(*[perCall]kafka.Message)
-	for given < p.cfg.MessagesPerRequest {
-		n := p.waiting.take(messages[:min(p.cfg.MessagesPerRequest-given, perCall)], fits)
-		if n == 0 {
-			break
-		}
-		given += n
+	for left := int(batch.records()); left > 0; {
+		n := p.waiting.take(messages[:min(left, perCall)], nil)
+		left -= n
 		if err := p.writer.WriteMessages(p.transport.ctx, messages[:n]...); err != nil { // ruled out by what was checked before
 			p.complete(messages[:n], err)
 		}
 		clear(messages[:n]) // they hold the bytes of records
 	}
 	calls.Put(messages)
-	return given
 }
 
 // handOverLast is for who has closed p: it hands over all that was accepted, and then
@@ -212,9 +206,8 @@ func (p *Producer) handOverLast() {
 	}
 	p.alarm.Stop()
 	for p.waiting.amount() > 0 {
-		if !p.handOverOnce(true) {
-			runtime.Gosched() // a record is announced: it comes at any moment, or does not
-		}
+		p.handOverOnce(true)
+		runtime.Gosched() // a record may be announced: it comes at any moment, or does not
 	}
 }
 
