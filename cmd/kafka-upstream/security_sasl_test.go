@@ -268,9 +268,17 @@ func TestPasswordChangedInKongIsUsedFromTheNextRecordOn(t *testing.T) {
 	t.Parallel()
 	old, next := secret("the-0ld-password"), secret("the-new-passw0rd")
 	g := startGate(t, 1, old)
-	s := secured(t, kongYAML(t, g.settings(t, old, map[string]any{"producer_async_flush_timeout": 1000})))
+	metrics := closedPort(t)
+	s := secured(t, kongYAML(t, g.settings(t, old, map[string]any{"producer_async_flush_timeout": 1000})), "-metrics", metrics)
+	delivered := func(n float64) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%v records are acknowledged", n), func() bool {
+			_, exposition := get(t, "http://"+metrics+"/metrics")
+			return sample(exposition, `kafka_upstream_delivered_records_total{topic="t"}`) == n
+		})
+	}
 	s.want(host, 200)
-	g.Records(t, "t", 1) // the old producer is connected
+	delivered(1) // the old producer is connected
 	for range 5 {
 		s.want(host, 200) // these wait for others to share their request
 	}
@@ -279,7 +287,7 @@ func TestPasswordChangedInKongIsUsedFromTheNextRecordOn(t *testing.T) {
 	for range 5 {
 		s.want(host, 200)
 	}
-	g.Records(t, "t", 11)
+	delivered(11)
 	conns := map[int]int{}
 	for _, p := range g.Produces() {
 		for _, b := range p.Batches {
@@ -301,7 +309,10 @@ func TestPasswordChangedInKongIsUsedFromTheNextRecordOn(t *testing.T) {
 	g.DropConnections()
 	before := len(g.seen())
 	s.want(host, 200)
-	g.Records(t, "t", 12)
+	delivered(12)
+	if n := len(g.Records(t, "t", 12)); n != 12 {
+		t.Errorf("%d records arrived", n)
+	}
 	for _, l := range g.seen()[before:] {
 		if l.password != next {
 			t.Error("somebody still logs in with the old password")

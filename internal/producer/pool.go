@@ -52,9 +52,8 @@ type Pool struct {
 }
 
 type entry struct {
-	*Producer
-	refs  int
-	timer *time.Timer // looks whether it is still unused; nil before the first
+	*Producer             // its shares change under the Pool's mutex
+	timer     *time.Timer // looks whether it is still unused; nil before the first
 }
 
 // NewPool returns an empty pool. m may be nil.
@@ -103,14 +102,14 @@ func (p *Pool) share(digest config.Digest, producer *Producer) *Handle {
 	case producer != nil: // somebody was faster; nothing was opened yet
 		producer.close(context.Background())
 	}
-	e.refs++
+	e.shares.Add(1)
 	return &Handle{e.Producer, sync.OnceFunc(func() { p.release(digest, e) })}
 }
 
 func (p *Pool) release(digest config.Digest, e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.refs--; e.refs > 0 || p.closed {
+	if e.shares.Add(-1) > 0 || p.closed {
 		return
 	}
 	if e.timer == nil {
@@ -123,7 +122,7 @@ func (p *Pool) release(digest config.Digest, e *entry) {
 // closeUnused closes the producer unless it is in use again.
 func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 	p.mu.Lock()
-	if e.refs > 0 || p.closed {
+	if e.shares.Load() > 0 || p.closed {
 		p.mu.Unlock()
 		return
 	}

@@ -73,6 +73,7 @@ type Producer struct {
 	closed atomic.Bool
 	used   atomic.Int64 // when the last record was sent, in ns since made
 	made   time.Time
+	shares atomic.Int64 // that instances have in it
 
 	// See waiting.go.
 	waiting  line          // records for the Writer
@@ -131,6 +132,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		p.batch = int64(cfg.MessagesPerRequest)
 		p.gather = linger - min(linger/8, maxFlush)
 	}
+	t.dialer.needed = p.needsConnections
 	p.waiting.init()
 	p.alarm = time.AfterFunc(time.Hour, p.ring)
 	p.alarm.Stop()
@@ -337,6 +339,15 @@ func (p *Producer) News() string {
 		return ""
 	}
 	return p.status.kong(p.room.used().records())
+}
+
+// needsConnections reports whether a connection to a broker that is not there is
+// to be made: for records, and, so that the layout stays as young as layoutAge
+// says, beside them. Once its last instance is gone a producer only delivers what
+// it has.
+func (p *Producer) needsConnections() bool {
+	idle, buffered := p.unused()
+	return buffered || p.shares.Load() > 0 && idle < layoutAge
 }
 
 // unused returns for how long nothing was sent, and whether records are buffered.

@@ -1,0 +1,78 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kafka-upstream/internal/kafkatest"
+)
+
+func TestConnectionsAreMadeForRecordsAlone(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		shares   int64
+		idle     time.Duration
+		buffered bool
+		want     bool
+	}{
+		{"a record waits", 1, time.Hour, true, true},
+		{"a record waits, and no instance is left", 0, time.Hour, true, true},
+		{"the layout is to stay young", 1, layoutAge / 2, false, true},
+		{"no record for long", 1, 2 * layoutAge, false, false},
+		{"no instance is left", 0, 0, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+			p := newTestProducer(t, f.Addrs(), nil)
+			p.shares.Store(c.shares)
+			p.used.Store(int64(time.Since(p.made) - c.idle))
+			if c.buffered {
+				p.room.take(1)
+				defer p.room.giveBack(amountOf(1, 1))
+			}
+			nc, err := p.transport.dialer.dial(t.Context(), "tcp", f.Addrs()[0])
+			if (err == nil) != c.want || err != nil && !errors.Is(err, errNotNeeded) {
+				t.Errorf("connected: %v, %v; want %v", err == nil, err, c.want)
+			}
+			if nc != nil {
+				_ = nc.Close()
+			}
+		})
+	}
+}
+
+// kafka-go looks at the cluster by itself, and would connect and log in for it
+// again and again.
+func TestProducerWhoseInstancesAreGoneDoesNotConnectAgain(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	inner := p.transport.inner
+	inner.MetadataTTL = 20 * time.Millisecond
+	var dials atomic.Int64
+	dial := inner.Dial
+	inner.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		defer dials.Add(1)
+		return dial(ctx, network, address)
+	}
+	p.shares.Add(1)
+	send(t, p, "one")
+	p.shares.Add(-1)
+	connections := f.Connections()
+	f.DropConnections()
+	before := dials.Load()
+	eventually(t, "kafka-go wanted connections", func() bool { return dials.Load() > before+5 })
+	if n := f.Connections(); n != connections {
+		t.Errorf("%d connections were made", n-connections)
+	}
+	p.shares.Add(1) // and a record still goes out at once
+	send(t, p, "two")
+	if n := len(f.Records(t, "t", 2)); n != 2 {
+		t.Errorf("%d records arrived", n)
+	}
+}
