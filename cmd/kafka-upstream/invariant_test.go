@@ -76,21 +76,19 @@ func startBrokers(t *testing.T, r *rand.Rand, opts ...kfake.Opt) *brokers {
 
 func (b *brokers) start() {
 	b.Fake = kafkatest.StartFake(b.t, b.opts...)
-	b.t.Cleanup(b.heard) // before this one is closed
-	// One control for all silences: kfake has a data race where a request sleeps
-	// in a second one.
-	b.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		b.KeepControl()
-		if b.quiet() > 0 {
-			b.SleepControl(func() { b.wait() })
+	b.Hold(kmsg.Produce, func(gone <-chan struct{}) {
+		for d := b.quiet(); d > 0; d = b.quiet() {
+			select {
+			case <-gone:
+				return
+			case <-time.After(d):
+			}
 		}
-		return nil, nil, false
 	})
 }
 
 // away ends all brokers, and starts them again with what they had.
 func (b *brokers) away(d time.Duration) {
-	b.heard()
 	b.Close()
 	time.Sleep(d)
 	b.start()
@@ -112,23 +110,6 @@ func (b *brokers) leaderless(d time.Duration) {
 
 // quiet returns for how long the silence will last.
 func (b *brokers) quiet() time.Duration { return time.Until(time.Unix(0, b.silent.Load())) }
-
-// wait returns after the silence, and whether there was one.
-func (b *brokers) wait() (was bool) {
-	for d := b.quiet(); d > 0; d = b.quiet() {
-		was = true
-		time.Sleep(d)
-	}
-	return was
-}
-
-// heard waits until requests are answered: kfake cannot be closed during a
-// silence.
-func (b *brokers) heard() {
-	if b.wait() {
-		time.Sleep(50 * time.Millisecond)
-	}
-}
 
 // inject has requests answered with an error, and waits until they were.
 func (b *brokers) inject(t *testing.T, f kfake.Fault) {

@@ -29,7 +29,8 @@ type Fake struct {
 	produces []Produce
 	conns    map[*fakeConn]struct{} // the open ones, this package's own too
 	accepted int                    // connections that have carried a request that counts
-	unread   bool                   // a connection carried something that is no Kafka request
+	holds    map[kmsg.Key]func(gone <-chan struct{})
+	unread   bool // a connection carried something that is no Kafka request
 	closed   bool
 }
 
@@ -71,7 +72,7 @@ func StartFake(t testing.TB, opts ...kfake.Opt) *Fake {
 // side of it as config.
 func StartFakeTLS(t testing.TB, config *tls.Config, opts ...kfake.Opt) *Fake {
 	t.Helper()
-	f := &Fake{tls: config, requests: make(map[kmsg.Key]int), conns: make(map[*fakeConn]struct{})}
+	f := &Fake{tls: config, requests: make(map[kmsg.Key]int), conns: make(map[*fakeConn]struct{}), holds: make(map[kmsg.Key]func(<-chan struct{}))}
 	var err error
 	f.Cluster, err = kfake.NewCluster(append(slices.Clone(opts), kfake.ListenFn(f.listen))...)
 	if err != nil {
@@ -169,6 +170,19 @@ func (f *Fake) DropConnections() {
 	}
 }
 
+// Hold has every request with that key wait, once it has arrived, until wait
+// returns, as a broker does that hangs: kfake sees it then, though its client may
+// have gone. wait is to return at once when gone is closed, by which the connection
+// has ended; it is called for many requests at a time. A nil one ends the holding.
+//
+// kfake's own SleepControl leaves goroutines behind where the cluster is closed
+// while two requests sleep.
+func (f *Fake) Hold(key kmsg.Key, wait func(gone <-chan struct{})) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holds[key] = wait
+}
+
 func (f *Fake) listen(network, address string) (net.Listener, error) {
 	l, err := net.Listen(network, address)
 	if err != nil {
@@ -190,7 +204,7 @@ func (l *fakeListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	fc := &fakeConn{Conn: c, f: l.f}
+	fc := &fakeConn{Conn: c, f: l.f, gone: make(chan struct{})}
 	l.f.mu.Lock()
 	l.f.conns[fc] = struct{}{}
 	l.f.mu.Unlock()

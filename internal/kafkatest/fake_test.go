@@ -209,6 +209,49 @@ func TestDroppedConnectionIsReplaced(t *testing.T) {
 	f.Records(t, "orders", 2)
 }
 
+func TestFakeHoldsRequestsUntilTheyAreLetGo(t *testing.T) {
+	f := StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"))
+	let := make(chan struct{})
+	f.Hold(kmsg.Produce, func(gone <-chan struct{}) {
+		select {
+		case <-gone:
+		case <-let:
+		}
+	})
+	written := make(chan error, 1)
+	go func() { written <- write(t, f.Addrs(), "orders", 3, nil) }()
+	for deadline := time.Now().Add(20 * time.Second); f.Requests(kmsg.Produce) == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := len(f.Records(t, "orders", 0)); n != 0 || len(f.Produces()) != 1 {
+		t.Errorf("%d records are there, of %d requests", n, len(f.Produces()))
+	}
+	close(let)
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	checkWritten(t, f.Records(t, "orders", 3), 3)
+}
+
+func TestFakeThatHoldsRequestsCanBeClosed(t *testing.T) {
+	f := StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"))
+	f.Hold(kmsg.Produce, func(gone <-chan struct{}) { <-gone })
+	const writers = 3
+	written := make(chan error, writers)
+	for range writers {
+		go func() { written <- write(t, f.Addrs(), "orders", 1, nil) }()
+	}
+	for deadline := time.Now().Add(20 * time.Second); f.Requests(kmsg.Produce) < writers && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	f.Close()
+	for range writers {
+		if <-written == nil {
+			t.Error("a request was answered")
+		}
+	}
+}
+
 func FuzzParseRequest(f *testing.F) {
 	req := kmsg.NewPtrProduceRequest()
 	topic := kmsg.NewProduceRequestTopic()

@@ -5,17 +5,20 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// fakeConn notes the requests that kfake reads from a connection. Its fields
-// are kfake's reading goroutine's.
+// fakeConn notes the requests that kfake reads from a connection, and holds them
+// up. Its fields are kfake's reading goroutine's.
 type fakeConn struct {
 	net.Conn
 	f      *Fake
+	gone   chan struct{} // closed with the connection, by whoever closes it
+	once   sync.Once
 	number int    // 0 before the first request that counts
 	buf    []byte // the beginning of a request
 	broken bool   // what came is no Kafka request
@@ -39,10 +42,12 @@ func (c *fakeConn) Close() error {
 	c.f.mu.Lock()
 	delete(c.f.conns, c)
 	c.f.mu.Unlock()
+	c.once.Do(func() { close(c.gone) })
 	return c.Conn.Close()
 }
 
-// takeRequests notes the requests that have arrived whole.
+// takeRequests notes the requests that have arrived whole. It returns when none is
+// held up, so that kfake has not yet read the end of one that is.
 func (c *fakeConn) takeRequests() error {
 	for len(c.buf) >= 4 {
 		size := int(binary.BigEndian.Uint32(c.buf))
@@ -57,7 +62,9 @@ func (c *fakeConn) takeRequests() error {
 		if err != nil {
 			return err
 		}
-		c.note(r)
+		if wait := c.note(r); wait != nil {
+			wait(c.gone)
+		}
 		c.buf = append(c.buf[:0], c.buf[4+size:]...)
 	}
 	return nil
@@ -68,9 +75,10 @@ func (c *fakeConn) takeRequests() error {
 // connection make a greater length.
 const maxRequest = 100 << 20
 
-func (c *fakeConn) note(r request) {
+// note returns what holds the request up, if anything does.
+func (c *fakeConn) note(r request) (wait func(gone <-chan struct{})) {
 	if r.clientID == clientID {
-		return
+		return nil
 	}
 	f := c.f
 	f.mu.Lock()
@@ -86,6 +94,7 @@ func (c *fakeConn) note(r request) {
 		r.produce.Conn = c.number
 		f.produces = append(f.produces, *r.produce)
 	}
+	return f.holds[r.key]
 }
 
 type request struct {

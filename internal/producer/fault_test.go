@@ -223,12 +223,11 @@ func TestFaultBrokerThatDoesNotAnswerForATimeLosesNothing(t *testing.T) {
 	l := startLoad(t, p)
 	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
 	silent := time.Now().Add(time.Second)
-	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		f.KeepControl()
-		if wait := time.Until(silent); wait > 0 {
-			f.SleepControl(func() { time.Sleep(wait) })
+	f.Hold(kmsg.Produce, func(gone <-chan struct{}) {
+		select {
+		case <-gone:
+		case <-time.After(time.Until(silent)):
 		}
-		return nil, nil, false
 	})
 	time.Sleep(time.Second)
 	if lost, _ := l.end(f); lost > 0 {

@@ -97,10 +97,11 @@ func TestFewRecordsAreHandedOverTogetherAndWithinTheLinger(t *testing.T) {
 func TestBatchesAreWholeFromTheFirstOn(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
 	let := make(chan struct{})
-	f.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
-		f.KeepControl()
-		f.SleepControl(func() { <-let })
-		return nil, nil, false
+	f.Hold(kmsg.Metadata, func(gone <-chan struct{}) {
+		select {
+		case <-gone:
+		case <-let:
+		}
 	})
 	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000,
 		"producer_request_limits_messages_per_request": 8})

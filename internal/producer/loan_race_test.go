@@ -5,6 +5,7 @@ package producer
 import (
 	"bytes"
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,16 +33,13 @@ func TestMemoryOfValuesIsFreedOnceNobodyCanReadIt(t *testing.T) {
 			return nil
 		}},
 		{name: "delivered at the second attempt, the first one given up", stats: Stats{Accepted: 1, Delivered: 1}, before: func(f *kafkatest.Fake) <-chan struct{} {
-			asked, over := 0, make(chan struct{})
-			f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-				f.KeepControl()
-				if asked++; asked == 1 {
-					f.SleepControl(func() {
-						time.Sleep(300 * time.Millisecond) // longer than the timeout
-						close(over)
-					})
+			var again atomic.Bool
+			over := make(chan struct{})
+			f.Hold(kmsg.Produce, func(<-chan struct{}) {
+				if !again.Swap(true) {
+					time.Sleep(300 * time.Millisecond) // longer than the timeout
+					close(over)
 				}
-				return nil, nil, false
 			})
 			return over
 		}, settings: map[string]any{"timeout": 100}},

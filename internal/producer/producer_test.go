@@ -445,11 +445,7 @@ func TestBrokerThatNeverAnswersCostsTheTimeout(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false, "timeout": 100, "producer_request_retries_max_attempts": 2})
 	send(t, p, "x")
-	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		f.KeepControl()
-		f.SleepControl(func() { time.Sleep(300 * time.Millisecond) })
-		return nil, nil, false
-	})
+	f.Hold(kmsg.Produce, func(gone <-chan struct{}) { <-gone })
 	start := time.Now()
 	err := p.Send(t.Context(), record("x"))
 	if ne, ok := errors.AsType[net.Error](err); !ok || !ne.Timeout() {
