@@ -54,7 +54,6 @@ type dialer struct {
 	connect time.Duration // of timeout, for the connect
 	pause   time.Duration // between two logins, while they are refused
 	net     net.Dialer
-	needed  func() bool // whether a connection is of use; nil: always
 	metrics *metrics.Producer
 
 	holding atomic.Bool // refusal is set
@@ -158,18 +157,7 @@ type heldError struct{ refusal error }
 func (e *heldError) Error() string { return e.refusal.Error() }
 func (e *heldError) Unwrap() error { return e.refusal }
 
-// errNotNeeded is why no connection is made for a producer without records.
-var errNotNeeded = errors.New("there is no record to deliver")
-
-// dial makes the connections of the Transport. Beside the way of records the
-// Transport looks at the cluster every few seconds for as long as it lives, and
-// would log in for that, even with a password that was changed since, and told by
-// nobody that it was refused. So a connection that broke is made again when it is
-// of use.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if d.needed != nil && !d.needed() {
-		return nil, &dialError{address, errNotNeeded}
-	}
 	if err := d.hold(); err != nil {
 		return nil, err
 	}

@@ -333,7 +333,7 @@ func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 	}
 	old := p.transport.layout.Load()
 	p.transport.layout.Store(&layout{old.response, time.Now().Add(-2 * layoutAge)})
-	p.transport.inner.CloseIdleConnections() // as after its own age
+	p.transport.current().CloseIdleConnections() // as after its own age
 	eventually(t, "all partitions are used", func() bool {
 		send(t, p, "y")
 		used := make(map[int32]bool)

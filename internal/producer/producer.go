@@ -86,7 +86,7 @@ type Producer struct {
 }
 
 func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slog.Logger) *Producer {
-	const idle = 10 * time.Second
+	idle := 10 * time.Second   // of a connection
 	linger := time.Millisecond // of a record whose sender waits
 	if cfg.Async {
 		linger = max(cfg.FlushTimeout.Duration(), time.Millisecond)
@@ -110,29 +110,34 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 	t.dialer = newDialer(cfg, counts)
 	t.loans.Store(newLoan())
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
-	t.inner = &kafka.Transport{
-		Dial:           t.dialer.dial,
-		DialTimeout:    cfg.Timeout.Duration(),
-		IdleTimeout:    idle,
-		MetadataTTL:    layoutAge,
-		MetadataTopics: []string{cfg.Topic},
-		ClientID:       "kafka-upstream",
-		TLS:            access.TLS,
-		SASL:           t.dialer.login(access.SASL),
-		Context:        t.ctx,
-	}
 	if cfg.KeepaliveEnabled {
-		t.inner.IdleTimeout = max(cfg.Keepalive.Duration(), time.Millisecond)
+		idle = max(cfg.Keepalive.Duration(), time.Millisecond)
 	}
-	t.status.failed = access.Failed
+	login := t.dialer.login(access.SASL)
 	p := &Producer{cfg: cfg, transport: t, status: t.status, metrics: counts, done: access.Release,
 		limit: min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead), batch: 1,
 		room: newRoom(cfg.BufferedMessages, cfg.BufferedBytes), made: time.Now(), idle: make(chan struct{}, 1)}
+	t.open = func(number uint64) *connections {
+		c := &connections{number: number, dialer: t.dialer, needed: p.needsLayout}
+		c.Transport = &kafka.Transport{
+			Dial:           c.dial,
+			DialTimeout:    cfg.Timeout.Duration(),
+			IdleTimeout:    idle,
+			MetadataTTL:    layoutAge,
+			MetadataTopics: []string{cfg.Topic},
+			ClientID:       "kafka-upstream",
+			TLS:            access.TLS,
+			SASL:           login,
+			Context:        t.ctx,
+		}
+		return c
+	}
+	t.conns = t.open(0)
+	t.status.failed = access.Failed
 	if cfg.Async {
 		p.batch = int64(cfg.MessagesPerRequest)
 		p.gather = linger - min(linger/8, maxFlush)
 	}
-	t.dialer.needed = p.needsConnections
 	p.waiting.init()
 	p.alarm = time.AfterFunc(time.Hour, p.ring)
 	p.alarm.Stop()
@@ -341,11 +346,10 @@ func (p *Producer) News() string {
 	return p.status.kong(p.room.used().records())
 }
 
-// needsConnections reports whether a connection to a broker that is not there is
-// to be made: for records, and, so that the layout stays as young as layoutAge
-// says, beside them. Once its last instance is gone a producer only delivers what
-// it has.
-func (p *Producer) needsConnections() bool {
+// needsLayout reports whether the layout is to stay as young as layoutAge says.
+// A producer without records has no use for it, and once its last instance is gone
+// it only delivers what it has.
+func (p *Producer) needsLayout() bool {
 	idle, buffered := p.unused()
 	return buffered || p.shares.Load() > 0 && idle < layoutAge
 }

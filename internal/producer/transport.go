@@ -45,8 +45,9 @@ const (
 //     up: a patient transport holds the request until one can be.
 //   - The acknowledgement timeout that the broker is told is half of the Writer's
 //     own; here it is the configured one.
+//   - The Transport logs in by itself where no record asks for it; see connections.
 type transport struct {
-	inner          *kafka.Transport
+	open           func(number uint64) *connections
 	dialer         *dialer
 	servers        *servers
 	topic          string
@@ -68,11 +69,11 @@ type transport struct {
 	renewing atomic.Bool
 	renewals sync.WaitGroup
 
-	mu          sync.Mutex
-	pool        uint64 // counts the pools of connections of inner
-	resetAt     time.Time
-	refusedPool uint64          // the last one in which a login was refused
-	tries       map[int32]tries // of the batch at hand, by partition: there is one at a time
+	mu      sync.Mutex
+	conns   *connections
+	resetAt time.Time
+	refusal uint64          // the number of the last connections that were refused a login
+	tries   map[int32]tries // of the batch at hand, by partition: there is one at a time
 }
 
 // tries are the attempts made for one batch. The Writer does not tell that two
@@ -108,36 +109,37 @@ func (t *transport) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Requ
 		t.tried(r, began, res, err)
 		return res, err
 	default:
-		return t.inner.RoundTrip(ctx, addr, req)
+		return t.current().RoundTrip(ctx, addr, req)
 	}
 }
 
 // fetch asks the cluster for the topic's layout and keeps it. Where the cluster
 // makes topics by itself, it makes this one, as it does for Kong's own producer.
 func (t *transport) fetch(ctx context.Context) error {
-	pool := t.current()
+	conns := t.current()
 	err := t.ask(ctx, true)
 	if err != nil {
-		t.reset(pool)
+		t.reset(conns)
 	} else {
 		t.dialer.accepted()
 	}
 	return err
 }
 
-// ask has the pool of connections tell the topic's layout, or why it has none.
-// It asks the cluster at most once: when the pool is new.
+// ask has the connections tell the topic's layout, or why they have none. It asks
+// the cluster at most once: when they are new.
 func (t *transport) ask(ctx context.Context, create bool) error {
 	ctx, cancel := context.WithTimeout(ctx, t.attempt)
 	defer cancel()
-	res, err := t.inner.RoundTrip(ctx, t.servers, &metadataAPI.Request{
+	conns := t.current()
+	res, err := conns.RoundTrip(ctx, t.servers, &metadataAPI.Request{
 		TopicNames:             []string{t.topic},
 		AllowAutoTopicCreation: create,
 	})
 	if err == nil {
 		err = t.keep(res.(*metadataAPI.Response))
 	}
-	t.noteRefusal(t.current(), err)
+	t.noteRefusal(conns, err)
 	t.metrics.Lookup(err)
 	return err
 }
@@ -233,27 +235,27 @@ func refusalIn(r *produceAPI.Response) *produceAPI.ResponsePartition {
 func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka.Response, error) {
 	var since time.Time // when this attempt found that it has to wait
 	for {
-		pool := t.current()
-		res, err := t.once(ctx, req)
+		conns := t.current()
+		res, err := t.once(ctx, conns, req)
 		if err == nil {
-			return t.accept(pool, req, res)
+			return t.accept(conns, req, res)
 		}
 		t.endLoan()
-		t.noteRefusal(pool, err)
-		if t.letIn(ctx, pool, err) {
+		t.noteRefusal(conns, err)
+		if t.letIn(ctx, conns, err) {
 			continue
 		}
 		var reason error
 		waits := t.patient && unsent(err)
 		if unsent(err) {
-			// Is it this partition, or the whole cluster? The pool knows.
+			// Is it this partition, or the whole cluster? The layout tells.
 			if reason = t.ask(ctx, false); reason != nil {
 				err = reason
 			}
 		}
 		// A login that was not tried says nothing about the layout.
 		if _, held := errors.AsType[*heldError](err); !held || reason != nil {
-			t.reset(pool)
+			t.reset(conns)
 		}
 		if t.ctx.Err() != nil {
 			return nil, context.Cause(t.ctx)
@@ -278,35 +280,35 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 	}
 }
 
-func (t *transport) once(ctx context.Context, req kafka.Request) (kafka.Response, error) {
+func (t *transport) once(ctx context.Context, conns *connections, req kafka.Request) (kafka.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.attempt)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)() // the Writer's own context knows nothing of our end
-	return t.inner.RoundTrip(ctx, t.servers, req)
+	return conns.RoundTrip(ctx, t.servers, req)
 }
 
 // noteRefusal has the dialer hold further logins back if err is a refused one.
-func (t *transport) noteRefusal(pool uint64, err error) {
+func (t *transport) noteRefusal(conns *connections, err error) {
 	if err == nil || t.refused == nil || !t.refused(err) {
 		return
 	}
 	t.dialer.refused(err)
 	if _, held := errors.AsType[*heldError](err); !held {
 		t.mu.Lock()
-		t.refusedPool = max(t.refusedPool, pool)
+		t.refusal = max(t.refusal, conns.number)
 		t.mu.Unlock()
 	}
 }
 
 // letIn reports whether err is of a login that was held back though brokers let
-// us in by now: a pool of connections that was made after the refusal has a
-// layout, for which it had to log in. That is how it shows where there is no SASL.
-func (t *transport) letIn(ctx context.Context, pool uint64, err error) bool {
+// us in by now: connections that were made after the refusal have a layout, for
+// which they had to log in. That is how it shows where there is no SASL.
+func (t *transport) letIn(ctx context.Context, conns *connections, err error) bool {
 	if _, held := errors.AsType[*heldError](err); !held {
 		return false
 	}
 	t.mu.Lock()
-	newer := pool > t.refusedPool
+	newer := conns.number > t.refusal
 	t.mu.Unlock()
 	if !newer || t.ask(ctx, false) != nil {
 		return false
@@ -322,7 +324,7 @@ func (t *transport) fine() {
 
 // accept looks at the broker's answer. The Writer reads it too; what it does not
 // do is to look for the new leader.
-func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Response) (kafka.Response, error) {
+func (t *transport) accept(conns *connections, req *produceAPI.Request, res kafka.Response) (kafka.Response, error) {
 	r, ok := res.(*produceAPI.Response) // none with acks 0
 	if !ok {
 		t.fine()
@@ -337,12 +339,12 @@ func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Respo
 	t.status.trouble(at, code)
 	switch code {
 	case kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable:
-		t.reset(pool)
+		t.reset(conns)
 		return nil, temporary{code, at} // to Kafka they pass; to the Writer they do not
 	case kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition,
 		kafka.NetworkException, kafka.KafkaStorageError, kafka.ListenerNotFound,
 		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch:
-		t.reset(pool)
+		t.reset(conns)
 	}
 	if !code.Temporary() && !tooLarge(code) {
 		if err := recordsRefused(refusal, at); err != nil {
@@ -352,24 +354,24 @@ func (t *transport) accept(pool uint64, req *produceAPI.Request, res kafka.Respo
 	return res, nil
 }
 
-func (t *transport) current() uint64 {
+func (t *transport) current() *connections {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.pool
+	return t.conns
 }
 
-// reset drops the idle connections and the layout that pool has, unless that was
-// done already, or a moment ago. Requests in flight keep their connections.
-func (t *transport) reset(pool uint64) {
+// reset has others take the place of the connections, unless that was done
+// already, or a moment ago. Requests in flight keep theirs.
+func (t *transport) reset(conns *connections) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	if t.pool != pool || now.Sub(t.resetAt) < minPause {
+	if t.conns != conns || now.Sub(t.resetAt) < minPause {
 		return
 	}
-	t.pool++
+	t.conns = t.open(conns.number + 1)
 	t.resetAt = now
-	t.inner.CloseIdleConnections()
+	conns.replace()
 }
 
 // sleep waits before the cluster is looked at again. It reports false when there
@@ -389,6 +391,6 @@ func (t *transport) sleep(ctx context.Context) bool {
 // close ends every attempt with cause, and the goroutines of the transport.
 func (t *transport) close(cause error) {
 	t.cancel(cause)
-	t.inner.CloseIdleConnections()
+	t.current().replace()
 	t.renewals.Wait()
 }

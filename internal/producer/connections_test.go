@@ -13,7 +13,7 @@ import (
 	"kafka-upstream/internal/kafkatest"
 )
 
-func TestConnectionsAreMadeForRecordsAlone(t *testing.T) {
+func TestLookAtTheClusterHasAConnectionWhereItIsOfUse(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		shares   int64
@@ -28,37 +28,65 @@ func TestConnectionsAreMadeForRecordsAlone(t *testing.T) {
 		{"no instance is left", 0, 0, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-			p := newTestProducer(t, f.Addrs(), nil)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			p := newTestProducer(t, []string{l.Addr().String()}, nil)
 			p.shares.Store(c.shares)
 			p.used.Store(int64(time.Since(p.made) - c.idle))
 			if c.buffered {
 				p.room.take(1)
 				defer p.room.giveBack(amountOf(1, 1))
 			}
-			nc, err := p.transport.dialer.dial(t.Context(), "tcp", f.Addrs()[0])
-			if (err == nil) != c.want || err != nil && !errors.Is(err, errNotNeeded) {
-				t.Errorf("connected: %v, %v; want %v", err == nil, err, c.want)
-			}
-			if nc != nil {
-				_ = nc.Close()
+			conns := p.transport.current()
+			conns.known.Store(true)
+			for _, ctx := range []context.Context{t.Context(), context.WithValue(t.Context(), askedKey{}, true)} {
+				want := c.want || ctx != t.Context()
+				nc, err := conns.dial(ctx, "tcp", l.Addr().String())
+				if (err == nil) != want || err != nil && !errors.Is(err, errNotNeeded) {
+					t.Errorf("connected: %v, %v; want %v", err == nil, err, want)
+				}
+				if nc != nil {
+					_ = nc.Close()
+				}
 			}
 		})
 	}
 }
 
-// kafka-go looks at the cluster by itself, and would connect and log in for it
-// again and again.
+// What waits for the layout is told why the first look failed, and looks again
+// itself.
+func TestFailedLookIsNotMadeAgain(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conns := newTestProducer(t, []string{l.Addr().String()}, nil).transport.current()
+	nc, err := conns.dial(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.Close() // as after a login that was refused
+	over := errors.New("over")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(over)
+	if nc, err := conns.dial(ctx, "tcp", l.Addr().String()); err != over {
+		t.Errorf("%v, %v", nc, err)
+	}
+}
+
 func TestProducerWhoseInstancesAreGoneDoesNotConnectAgain(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
-	inner := p.transport.inner
-	inner.MetadataTTL = 20 * time.Millisecond
+	conns := p.transport.current()
+	conns.MetadataTTL = 20 * time.Millisecond
 	var dials atomic.Int64
-	dial := inner.Dial
-	inner.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+	conns.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		defer dials.Add(1)
-		return dial(ctx, network, address)
+		return conns.dial(ctx, network, address)
 	}
 	p.shares.Add(1)
 	send(t, p, "one")
