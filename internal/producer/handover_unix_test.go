@@ -116,6 +116,26 @@ func TestBatchesAreWholeFromTheFirstOn(t *testing.T) {
 	}
 }
 
+// TestAlarmOfAYoungerRecordDelaysNoOlderOne: a sender may set it while somebody who has
+// handed over a full batch finds out when the first one that is left is due.
+func TestAlarmOfAYoungerRecordDelaysNoOlderOne(t *testing.T) {
+	a := startAcknowledger(t)
+	p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 3600000,
+		"producer_request_limits_messages_per_request": 3})
+	send(t, p, "x", "x", "x")
+	settled(t, p)
+	old := record("old")
+	old.Time = time.Now().Add(-p.gather + 100*time.Millisecond)
+	if err := p.Send(t.Context(), old); err != nil { // and the alarm is that of one which came now
+		t.Fatal(err)
+	}
+	if !p.claim() {
+		t.Fatal("somebody is busy")
+	}
+	p.handOver(false)
+	settled(t, p)
+}
+
 // TestFullBatchDoesNotHurryTheNext: the alarm that was set for records which have left
 // with a full batch finds younger ones.
 func TestFullBatchDoesNotHurryTheNext(t *testing.T) {

@@ -10,6 +10,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kafka-upstream/internal/kafkatest"
 )
 
 // Ten minutes without brokers, and requests all the time. The time is a
@@ -86,5 +91,43 @@ func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
 		if s := p.Stats(); left != 2 || s.Left+s.Buffered != 2 || s.Failed != 0 {
 			t.Errorf("with %d attempts %d are left: %+v", attempts, left, s)
 		}
+	}
+}
+
+// So is one that waits for brokers which have gone, be it for its last attempt.
+func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
+	for _, attempts := range []int{1, 10} {
+		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": attempts, "producer_async_flush_timeout": 1})
+		send(t, p, "x")
+		settled(t, p)
+		p.transport.current().CloseIdleConnections() // one that breaks would use up an attempt
+		f.Close()
+		send(t, p, "one", "two")
+		eventually(t, "it is known that no broker is there", func() bool { return p.status.troubled.Load() })
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		left := p.close(ctx)
+		cancel()
+		if s := p.Stats(); left != 2 || s.Left+s.Buffered != 2 || s.Failed != 0 {
+			t.Errorf("with %d attempts %d are left: %+v", attempts, left, s)
+		}
+	}
+}
+
+func TestLayoutThatABrokerDoesNotTellIsNotWaitedForAtShutdown(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	f.Hold(kmsg.Metadata, func(gone <-chan struct{}) { <-gone })
+	p := newTestProducer(t, f.Addrs(), map[string]any{"timeout": 3600000})
+	told := make(chan error, 1)
+	go func() { told <- p.transport.ask(context.Background(), false) }() // as an attempt does, in the Writer's own context
+	eventually(t, "a broker is asked", func() bool { return f.Requests(kmsg.Metadata) > 0 })
+	p.transport.cancel(errAbandoned)
+	select {
+	case err := <-told:
+		if err == nil {
+			t.Error("it was told")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it is waited for")
 	}
 }

@@ -81,8 +81,9 @@ type Producer struct {
 	refusals atomic.Int32  // counts the looks for the layout that brokers refused
 	busy     atomic.Bool   // somebody hands over, or looks for the layout
 	idle     chan struct{} // for close, which waits until nobody is busy
-	alarm    *time.Timer   // has the waiting records handed over
+	alarm    *time.Timer   // has the waiting records handed over; a sender's, set for its own record
 	alarmed  atomic.Bool   // it is set
+	rest     *time.Timer   // likewise, set by who was busy for the first record that is left
 }
 
 func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slog.Logger) *Producer {
@@ -139,8 +140,10 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		p.gather = linger - min(linger/8, maxFlush)
 	}
 	p.waiting.init()
-	p.alarm = time.AfterFunc(time.Hour, p.ring)
+	p.alarm = time.AfterFunc(time.Hour, func() { p.alarmed.Store(false); p.ring() })
 	p.alarm.Stop()
+	p.rest = time.AfterFunc(time.Hour, p.ring)
+	p.rest.Stop()
 
 	backoff := max(cfg.Backoff.Duration(), 1) // 0 means kafka-go's default
 	batchBytes := int64(cfg.BytesPerRequest - batchOverhead)

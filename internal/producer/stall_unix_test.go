@@ -55,6 +55,24 @@ func TestSenderThatIsHeldUpDelaysOthersNoLongerThanItself(t *testing.T) {
 	}
 }
 
+// TestRecordsBehindAHeldUpSenderGoWithIt, however long the linger is.
+func TestRecordsBehindAHeldUpSenderGoWithIt(t *testing.T) {
+	a := startAcknowledger(t)
+	p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 3600000, "producer_request_limits_messages_per_request": 3})
+	send(t, p, "x", "x", "x")
+	settled(t, p)
+	p.waiting.announce(amountOf(1, 0))
+	held := p.waiting.place()
+	send(t, p, "y") // behind it
+	if !p.claim() {
+		t.Fatal("somebody is busy")
+	}
+	p.handOver(false) // as when an alarm rings
+	arrive(t, p, held, time.Now().Add(-time.Hour))
+	p.attend()
+	eventually(t, "both are delivered", func() bool { return p.Stats().Delivered == 5 })
+}
+
 // TestSenderThatIsHeldUpMakesNoSmallBatch: who hands over counts on its record, and must
 // not go without it. What would be left of the batch waits for an hour.
 func TestSenderThatIsHeldUpMakesNoSmallBatch(t *testing.T) {

@@ -131,6 +131,7 @@ func (t *transport) fetch(ctx context.Context) error {
 func (t *transport) ask(ctx context.Context, create bool) error {
 	ctx, cancel := context.WithTimeout(ctx, t.attempt)
 	defer cancel()
+	defer context.AfterFunc(t.ctx, cancel)()
 	conns := t.current()
 	res, err := conns.RoundTrip(ctx, t.servers, &metadataAPI.Request{
 		TopicNames:             []string{t.topic},
@@ -275,6 +276,9 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 			return nil, temporary{err, at}
 		}
 		if !t.sleep(ctx) {
+			if t.ctx.Err() != nil { // the record waits, be it for its last attempt
+				return nil, context.Cause(t.ctx)
+			}
 			return nil, temporary{err, at}
 		}
 	}

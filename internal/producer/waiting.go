@@ -22,8 +22,8 @@ import (
 // a record comes. A sender puts the record there, and then looks whether somebody is
 // busy; who was busy says that he is not any more, and then looks whether the record is
 // there that he would have gone on with. One of them sees the other. Records that came
-// after one whose sender is held up by the kernel have to wait for that, but for nothing
-// else, and nobody looks for it all the time: it comes with its sender, who attends.
+// after one whose sender is held up by the kernel have to wait for that, and for a moment
+// more: nobody looks for it all the time.
 
 const (
 	// perCall is how many records are given to the Writer with one call at most. What
@@ -57,7 +57,9 @@ func (p *Producer) plenty() bool {
 	return a.records() >= p.batch || a.bytes()+a.records()*recordOverhead >= p.writer.BatchBytes
 }
 
-// setAlarm has the waiting records looked at after that time, or before.
+// setAlarm has the waiting records looked at after that time, or when the alarm rings
+// that is set already. It is for a record that has come just now: no alarm that was set
+// for others is later.
 func (p *Producer) setAlarm(after time.Duration) {
 	if !p.alarmed.Load() && p.alarmed.CompareAndSwap(false, true) {
 		p.alarm.Reset(after)
@@ -67,7 +69,6 @@ func (p *Producer) setAlarm(after time.Duration) {
 // ring hands over the records that have waited for long enough. Those for which the
 // alarm was set may have gone, with a full batch.
 func (p *Producer) ring() {
-	p.alarmed.Store(false)
 	if p.waiting.amount() > 0 && p.claim() {
 		due, _ := p.due()
 		p.handOver(due)
@@ -80,7 +81,7 @@ func (p *Producer) due() (due bool, after time.Duration) {
 	const soonest = time.Millisecond / 2
 	first := p.waiting.first()
 	if first == nil { // its sender is held up; whoever comes behind it may be due
-		return false, max(p.gather/16, soonest)
+		return false, max(min(p.gather/16, maxFlush), soonest)
 	}
 	rest := p.gather - time.Since(first.time)
 	return rest <= p.gather/16 || rest > p.gather, max(min(rest, p.gather), soonest)
@@ -93,6 +94,12 @@ func (p *Producer) claim() bool { return p.busy.CompareAndSwap(false, true) }
 // It reports true if there is more to do at once, and the caller is busy again.
 func (p *Producer) release(next *item) bool {
 	_, after := p.due()
+	// What is left has an alarm of its own, which only he sets who is busy: from then on
+	// senders may set theirs, for younger records, and it would stay at that.
+	left := p.gather > 0 && p.ready.Load() && !p.closed.Load() && p.waiting.amount() > 0
+	if left {
+		p.rest.Reset(after)
+	}
 	p.busy.Store(false)
 	switch {
 	case p.closed.Load(): // who closes p hands over what is left
@@ -105,7 +112,7 @@ func (p *Producer) release(next *item) bool {
 		return p.claim()
 	case next != nil && p.plenty() && next.there.Load():
 		return p.claim()
-	default: // whoever has the next place attends to it, and sees that nobody is busy
+	case !left: // whoever has the next place attends to it, and sees that nobody is busy
 		p.setAlarm(after)
 	}
 	return false
@@ -205,6 +212,7 @@ func (p *Producer) handOverLast() {
 		<-p.idle
 	}
 	p.alarm.Stop()
+	p.rest.Stop()
 	for p.waiting.amount() > 0 {
 		p.handOverOnce(true)
 		runtime.Gosched() // a record may be announced: it comes at any moment, or does not
