@@ -43,7 +43,6 @@ func (c *connections) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Re
 // replace closes what is idle. Requests in flight keep their connections.
 func (c *connections) replace() {
 	c.replaced.Store(true)
-	c.lost.Store(false) // who still begins a request looks for a layout of his own
 	c.CloseIdleConnections()
 }
 
@@ -58,6 +57,7 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	switch {
 	case ctx.Value(askedKey{}) != nil:
 		return c.dialer.dial(ctx, network, address)
+	case c.replaced.Load(): // who still begins a request here looks for a layout of his own
 	case c.known.Load():
 		if !c.needed() {
 			return nil, errNotNeeded
@@ -82,7 +82,7 @@ type looking struct {
 }
 
 func (l *looking) Close() error {
-	if c := l.connections; !c.known.Load() && !c.replaced.Load() {
+	if c := l.connections; !c.known.Load() {
 		c.lost.Store(true)
 	}
 	return l.Conn.Close()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kafka-upstream/internal/kafkatest"
@@ -102,5 +103,72 @@ func TestProducerWhoseInstancesAreGoneDoesNotConnectAgain(t *testing.T) {
 	send(t, p, "two")
 	if n := len(f.Records(t, "t", 2)); n != 2 {
 		t.Errorf("%d records arrived", n)
+	}
+}
+
+var errLogin = errors.New("login refused")
+
+func refusable(t *testing.T, brokers []string, settings map[string]any) *Producer {
+	t.Helper()
+	p := newTestProducer(t, brokers, settings)
+	p.transport.refused = func(err error) bool { return errors.Is(err, errLogin) }
+	return p
+}
+
+// What a broker said before it went away is no reason to give records up.
+func TestServersThatAreAwayUseUpNoLogin(t *testing.T) {
+	p := refusable(t, []string{closedPort(t), closedPort(t)}, map[string]any{"producer_request_retries_max_attempts": 2,
+		"producer_request_retries_backoff_timeout": 50, "producer_async_flush_timeout": 1})
+	d := p.transport.dialer
+	d.refused(errLogin)
+	d.untried() // the pause is over
+	for range 20 {
+		if _, err := d.dial(t.Context(), "tcp", closedPort(t)); errors.Is(err, errLogin) {
+			t.Fatal(err)
+		}
+	}
+	send(t, p, "x")
+	time.Sleep(500 * time.Millisecond) // for what must not come
+	if s := p.Stats(); s.Buffered != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestRefusedLoginIsHeldBackUntilOneIsAccepted(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := refusable(t, f.Addrs(), map[string]any{"producer_async": false, "producer_request_retries_backoff_timeout": 3600000})
+	send(t, p, "one")
+	p.transport.noteRefusal(p.transport.current(), errLogin)
+	if err := p.transport.fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p.transport.dialer.hold() == nil {
+		t.Error("not held back, by a layout that was known before")
+	}
+}
+
+func TestRequestOnReplacedConnectionsHasALayoutOfItsOwn(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	send(t, p, "one")
+	conns := p.transport.current()
+	p.transport.reset(conns)
+	if _, err := conns.RoundTrip(t.Context(), p.transport.servers, &metadataAPI.Request{TopicNames: []string{"t"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestResetThatComesTooEarlyIsMadeUpFor(t *testing.T) {
+	p := newTestProducer(t, []string{closedPort(t)}, nil)
+	tr := p.transport
+	tr.reset(tr.current())
+	next := tr.current()
+	tr.resetAt = time.Now()
+	tr.reset(next)
+	if tr.resetAt = time.Now(); tr.current() != next {
+		t.Error("replaced at once")
+	}
+	if tr.resetAt = time.Now().Add(-minPause); tr.current() == next {
+		t.Error("not replaced later")
 	}
 }

@@ -116,6 +116,17 @@ func (d *dialer) hold() error {
 	return nil
 }
 
+// untried gives back what hold has let pass: there was nobody to log in to. Else the
+// next server in the list would not be tried, nor be known to be away.
+func (d *dialer) untried() {
+	if !d.holding.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next = time.Now()
+}
+
 // login returns the mechanism, which tells the dialer of each login that the
 // broker has accepted. nil stays nil.
 func (d *dialer) login(m sasl.Mechanism) sasl.Mechanism {
@@ -165,6 +176,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	defer cancel()
 	nc, err := d.net.DialContext(limit, network, address)
 	if err != nil {
+		d.untried()
 		err = &dialError{address, err}
 		d.metrics.ConnectionFailed(err)
 		return nil, err

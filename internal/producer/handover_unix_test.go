@@ -136,6 +136,23 @@ func TestAlarmOfAYoungerRecordDelaysNoOlderOne(t *testing.T) {
 	settled(t, p)
 }
 
+// TestRecordIsNotForgottenByAnAlarmThatRangTooEarly: who has set it may still be busy.
+func TestRecordIsNotForgottenByAnAlarmThatRangTooEarly(t *testing.T) {
+	a := startAcknowledger(t)
+	p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 8})
+	send(t, p, "x")
+	settled(t, p)
+	p.alarm.Stop()
+	p.alarmed.Store(false)
+	if !p.claim() {
+		t.Fatal("somebody is busy")
+	}
+	send(t, p, "y") // sees that somebody is busy, and sets no alarm
+	p.ringForRest()
+	p.busy.Store(false)
+	settled(t, p)
+}
+
 // TestFullBatchDoesNotHurryTheNext: the alarm that was set for records which have left
 // with a full batch finds younger ones.
 func TestFullBatchDoesNotHurryTheNext(t *testing.T) {

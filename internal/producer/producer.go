@@ -142,7 +142,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 	p.waiting.init()
 	p.alarm = time.AfterFunc(time.Hour, func() { p.alarmed.Store(false); p.ring() })
 	p.alarm.Stop()
-	p.rest = time.AfterFunc(time.Hour, p.ring)
+	p.rest = time.AfterFunc(time.Hour, p.ringForRest)
 	p.rest.Stop()
 
 	backoff := max(cfg.Backoff.Duration(), 1) // 0 means kafka-go's default

@@ -72,6 +72,7 @@ type transport struct {
 	mu      sync.Mutex
 	conns   *connections
 	resetAt time.Time
+	worn    bool            // conns are to be replaced once resetAt is long enough ago
 	refusal uint64          // the number of the last connections that were refused a login
 	tries   map[int32]tries // of the batch at hand, by partition: there is one at a time
 }
@@ -120,7 +121,7 @@ func (t *transport) fetch(ctx context.Context) error {
 	err := t.ask(ctx, true)
 	if err != nil {
 		t.reset(conns)
-	} else {
+	} else if t.sinceRefusal(conns) {
 		t.dialer.accepted()
 	}
 	return err
@@ -311,10 +312,7 @@ func (t *transport) letIn(ctx context.Context, conns *connections, err error) bo
 	if _, held := errors.AsType[*heldError](err); !held {
 		return false
 	}
-	t.mu.Lock()
-	newer := conns.number > t.refusal
-	t.mu.Unlock()
-	if !newer || t.ask(ctx, false) != nil {
+	if !t.sinceRefusal(conns) || t.ask(ctx, false) != nil {
 		return false
 	}
 	t.dialer.accepted()
@@ -358,24 +356,44 @@ func (t *transport) accept(conns *connections, req *produceAPI.Request, res kafk
 	return res, nil
 }
 
+// sinceRefusal reports whether the connections were made after the last refusal. What
+// others know they may know from before.
+func (t *transport) sinceRefusal(conns *connections) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return conns.number > t.refusal
+}
+
 func (t *transport) current() *connections {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.worn {
+		t.replace()
+	}
 	return t.conns
 }
 
 // reset has others take the place of the connections, unless that was done
-// already, or a moment ago. Requests in flight keep theirs.
+// already: at once, or where that was done a moment ago, when these are asked for
+// later. Requests in flight keep theirs.
 func (t *transport) reset(conns *connections) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.conns == conns {
+		t.replace()
+	}
+}
+
+// replace does so, with t.mu held.
+func (t *transport) replace() {
 	now := time.Now()
-	if t.conns != conns || now.Sub(t.resetAt) < minPause {
+	if t.worn = now.Sub(t.resetAt) < minPause; t.worn {
 		return
 	}
-	t.conns = t.open(conns.number + 1)
+	old := t.conns
+	t.conns = t.open(old.number + 1)
 	t.resetAt = now
-	conns.replace()
+	old.replace()
 }
 
 // sleep waits before the cluster is looked at again. It reports false when there

@@ -75,6 +75,15 @@ func (p *Producer) ring() {
 	}
 }
 
+// ringForRest does so for the record that it was set for, which nobody else looks after.
+// Who has set it may be held up by the kernel, and still be busy.
+func (p *Producer) ringForRest() {
+	p.ring()
+	if p.waiting.amount() > 0 && p.busy.Load() && !p.closed.Load() {
+		p.rest.Reset(time.Millisecond)
+	}
+}
+
 // due reports whether the first waiting record has waited for long enough, or is dated
 // ahead, and otherwise when to look again. The caller is busy.
 func (p *Producer) due() (due bool, after time.Duration) {
