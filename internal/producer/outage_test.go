@@ -62,6 +62,17 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 	})
 }
 
+// wantLeft closes p, with no time to deliver anything.
+func wantLeft(t *testing.T, p *Producer, n int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	left := p.close(ctx)
+	if s := p.Stats(); left != n || s.Left+s.Buffered != n || s.Failed != 0 {
+		t.Errorf("with %d attempts %d are left: %+v", p.cfg.MaxAttempts, left, s)
+	}
+}
+
 // A record that was never tried is left at the end, however few attempts there are.
 func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,12 +96,7 @@ func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
 	for _, attempts := range []int{1, 10} {
 		p := newTestProducer(t, []string{l.Addr().String()}, map[string]any{"producer_request_retries_max_attempts": attempts})
 		send(t, p, "one", "two")
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		left := p.close(ctx)
-		cancel()
-		if s := p.Stats(); left != 2 || s.Left+s.Buffered != 2 || s.Failed != 0 {
-			t.Errorf("with %d attempts %d are left: %+v", attempts, left, s)
-		}
+		wantLeft(t, p, 2)
 	}
 }
 
@@ -105,12 +111,7 @@ func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 		f.Close()
 		send(t, p, "one", "two")
 		eventually(t, "it is known that no broker is there", func() bool { return p.status.troubled.Load() })
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		left := p.close(ctx)
-		cancel()
-		if s := p.Stats(); left != 2 || s.Left+s.Buffered != 2 || s.Failed != 0 {
-			t.Errorf("with %d attempts %d are left: %+v", attempts, left, s)
-		}
+		wantLeft(t, p, 2)
 	}
 }
 

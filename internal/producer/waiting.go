@@ -67,19 +67,25 @@ func (p *Producer) setAlarm(after time.Duration) {
 }
 
 // ring hands over the records that have waited for long enough. Those for which the
-// alarm was set may have gone, with a full batch.
-func (p *Producer) ring() {
-	if p.waiting.amount() > 0 && p.claim() {
-		due, _ := p.due()
-		p.handOver(due)
+// alarm was set may have gone, with a full batch. It reports false if records wait and
+// somebody else is busy.
+func (p *Producer) ring() bool {
+	if p.waiting.amount() == 0 {
+		return true
 	}
+	if !p.claim() {
+		return false
+	}
+	due, _ := p.due()
+	p.handOver(due)
+	return true
 }
 
-// ringForRest does so for the record that it was set for, which nobody else looks after.
-// Who has set it may be held up by the kernel, and still be busy.
+// ringForRest is for the first record that was left, which nobody else looks after: who
+// set the alarm may be held up by the kernel before he says that he is not busy, and
+// sets no other then.
 func (p *Producer) ringForRest() {
-	p.ring()
-	if p.waiting.amount() > 0 && p.busy.Load() && !p.closed.Load() {
+	if !p.ring() && !p.closed.Load() {
 		p.rest.Reset(time.Millisecond)
 	}
 }
