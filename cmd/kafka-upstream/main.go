@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/logs"
+	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/pluginserver"
 	"kafka-upstream/internal/producer"
@@ -45,6 +46,8 @@ type options struct {
 	mode             socketMode
 	dump, version    bool
 	drain            time.Duration
+	orphan           time.Duration
+	memory           memory.Size
 	level            slog.Level
 	format           string
 	pprof, metrics   string
@@ -87,6 +90,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.certificates, "certificates", "", "`directory` of certificates, ID.crt and ID.key, looked at before the Admin API")
 	f.StringVar(&o.ca, "ca-file", "", "PEM `file` of the authorities that brokers' certificates are checked against (default the system's)")
 	f.DurationVar(&o.drain, "drain-timeout", 8*time.Second, "how long records in the buffer may take to be delivered at shutdown")
+	f.DurationVar(&o.orphan, "orphan-timeout", 10*time.Minute, "how long records of a configuration that Kong no longer has may wait for their brokers")
+	f.Var(&o.memory, "memory-limit", "`bytes` that records and bodies may take in all, such as 512MiB (default half of the memory that the process may use)")
 	f.TextVar(&o.level, "log-level", slog.LevelInfo, "least `level` of what is logged to stderr: debug, info, warn or error")
 	f.StringVar(&o.format, "log-format", "text", "`format` of what is logged to stderr: text or json")
 	f.StringVar(&o.metrics, "metrics", "", "`address` to serve Prometheus metrics, /healthz and /readyz on, such as 127.0.0.1:9542 (default off)")
@@ -144,6 +149,8 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	if o.metrics != "" && !o.dump {
 		m = metrics.New(version)
 	}
+	limit := o.limit(log)
+	m.Memory(limit)
 	pool := producer.NewPool(secure, m, log)
 	plugin := upstream.Plugin(upstream.Options{Version: version, Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
 	if fault != nil {
@@ -165,6 +172,23 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// limit returns the bound of what the process holds for others, nil for none.
+func (o *options) limit(log *slog.Logger) *memory.Limit {
+	size, source := int64(o.memory), "-memory-limit"
+	if size == 0 {
+		var available int64
+		available, source = memory.Available()
+		size = available / 2
+	}
+	if size == 0 || o.dump {
+		return nil
+	}
+	log.Info("memory for records and bodies is limited", "bytes", size, "by", source)
+	limit := memory.NewLimit(size)
+	limit.Bound()
+	return limit
 }
 
 // serve runs until it is told to end, and until what was accepted is delivered

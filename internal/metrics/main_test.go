@@ -7,6 +7,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
+
+	"kafka-upstream/internal/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,6 +84,7 @@ func sums(values map[string]float64, topic, unit string) (accepted, rest, buffer
 // everything has each metric, with each call made once.
 func everything() *Metrics {
 	m := New("1.2.3")
+	m.Memory(memory.NewLimit(1000))
 	for r := range reasons {
 		m.Request(r, 0)
 	}

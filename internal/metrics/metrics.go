@@ -17,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"kafka-upstream/internal/memory"
 )
 
 //go:generate go test . -run ^TestDocumentation -update
@@ -115,6 +117,20 @@ func New(version string) *Metrics {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
+}
+
+// Memory exposes a limit of the process, and how much of it is taken.
+func (m *Metrics) Memory(l *memory.Limit) {
+	if m == nil {
+		return
+	}
+	gauge := func(name, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help},
+			func() float64 { return float64(value()) })
+	}
+	m.registry.MustRegister(
+		gauge("memory_limit_bytes", "What records and bodies may take in all (-memory-limit); 0 is no limit.", l.Size),
+		gauge("memory_used_bytes", "What records and bodies take, with what is needed to keep them.", l.Used))
 }
 
 func buildInfo(version string) prometheus.Collector {

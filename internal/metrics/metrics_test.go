@@ -27,6 +27,7 @@ func TestRequestsAreCountedByStatusAndReason(t *testing.T) {
 kafka_upstream_requests_total{reason="bad_body",status="400"} 0
 kafka_upstream_requests_total{reason="bad_config",status="500"} 0
 kafka_upstream_requests_total{reason="buffer_full",status="503"} 1
+kafka_upstream_requests_total{reason="memory_full",status="503"} 0
 kafka_upstream_requests_total{reason="no_body",status="500"} 0
 kafka_upstream_requests_total{reason="no_certificate",status="502"} 0
 kafka_upstream_requests_total{reason="not_delivered",status="502"} 0

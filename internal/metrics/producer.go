@@ -50,12 +50,12 @@ func (p *Producer) arrive() {
 }
 
 // refusals are the reasons for which a record can be refused, and others.
-const refusals = 4
+const refusals = 5
 
-var refusalNames = [refusals]string{TooLarge.String(), BufferFull.String(), ShuttingDown.String(), "other"}
+var refusalNames = [refusals]string{TooLarge.String(), BufferFull.String(), MemoryFull.String(), ShuttingDown.String(), "other"}
 
-// Refused counts a record that was not accepted: [TooLarge], [BufferFull] or
-// [ShuttingDown].
+// Refused counts a record that was not accepted: [TooLarge], [BufferFull],
+// [MemoryFull] or [ShuttingDown].
 func (p *Producer) Refused(r Reason) {
 	if p == nil {
 		return
@@ -66,8 +66,10 @@ func (p *Producer) Refused(r Reason) {
 		i = 0
 	case BufferFull:
 		i = 1
-	case ShuttingDown:
+	case MemoryFull:
 		i = 2
+	case ShuttingDown:
+		i = 3
 	}
 	p.topic.refused[i].Add(1)
 }

@@ -14,6 +14,7 @@ const (
 	NotDelivered                // all attempts failed
 	TimedOut                    // not acknowledged in time; it may still be delivered
 	BufferFull                  // refused
+	MemoryFull                  // refused: the process holds as much as it may
 	ShuttingDown                // refused
 	NoCertificate               // the certificate of the configuration cannot be loaded
 	BadConfig                   // the configuration cannot be used
@@ -33,6 +34,7 @@ var reasonTable = [reasons]struct {
 	NotDelivered:  {"not_delivered", 502},
 	TimedOut:      {"timed_out", 502},
 	BufferFull:    {"buffer_full", 503},
+	MemoryFull:    {"memory_full", 503},
 	ShuttingDown:  {"shutting_down", 503},
 	NoCertificate: {"no_certificate", 502},
 	BadConfig:     {"bad_config", 500},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/message"
 	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/pluginserver"
@@ -78,6 +79,8 @@ func outcomeOf(err error, topic string, limit int) outcome {
 	switch {
 	case errors.Is(err, producer.ErrFull):
 		return outcome{unavailable, metrics.BufferFull, ""} // the producer's news tell how many, and why
+	case errors.Is(err, memory.ErrFull):
+		return outcome{unavailable, metrics.MemoryFull, ""} // likewise
 	case errors.Is(err, producer.ErrClosed):
 		return outcome{unavailable, metrics.ShuttingDown, "a record to topic " + topic + " was refused: the server is shutting down"}
 	case errors.Is(err, errConfig):

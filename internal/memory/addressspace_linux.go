@@ -1,0 +1,20 @@
+package memory
+
+import (
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// addressSpace returns what RLIMIT_AS leaves: much of what Go's runtime has reserved at
+// its start counts there, though it is no memory.
+func addressSpace() int64 {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &r) != nil || r.Cur >= 1<<62 {
+		return 0
+	}
+	b, _ := os.ReadFile("/proc/self/statm")
+	pages, _, _ := strings.Cut(string(b), " ")
+	return max(int64(r.Cur)-number(pages)*int64(os.Getpagesize()), 1)
+}

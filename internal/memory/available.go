@@ -1,0 +1,91 @@
+package memory
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// files are what the kernel says of memory. The root is another one in tests.
+type files struct{ root string }
+
+// Available returns how many bytes of memory the process may use at most, and what
+// says so: the limit of a control group it is in, a limit of its address space (ulimit
+// -v), or the machine's memory; 0 where nothing says.
+func Available() (bytes int64, source string) { return files{"/"}.available(addressSpace()) }
+
+func (f files) available(addressSpace int64) (bytes int64, source string) {
+	for _, l := range []struct {
+		bytes  int64
+		source string
+	}{
+		{f.machine(), "the machine's memory"},
+		{f.controlGroup(), "the control group's limit"},
+		{addressSpace, "the limit of the address space"},
+	} {
+		if l.bytes > 0 && (bytes == 0 || l.bytes < bytes) {
+			bytes, source = l.bytes, l.source
+		}
+	}
+	return bytes, source
+}
+
+func (f files) read(name string) string {
+	b, _ := os.ReadFile(filepath.Join(f.root, name)) // a file that is missing says nothing
+	return strings.TrimSpace(string(b))
+}
+
+// machine returns MemTotal of proc_meminfo(5).
+func (f files) machine() int64 {
+	for line := range strings.Lines(f.read("proc/meminfo")) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" {
+			return number(fields[1]) << 10
+		}
+	}
+	return 0
+}
+
+// controlGroup returns the least limit of the process's group and of those above it,
+// for a group is bound by all of them: cgroups(7), version 2 or 1.
+func (f files) controlGroup() (least int64) {
+	note := func(limit string) {
+		if n := number(limit); n > 0 && (least == 0 || n < least) {
+			least = n
+		}
+	}
+	for line := range strings.Lines(f.read("proc/self/cgroup")) {
+		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(part) < 3 {
+			continue
+		}
+		var dir, file string
+		switch {
+		case part[0] == "0" && part[1] == "":
+			dir, file = "sys/fs/cgroup", "memory.max"
+		case part[1] == "memory" || strings.Contains(","+part[1]+",", ",memory,"):
+			dir, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		default:
+			continue
+		}
+		// In a container the path may be one of the host's, of which only the root is
+		// there to be seen: it is the container's own group.
+		for path := filepath.Clean("/" + part[2]); ; path = filepath.Dir(path) {
+			note(f.read(filepath.Join(dir, path, file)))
+			if path == "/" {
+				break
+			}
+		}
+	}
+	return least
+}
+
+// number returns 0 for what is none, as for "max". A limit of almost 2^63, as version
+// 1 has it, is none either.
+func number(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n >= 1<<62 {
+		return 0
+	}
+	return n
+}
