@@ -151,7 +151,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	}
 	limit := o.limit(log)
 	m.Memory(limit)
-	pool := producer.NewPool(secure, m, log)
+	pool := producer.NewPool(producer.PoolOptions{Security: secure, Metrics: m, Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	plugin := upstream.Plugin(upstream.Options{Version: version, Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
 	if fault != nil {
 		fault(plugin)

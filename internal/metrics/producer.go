@@ -13,6 +13,7 @@ type Producer struct {
 	topic       *topic
 	unconfirmed bool
 	limits      Limits
+	orphaned    atomic.Bool // no instance refers to it
 
 	// What is in this producer's buffer. The topic's counts have it too, summed
 	// with what is in others'.
@@ -179,6 +180,14 @@ func (p *Producer) ConnectionFailed(err error) {
 		return
 	}
 	p.topic.connectionsFailed[failureOf(err)].Add(1)
+}
+
+// Orphaned says whether the producer has no instance any more. Then it only delivers what
+// it has, and readiness does not ask for it: no request depends on it.
+func (p *Producer) Orphaned(is bool) {
+	if p != nil {
+		p.orphaned.Store(is)
+	}
 }
 
 // Close ends the producer: it counts no longer as one, and readiness does not

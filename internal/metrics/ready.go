@@ -48,6 +48,9 @@ func (m *Metrics) causes() []string {
 }
 
 func (p *Producer) causes(lines []string) []string {
+	if p.orphaned.Load() {
+		return lines
+	}
 	c := p.condition()
 	if c.fill > fullRatio {
 		lines = append(lines, fmt.Sprintf("topic %s: the buffer is %.0f %% full (%d records, %d bytes)",

@@ -79,7 +79,7 @@ func BenchmarkSend(b *testing.B) {
 				}
 			})
 			for _, p := range producers {
-				p.close(b.Context())
+				p.close(b.Context(), errAbandoned)
 			}
 			b.ReportMetric(float64((processor(b)-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			if n := a.records(b) - before; n != int64(b.N) {
@@ -108,7 +108,7 @@ func BenchmarkPaced(b *testing.B) {
 					}
 				}
 				for _, p := range producers {
-					p.close(b.Context())
+					p.close(b.Context(), errAbandoned)
 				}
 				b.ReportMetric(float64((processor(b)-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			})

@@ -36,11 +36,12 @@ func TestLookAtTheClusterHasAConnectionWhereItIsOfUse(t *testing.T) {
 			defer l.Close()
 			p := newTestProducer(t, []string{l.Addr().String()}, nil)
 			p.shares.Store(c.shares)
-			p.used.Store(int64(time.Since(p.made) - c.idle))
+			p.mu.Lock()
+			p.used = time.Now().Add(-c.idle)
 			if c.buffered {
-				p.room.take(1)
-				defer p.room.giveBack(amountOf(1, 1))
+				p.stats.Buffered++
 			}
+			p.mu.Unlock()
 			conns := p.transport.current()
 			conns.known.Store(true)
 			for _, ctx := range []context.Context{t.Context(), context.WithValue(t.Context(), askedKey{}, true)} {

@@ -62,7 +62,6 @@ func pending(err error) bool {
 type gaveUpError struct {
 	cause error
 	after time.Duration
-	at    place
 }
 
 func (e *gaveUpError) Error() string { return fmt.Sprintf("gave up after %v: %v", e.after, e.cause) }
@@ -70,11 +69,41 @@ func (e *gaveUpError) Error() string { return fmt.Sprintf("gave up after %v: %v"
 // Cause returns why there was to wait.
 func (e *gaveUpError) Cause() error { return e.cause }
 
-// temporary is an error after which the Writer may try again.
-type temporary struct {
-	error
-	at place
+// partitionGoneError ends the attempts for a batch whose partition the topic has no more,
+// as when it was deleted and made again with fewer. It does not unwrap, as gaveUpError.
+type partitionGoneError struct {
+	topic     string
+	partition int32
+	now       int // how many partitions the topic has
 }
+
+func (e *partitionGoneError) Error() string {
+	return fmt.Sprintf("partition %d of topic %s, to which the record's key belongs, is gone: the topic has %d partitions now", e.partition, e.topic, e.now)
+}
+
+// Cause returns what brokers say of such a partition.
+func (e *partitionGoneError) Cause() error { return kafka.UnknownTopicOrPartition }
+
+// orphanedError is that of records which had not been delivered when the orphan timeout
+// was over.
+type orphanedError struct {
+	after time.Duration
+	cause error // may be nil
+}
+
+func (e *orphanedError) Error() string {
+	text := fmt.Sprintf("no configuration of Kong's needs them any more, and they could not be delivered for %v (-orphan-timeout)", e.after)
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	return text
+}
+
+// Cause returns why they could not be delivered.
+func (e *orphanedError) Cause() error { return e.cause }
+
+// temporary is an error after which the Writer may try again.
+type temporary struct{ error }
 
 func (e temporary) Unwrap() error   { return e.error }
 func (e temporary) Temporary() bool { return true }
@@ -86,18 +115,17 @@ type recordsRefusedError struct {
 	code    kafka.Error
 	records map[int]bool // by their place in the batch
 	detail  string       // of the first one
-	at      place
 }
 
 func (e *recordsRefusedError) Error() string { return e.code.Error() + ": " + e.detail }
 func (e *recordsRefusedError) Unwrap() error { return e.code }
 
 // recordsRefused returns what the answer says of single records, nil for nothing.
-func recordsRefused(answer *produceAPI.ResponsePartition, at place) error {
+func recordsRefused(answer *produceAPI.ResponsePartition) error {
 	if len(answer.RecordErrors) == 0 {
 		return nil
 	}
-	e := &recordsRefusedError{code: kafka.Error(answer.ErrorCode), records: make(map[int]bool, len(answer.RecordErrors)), detail: answer.ErrorMessage, at: at}
+	e := &recordsRefusedError{code: kafka.Error(answer.ErrorCode), records: make(map[int]bool, len(answer.RecordErrors)), detail: answer.ErrorMessage}
 	for _, record := range answer.RecordErrors {
 		e.records[int(record.BatchIndex)] = true
 		if e.detail == "" {
@@ -113,44 +141,20 @@ type place struct {
 	broker    string
 }
 
-func (t *transport) where(req *produceAPI.Request) place {
-	return t.leader(req.Topics[0].Partitions[0].Partition)
-}
-
-// placeOf returns where a message was to go. kafka-go tells its partition only
-// where a broker has answered; else the error does, and where there was no
-// layout yet, nobody knows.
-func (t *transport) placeOf(m kafka.Message, err error) place {
-	if e, ok := errors.AsType[temporary](err); ok {
-		return e.at
-	}
-	if e, ok := errors.AsType[*gaveUpError](err); ok {
-		return e.at
-	}
-	if e, ok := errors.AsType[*recordsRefusedError](err); ok {
-		return e.at
-	}
-	if t.layout.Load() == nil {
-		return place{partition: -1, broker: "unknown"}
-	}
-	return t.leader(int32(m.Partition))
-}
-
+// leader returns a partition with its leader, as far as either is known.
 func (t *transport) leader(partition int32) place {
 	at := place{partition: partition, broker: "unknown"}
 	l := t.layout.Load()
 	if l == nil {
 		return at
 	}
-	for _, topic := range l.response.Topics {
-		for _, p := range topic.Partitions {
-			if topic.Name != t.topic || p.PartitionIndex != partition {
-				continue
-			}
-			for _, b := range l.response.Brokers {
-				if b.NodeID == p.LeaderID {
-					at.broker = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
-				}
+	for _, p := range l.partitions {
+		if p.PartitionIndex != partition {
+			continue
+		}
+		for _, b := range l.response.Brokers {
+			if b.NodeID == p.LeaderID {
+				at.broker = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 			}
 		}
 	}

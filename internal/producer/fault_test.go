@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"log/slog"
 	"net"
 	"runtime"
 	"slices"
@@ -25,7 +24,6 @@ import (
 
 	"kafka-upstream/internal/kafkatest"
 	"kafka-upstream/internal/testcert"
-	"kafka-upstream/internal/values"
 )
 
 // load sends numbered records until it is stopped.
@@ -51,9 +49,7 @@ func startLoad(t *testing.T, p *Producer) *load {
 				case <-pace.C:
 				}
 				v := strconv.Itoa(sender) + "/" + strconv.Itoa(i)
-				r := record(v)
-				r.Value, r.Lent = values.Copy(r.Value), true
-				switch err := p.Send(context.Background(), r); {
+				switch err := p.Send(context.Background(), record(v)); {
 				case err == nil:
 					l.mu.Lock()
 					l.sent[v] = true
@@ -260,7 +256,7 @@ func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
 	if s := settled(t, p); s.Failed != 1 {
 		t.Errorf("%+v", s)
 	}
-	if news := p.News(); !strings.Contains(news, "1 records to topic t lost") || !strings.Contains(news, "Unknown Topic") {
+	if news := p.status.news.next(); !strings.Contains(news, "1 records to topic t lost") || !strings.Contains(news, "Unknown Topic") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -291,7 +287,7 @@ func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testi
 	if s := settled(t, p); s.Failed != 1 || time.Now().After(until) {
 		t.Errorf("%+v", s)
 	}
-	if news := p.News(); !strings.Contains(news, "gave up after 300ms") {
+	if news := p.status.news.next(); !strings.Contains(news, "gave up after 300ms") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -332,7 +328,7 @@ func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := p.transport.layout.Load()
-	p.transport.layout.Store(&layout{old.response, time.Now().Add(-2 * layoutAge)})
+	p.transport.layout.Store(&layout{old.response, old.partitions, time.Now().Add(-2 * layoutAge)})
 	p.transport.current().CloseIdleConnections() // as after its own age
 	eventually(t, "all partitions are used", func() bool {
 		send(t, p, "y")
@@ -366,7 +362,7 @@ func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
 	if want := strings.Split("0 1 2 3 4 5 6 8 9 10 11 12 14 15 16 17 18 19", " "); !slices.Equal(got, want) {
 		t.Errorf("in the topic are %q, want %q", got, want)
 	}
-	if news := p.News(); !strings.Contains(news, "2 records to topic t lost") {
+	if news := p.status.news.next(); !strings.Contains(news, "2 records to topic t lost") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -422,7 +418,7 @@ func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 	if n := refused.Load(); n != 5 {
 		t.Errorf("%d batches were refused, want 5: the good records go once more, the bad ones do not", n)
 	}
-	if news := p.News(); !strings.Contains(news, "25 records to topic t lost") || !strings.Contains(news, "is of another time") {
+	if news := p.status.news.next(); !strings.Contains(news, "25 records to topic t lost") || !strings.Contains(news, "is of another time") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -532,7 +528,7 @@ func TestFaultAuthorizationRefusedFailsAndTellsWhy(t *testing.T) {
 		if s := settled(t, p); s.Failed != 1 {
 			t.Errorf("%+v", s)
 		}
-		if news := p.News(); !strings.Contains(news, "Authorization") {
+		if news := p.status.news.next(); !strings.Contains(news, "Authorization") {
 			t.Errorf("Kong's error log reads %q", news)
 		}
 	}
@@ -550,8 +546,8 @@ func TestFaultHandshakesDroppedLosesNothing(t *testing.T) {
 		return nil, nil
 	}
 	f := kafkatest.StartFakeTLS(t, server, kfake.SeedTopics(10, "t"))
-	p := newProducer(configOf(t, f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, nil, slog.New(slog.DiscardHandler))
-	t.Cleanup(func() { p.close(context.Background()) })
+	p := newProducer(configOf(t, f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, &PoolOptions{Log: discard}, new(news))
+	t.Cleanup(func() { p.close(context.Background(), errAbandoned) })
 	l := startLoad(t, p)
 	for range 3 {
 		time.Sleep(300 * time.Millisecond)

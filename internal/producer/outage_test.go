@@ -3,7 +3,6 @@ package producer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"runtime"
 	"sync"
@@ -24,7 +23,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 2000
 		p := newProducer(configOf(t, []string{address}, map[string]any{
-			"producer_async_buffering_limits_messages_in_memory": limit}), Access{}, nil, slog.New(slog.DiscardHandler))
+			"producer_async_buffering_limits_messages_in_memory": limit}), Access{}, &PoolOptions{Log: discard}, new(news))
 		refused := int64(0)
 		minute := func() (goroutines int, heap uint64) {
 			for range 600 {
@@ -37,7 +36,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
-			_ = p.News()
+			_ = p.status.news.next()
 			runtime.GC()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
@@ -55,7 +54,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if left := p.close(ctx); left != limit {
+		if left := p.close(ctx, errAbandoned); left != limit {
 			t.Errorf("%d left", left)
 		}
 		time.Sleep(time.Minute) // whatever still sleeps
@@ -67,7 +66,7 @@ func wantLeft(t *testing.T, p *Producer, n int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	left := p.close(ctx)
+	left := p.close(ctx, errAbandoned)
 	if s := p.Stats(); left != n || s.Left+s.Buffered != n || s.Failed != 0 {
 		t.Errorf("with %d attempts %d are left: %+v", p.cfg.MaxAttempts, left, s)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
 )
 
@@ -36,29 +37,40 @@ type Security func(ctx context.Context, c *config.Config) (Access, error)
 // that are let go are wanted again at once.
 const idleTime = 60 * time.Second
 
+// PoolOptions say what all producers of a process have in common.
+type PoolOptions struct {
+	Security Security
+	Metrics  *metrics.Metrics // may be nil
+	Memory   *memory.Limit    // of all records together; may be nil
+	Log      *slog.Logger
+	// OrphanTimeout is how long records may wait for their brokers once no instance has
+	// their configuration any more; 0: for ever.
+	OrphanTimeout time.Duration
+}
+
 // Pool holds one producer for each digest of a configuration, shared by all
 // instances of all of Kong's workers. Its methods may be called from many
 // goroutines at once.
 type Pool struct {
-	security Security
-	metrics  *metrics.Metrics
-	log      *slog.Logger
+	o    PoolOptions
+	news news
 
 	mu      sync.Mutex
 	entries map[config.Digest]*entry
 	closed  bool
 	past    Stats          // of the producers that were closed
-	closing sync.WaitGroup // producers that drain because nobody uses them
+	closing sync.WaitGroup // producers that are closed because nobody uses them
 }
 
 type entry struct {
 	*Producer             // its shares change under the Pool's mutex
 	timer     *time.Timer // looks whether it is still unused; nil before the first
+	orphaned  time.Time   // when its last share was given back
 }
 
-// NewPool returns an empty pool. m may be nil.
-func NewPool(security Security, m *metrics.Metrics, log *slog.Logger) *Pool {
-	return &Pool{security: security, metrics: m, log: log, entries: make(map[config.Digest]*entry)}
+// NewPool returns an empty pool.
+func NewPool(o PoolOptions) *Pool {
+	return &Pool{o: o, entries: make(map[config.Digest]*entry)}
 }
 
 // Handle is an instance's share in a producer.
@@ -78,11 +90,11 @@ func (p *Pool) Acquire(ctx context.Context, cfg *config.Config) (*Handle, error)
 	if h := p.share(digest, nil); h != nil {
 		return h, nil
 	}
-	access, err := p.security(ctx, cfg) // may wait for a certificate: without the lock
+	access, err := p.o.Security(ctx, cfg) // may wait for a certificate: without the lock
 	if err != nil {
 		return nil, err
 	}
-	return p.share(digest, newProducer(cfg, access, p.metrics, p.log)), nil
+	return p.share(digest, newProducer(cfg, access, &p.o, &p.news)), nil
 }
 
 // share returns a share in the producer there is, else in the new one, else nil.
@@ -95,14 +107,15 @@ func (p *Pool) share(digest config.Digest, producer *Producer) *Handle {
 		return nil
 	case e == nil:
 		if p.closed {
-			producer.close(context.Background()) // refuses what it is sent
+			producer.close(context.Background(), errAbandoned) // refuses what it is sent
 		}
 		e = &entry{Producer: producer}
 		p.entries[digest] = e
 	case producer != nil: // somebody was faster; nothing was opened yet
-		producer.close(context.Background())
+		producer.close(context.Background(), errAbandoned)
 	}
 	e.shares.Add(1)
+	e.metrics.Orphaned(false)
 	return &Handle{e.Producer, sync.OnceFunc(func() { p.release(digest, e) })}
 }
 
@@ -112,22 +125,37 @@ func (p *Pool) release(digest config.Digest, e *entry) {
 	if e.shares.Add(-1) > 0 || p.closed {
 		return
 	}
+	e.orphaned = time.Now()
+	e.metrics.Orphaned(true)
+	after := idleTime
+	if p.o.OrphanTimeout > 0 {
+		after = min(after, p.o.OrphanTimeout)
+	}
 	if e.timer == nil {
-		e.timer = time.AfterFunc(idleTime, func() { p.closeUnused(digest, e) })
+		e.timer = time.AfterFunc(after, func() { p.closeUnused(digest, e) })
 	} else {
-		e.timer.Reset(idleTime)
+		e.timer.Reset(after)
 	}
 }
 
-// closeUnused closes the producer unless it is in use again.
+// closeUnused closes the producer unless it is in use again. While it has records it waits
+// for their delivery, but not beyond the orphan timeout.
 func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 	p.mu.Lock()
 	if e.shares.Load() > 0 || p.closed {
 		p.mu.Unlock()
 		return
 	}
-	if idle, buffered := e.unused(); idle < idleTime || buffered {
-		e.timer.Reset(max(idleTime-idle, time.Second))
+	idle, buffered := e.unused()
+	again := idleTime - idle
+	if buffered {
+		again = time.Second
+		if p.o.OrphanTimeout > 0 {
+			again = min(again, p.o.OrphanTimeout-time.Since(e.orphaned))
+		}
+	}
+	if again > 0 {
+		e.timer.Reset(again)
 		p.mu.Unlock()
 		return
 	}
@@ -136,8 +164,16 @@ func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 	p.mu.Unlock()
 	defer p.closing.Done()
 
-	p.log.Info("closing a producer that nobody uses any more", "topic", e.cfg.Topic)
-	e.close(context.Background()) // its buffer is empty
+	ctx := context.Background() // its buffer is empty
+	if buffered {
+		p.o.Log.Warn("giving up the records of a configuration that is no more", "topic", e.cfg.Topic, "after", p.o.OrphanTimeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		cancel()
+	} else {
+		p.o.Log.Info("closing a producer that nobody uses any more", "topic", e.cfg.Topic)
+	}
+	e.close(ctx, &orphanedError{p.o.OrphanTimeout, e.status.lastTrouble()})
 	p.mu.Lock()
 	p.past = sum(p.past, e.Stats())
 	p.mu.Unlock()
@@ -162,10 +198,10 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 	var wg sync.WaitGroup
 	for _, e := range entries {
 		wg.Go(func() {
-			n := e.close(ctx)
+			n := e.close(ctx, errAbandoned)
 			total.Add(n)
 			if n > 0 {
-				p.log.Error("records left undelivered at shutdown", "topic", e.cfg.Topic, "records", n)
+				p.o.Log.Error("records left undelivered at shutdown", "topic", e.cfg.Topic, "records", n)
 			}
 		})
 	}
@@ -173,6 +209,11 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 	p.closing.Wait()
 	return total.Load()
 }
+
+// News returns a line for Kong's error log, "" for none: what became of records since
+// their requests were answered, of any of the producers. There is at most one a second
+// for each. It is cheap where there is nothing to tell.
+func (p *Pool) News() string { return p.news.next() }
 
 // Stats returns the sums over all producers there are and were.
 func (p *Pool) Stats() Stats {

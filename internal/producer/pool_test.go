@@ -3,7 +3,8 @@ package producer
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/metrics"
 )
 
 func acquire(t *testing.T, p *Pool, c *config.Config) *Handle {
@@ -30,7 +32,7 @@ func producers(p *Pool) int {
 }
 
 func TestSameDigestSharesAProducer(t *testing.T) {
-	pool := NewPool(plain, nil, slog.New(slog.DiscardHandler))
+	pool := NewPool(PoolOptions{Security: plain, Log: discard})
 	brokers := []string{closedPort(t)}
 	a := acquire(t, pool, configOf(t, brokers, map[string]any{"cluster_name": "one"}))
 	b := acquire(t, pool, configOf(t, brokers, map[string]any{"cluster_name": "two", "forward_uri": true}))
@@ -43,7 +45,7 @@ func TestSameDigestSharesAProducer(t *testing.T) {
 
 func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pool := NewPool(plain, nil, slog.New(slog.DiscardHandler))
+		pool := NewPool(PoolOptions{Security: plain, Log: discard})
 		cfg := configOf(t, []string{"127.0.0.1:1"}, nil)
 		a, b := acquire(t, pool, cfg), acquire(t, pool, cfg)
 		a.Release()
@@ -59,7 +61,9 @@ func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 		if producers(pool) != 1 || c.Producer != a.Producer {
 			t.Fatal("closed while an instance has it again")
 		}
-		c.used.Store(int64(time.Since(c.made) + idleTime/2)) // a request that came late
+		c.mu.Lock()
+		c.used = time.Now().Add(idleTime / 2) // a request that came late
+		c.mu.Unlock()
 		c.Release()
 		time.Sleep(idleTime + time.Second)
 		if producers(pool) != 1 {
@@ -82,7 +86,7 @@ func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 
 func TestPoolCloseDrainsAllAndRefusesAfterwards(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	pool := NewPool(plain, nil, slog.New(slog.DiscardHandler))
+	pool := NewPool(PoolOptions{Security: plain, Log: discard})
 	var handles []*Handle
 	for i := range 3 {
 		h := acquire(t, pool, configOf(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000, "keepalive": i}))
@@ -104,7 +108,7 @@ func TestPoolCloseDrainsAllAndRefusesAfterwards(t *testing.T) {
 
 func TestErrorOfSecurityIsTheCallersAndPasses(t *testing.T) {
 	bad := errors.New("no certificate")
-	pool := NewPool(func(context.Context, *config.Config) (Access, error) { return Access{}, bad }, nil, slog.New(slog.DiscardHandler))
+	pool := NewPool(PoolOptions{Security: func(context.Context, *config.Config) (Access, error) { return Access{}, bad }, Log: discard})
 	cfg := configOf(t, []string{"127.0.0.1:1"}, nil)
 	if _, err := pool.Acquire(t.Context(), cfg); !errors.Is(err, bad) {
 		t.Errorf("error is %v", err)
@@ -116,14 +120,14 @@ func TestErrorOfSecurityIsTheCallersAndPasses(t *testing.T) {
 
 func TestAccessIsReleasedWithItsProducer(t *testing.T) {
 	released, failed := 0, make(chan error, 100)
-	pool := NewPool(func(context.Context, *config.Config) (Access, error) {
+	pool := NewPool(PoolOptions{Log: discard, Security: func(context.Context, *config.Config) (Access, error) {
 		return Access{Failed: func(err error) {
 			select {
 			case failed <- err:
 			default:
 			}
 		}, Release: func() { released++ }}, nil
-	}, nil, slog.New(slog.DiscardHandler))
+	}})
 	h := acquire(t, pool, configOf(t, []string{closedPort(t)}, nil))
 	send(t, h.Producer, "x")
 	<-failed // told of what goes wrong, so that a certificate may be looked at again
@@ -133,4 +137,71 @@ func TestAccessIsReleasedWithItsProducer(t *testing.T) {
 	if released != 1 {
 		t.Errorf("released %d times", released)
 	}
+}
+
+// What a change in Kong leaves behind is told of by whoever has a request next, keeps
+// nobody from being ready, and is given up at last.
+func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
+	address := closedPort(t)
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New("1.2.3")
+		pool := NewPool(PoolOptions{Security: plain, Metrics: m, Log: discard, OrphanTimeout: 10 * time.Minute})
+		h := acquire(t, pool, configOf(t, []string{address}, nil))
+		send(t, h.Producer, "a", "b")
+		time.Sleep(time.Minute)
+		if ready(m) {
+			t.Error("ready, though an instance's records are not delivered")
+		}
+		h.Release()
+		if !ready(m) {
+			t.Error("not ready for records that no instance has")
+		}
+		if line := pool.News(); !strings.Contains(line, "2 records to topic t are waiting") || !strings.Contains(line, "connection refused") {
+			t.Errorf("Kong's error log reads %q", line)
+		}
+		time.Sleep(10*time.Minute - time.Second)
+		if s := pool.Stats(); s.Buffered != 2 {
+			t.Errorf("given up before the timeout: %+v", s)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if s := pool.Stats(); s.Failed != 2 || s.Buffered != 0 || producers(pool) != 0 {
+			t.Errorf("%+v, %d producers", s, producers(pool))
+		}
+		if line := pool.News(); !strings.Contains(line, "2 records to topic t lost") || !strings.Contains(line, "10m0s (-orphan-timeout)") || !strings.Contains(line, "connection refused") {
+			t.Errorf("Kong's error log reads %q", line)
+		}
+		time.Sleep(time.Minute)
+		if line := pool.News(); line != "" || len(pool.news.statuses) != 0 {
+			t.Errorf("it reads %q, of %d producers", line, len(pool.news.statuses))
+		}
+		pool.Close(expired(t))
+	})
+}
+
+func TestConfigurationThatComesBackTakesItsRecordsOver(t *testing.T) {
+	address := closedPort(t)
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New("1.2.3")
+		pool := NewPool(PoolOptions{Security: plain, Metrics: m, Log: discard, OrphanTimeout: time.Minute})
+		cfg := configOf(t, []string{address}, nil)
+		h := acquire(t, pool, cfg)
+		send(t, h.Producer, "a")
+		h.Release()
+		time.Sleep(50 * time.Second)
+		again := acquire(t, pool, cfg)
+		time.Sleep(time.Hour)
+		if s := pool.Stats(); s.Buffered != 1 || again.Producer != h.Producer || ready(m) {
+			t.Errorf("%+v, ready: %v", s, ready(m))
+		}
+		pool.Close(expired(t))
+		time.Sleep(time.Minute)
+	})
+}
+
+// ready asks as a probe does.
+func ready(m *metrics.Metrics) bool {
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	return w.Code == 200
 }

@@ -7,15 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 
 	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
-	"kafka-upstream/internal/values"
 )
 
 // Errors of Send. A record that met one of them was not accepted.
@@ -43,56 +43,68 @@ const (
 // key and value must be.
 const Overhead = batchOverhead + recordOverhead
 
+// What a record takes beside its bytes until it is completed: its entry in the backlog,
+// its message and its batch in flight; and an eighth of its bytes, by which Go rounds up.
+const perRecord = 256
+
 // Record is one record. The producer owns its bytes once Send was called.
 type Record struct {
 	Topic string
 	Key   []byte // nil: any partition
 	Value []byte
 	Time  time.Time // of the request, which came a moment ago; zero: now
-	Lent  bool      // Value is one of [values.Copy], for the producer to free
 }
 
 // Producer delivers the records of all instances whose configurations say the
 // same about Kafka. Its methods may be called from many goroutines at once.
 type Producer struct {
 	cfg       *config.Config
-	writer    *kafka.Writer
-	balancer  *balancer // the Writer's
 	transport *transport
 	status    *status
 	metrics   *metrics.Producer
+	memory    *memory.Limit
 	done      func() // called when all is over; may be nil
 
-	limit  int64         // of a record's bytes, with its envelope
-	batch  int64         // that many waiting records are handed over at once
-	gather time.Duration // fewer ones at the latest after that time; 0: at once
+	limit       int64         // of a record's bytes, with its envelope
+	linger      time.Duration // how long a record may wait for others of its batch; 0: not at all
+	idle        time.Duration // how long after a record something is kept for the next one
+	backoff     time.Duration // between two attempts
+	maxInFlight int           // batches
 
-	// A sender waits for nobody: what senders share is changed without a lock.
-	room   room // of the buffer: what waits, and what is with the Writer
-	counts counts
-	closed atomic.Bool
-	used   atomic.Int64 // when the last record was sent, in ns since made
-	made   time.Time
-	shares atomic.Int64 // that instances have in it
+	shares  atomic.Int64  // that instances have in it
+	wake    chan struct{} // the dispatcher's
+	drained chan struct{} // closed when p is closed and has no dispatcher any more
 
-	// See waiting.go.
-	waiting  line          // records for the Writer
-	ready    atomic.Bool   // the layout is known
-	refusals atomic.Int32  // counts the looks for the layout that brokers refused
-	busy     atomic.Bool   // somebody hands over, or looks for the layout
-	idle     chan struct{} // for close, which waits until nobody is busy
-	alarm    *time.Timer   // has the waiting records handed over; a sender's, set for its own record
-	alarmed  atomic.Bool   // it is set
-	rest     *time.Timer   // likewise, set by who was busy for the first record that is left
+	mu       sync.Mutex
+	stats    Stats
+	used     time.Time // when a record was last sent
+	closed   bool
+	known    bool               // the topic's metadata was told
+	unkeyed  backlog            // of records for any partition
+	keyed    map[int32]*backlog // of those for one
+	inFlight map[int32]bool     // partitions
+	refusals int32              // metadata requests that brokers refused
+
+	dispatching      bool // there is a dispatcher
+	wakeOnRecord     bool // it is to be woken when a record comes,
+	wakeOnFull       bool // when a batch is full,
+	wakeOnCompletion bool // or when a batch is completed
+
+	// The dispatcher's, with mu held.
+	partitioner partitioner
+	messages    []kafka.Message // of the batch that it hands over
 }
 
-func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slog.Logger) *Producer {
-	idle := 10 * time.Second   // of a connection
-	linger := time.Millisecond // of a record whose sender waits
-	if cfg.Async {
-		linger = max(cfg.FlushTimeout.Duration(), time.Millisecond)
+func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Producer {
+	keepalive := 10 * time.Second // of an idle connection
+	if cfg.KeepaliveEnabled {
+		keepalive = max(cfg.Keepalive.Duration(), time.Millisecond)
 	}
-	counts := m.Producer(cfg.Topic, cfg.Acks, metrics.Limits{
+	var linger time.Duration
+	if cfg.Async {
+		linger = cfg.FlushTimeout.Duration()
+	}
+	counts := o.Metrics.Producer(cfg.Topic, cfg.Acks, metrics.Limits{
 		Records: int64(cfg.BufferedMessages), Bytes: cfg.BufferedBytes, Linger: linger,
 	})
 	t := &transport{
@@ -104,26 +116,35 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		patient:        cfg.Async,
 		patience:       patience,
 		refused:        access.Refused,
-		status:         newStatus(cfg.Topic, log),
 		metrics:        counts,
 		maxAttempts:    max(cfg.MaxAttempts, 1),
 	}
 	t.dialer = newDialer(cfg, counts)
-	t.loans.Store(newLoan())
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
-	if cfg.KeepaliveEnabled {
-		idle = max(cfg.Keepalive.Duration(), time.Millisecond)
-	}
 	login := t.dialer.login(access.SASL)
-	p := &Producer{cfg: cfg, transport: t, status: t.status, metrics: counts, done: access.Release,
-		limit: min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead), batch: 1,
-		room: newRoom(cfg.BufferedMessages, cfg.BufferedBytes), made: time.Now(), idle: make(chan struct{}, 1)}
+	p := &Producer{
+		cfg: cfg, transport: t, metrics: counts, memory: o.Memory, done: access.Release,
+		limit:       min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead),
+		linger:      linger,
+		idle:        max(layoutAge, keepalive),
+		backoff:     max(cfg.Backoff.Duration(), 1), // 0 means kafka-go's default
+		maxInFlight: max(maxInFlightBytes/(messageSize*cfg.MessagesPerRequest), 1),
+		wake:        make(chan struct{}, 1),
+		drained:     make(chan struct{}),
+		used:        time.Now(),
+		keyed:       make(map[int32]*backlog),
+		inFlight:    make(map[int32]bool),
+		partitioner: newPartitioner(cfg.MessagesPerRequest, int64(cfg.BytesPerRequest-batchOverhead)),
+	}
+	p.status = newStatus(cfg.Topic, o.Log, n, func() int64 { return p.Stats().Buffered })
+	p.status.failed = access.Failed
+	t.status = p.status
 	t.open = func(number uint64) *connections {
 		c := &connections{number: number, dialer: t.dialer, needed: p.needsLayout}
 		c.Transport = &kafka.Transport{
 			Dial:           c.dial,
 			DialTimeout:    cfg.Timeout.Duration(),
-			IdleTimeout:    idle,
+			IdleTimeout:    keepalive,
 			MetadataTTL:    layoutAge,
 			MetadataTopics: []string{cfg.Topic},
 			ClientID:       "kafka-upstream",
@@ -134,38 +155,29 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		return c
 	}
 	t.conns = t.open(0)
-	t.status.failed = access.Failed
-	if cfg.Async {
-		p.batch = int64(cfg.MessagesPerRequest)
-		p.gather = linger - min(linger/8, maxFlush)
-	}
-	p.waiting.init()
-	p.alarm = time.AfterFunc(time.Hour, func() { p.alarmed.Store(false); p.ring() })
-	p.alarm.Stop()
-	p.rest = time.AfterFunc(time.Hour, p.ringForRest)
-	p.rest.Stop()
+	return p
+}
 
-	backoff := max(cfg.Backoff.Duration(), 1) // 0 means kafka-go's default
-	batchBytes := int64(cfg.BytesPerRequest - batchOverhead)
-	p.balancer = newBalancer(cfg.MessagesPerRequest, batchBytes)
-	p.writer = &kafka.Writer{
-		Addr:            t.servers,
-		Transport:       t,
-		Balancer:        p.balancer,
-		RequiredAcks:    kafka.RequiredAcks(cfg.Acks),
-		MaxAttempts:     t.maxAttempts,
-		WriteBackoffMin: backoff,
-		WriteBackoffMax: backoff,
-		BatchSize:       cfg.MessagesPerRequest,
-		BatchBytes:      batchBytes,
-		BatchTimeout:    linger - p.gather, // of a batch that is not full; its records have waited for gather
+// newWriter returns the Writer of a dispatcher. Each call hands it one whole batch, so it
+// has nothing to wait for.
+func (p *Producer) newWriter() *kafka.Writer {
+	return &kafka.Writer{
+		Addr:            p.transport.servers,
+		Transport:       p.transport,
+		Balancer:        assigned{},
+		RequiredAcks:    kafka.RequiredAcks(p.cfg.Acks),
+		MaxAttempts:     p.transport.maxAttempts,
+		WriteBackoffMin: p.backoff,
+		WriteBackoffMax: p.backoff,
+		BatchSize:       p.partitioner.maxRecords,
+		BatchBytes:      p.partitioner.maxBytes,
+		BatchTimeout:    1, // 0 means kafka-go's default
 		// The transport bounds each attempt itself; a patient one may hold it
 		// for as long as no broker can be reached.
 		WriteTimeout: 1000 * time.Hour,
-		Async:        true, // a sender that waits does so by its waiter
+		Async:        true, // a sender that waits does so by its own channel
 		Completion:   p.completed,
 	}
-	return p
 }
 
 // Send hands a record over. With producer_async it returns as soon as the
@@ -175,24 +187,18 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 // [ErrClosed], a [*TooLargeError] and, without producer_async, the reason for
 // which the record was given up.
 func (p *Producer) Send(ctx context.Context, r Record) error {
-	t := &noTicket
-	if r.Lent {
-		t = p.transport.loans.Load()
+	q := queued{key: r.Key, value: r.Value, time: r.Time}
+	if q.time.IsZero() {
+		q.time = time.Now()
 	}
 	if !p.cfg.Async {
-		t = &ticket{loan: t.loan, fate: make(chan error, 1)}
+		q.done = make(chan error, 1)
 	}
-	if err := p.accept(&r, t); err != nil {
-		if r.Lent {
-			values.Free(r.Value)
-		}
+	if err := p.accept(&q); err != nil || p.cfg.Async {
 		return err
 	}
-	if p.cfg.Async {
-		return nil
-	}
 	select {
-	case err := <-t.fate:
+	case err := <-q.done:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -200,107 +206,40 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 }
 
 // accept puts the record into the buffer, if it has room.
-func (p *Producer) accept(r *Record, t *ticket) error {
-	n := int64(len(r.Key) + len(r.Value))
-	now := r.Time
-	if now.IsZero() {
-		now = time.Now()
-	}
-	p.used.Store(int64(now.Sub(p.made)))
-	if n+Overhead > p.limit {
+func (p *Producer) accept(q *queued) error {
+	size := q.size()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used = q.time
+	switch {
+	case size+Overhead > p.limit:
 		p.refuse(metrics.TooLarge)
-		return &TooLargeError{int(n + Overhead), int(p.limit)}
-	}
-	if p.closed.Load() {
+		return &TooLargeError{int(size + Overhead), int(p.limit)}
+	case p.closed:
 		p.refuse(metrics.ShuttingDown)
 		return ErrClosed
-	}
-	// Who closes p does so first, and then waits for all that is announced: he sees
-	// this record, or its sender sees that p is closed.
-	p.waiting.announce(amountOf(1, n))
-	if p.closed.Load() {
-		p.waiting.withdraw(amountOf(1, n))
-		p.refuse(metrics.ShuttingDown)
-		return ErrClosed
-	}
-	if !p.room.take(n) {
-		p.waiting.withdraw(amountOf(1, n))
+	case p.stats.Buffered >= int64(p.cfg.BufferedMessages), p.stats.BufferedBytes+size > p.cfg.BufferedBytes:
 		p.refuse(metrics.BufferFull)
-		p.status.refuse(now)
+		p.status.refuse(q.time, ErrFull)
 		return ErrFull
+	case !p.memory.Take(perRecord + size + size/8):
+		p.refuse(metrics.MemoryFull)
+		p.status.refuse(q.time, memory.ErrFull)
+		return memory.ErrFull
 	}
-	p.counts.accepted.Add(1)
-	p.metrics.Accepted(n) // before it can meet its fate
-	p.waiting.put(r, now, p.refusals.Load(), t)
-	p.attend()
+	p.stats.Accepted++
+	p.stats.Buffered++
+	p.stats.BufferedBytes += size
+	p.metrics.Accepted(size)
+	q.refusals = p.refusals
+	p.enqueue(*q)
 	return nil
 }
 
+// refuse counts a record that is not accepted. The caller holds p.mu.
 func (p *Producer) refuse(why metrics.Reason) {
-	p.counts.refused.Add(1)
+	p.stats.Refused++
 	p.metrics.Refused(why)
-}
-
-// completed learns the fate of a batch of the Writer's.
-func (p *Producer) completed(messages []kafka.Message, err error) {
-	p.completeBatch(messages, err)
-	if err == nil {
-		giveBack(messages)
-	}
-}
-
-// completeBatch learns the fate of a batch.
-func (p *Producer) completeBatch(messages []kafka.Message, err error) {
-	if len(messages) > 1 {
-		if tooLarge(err) {
-			p.split(messages)
-			return
-		}
-		if refused, ok := errors.AsType[*recordsRefusedError](err); ok {
-			p.sift(messages, refused)
-			return
-		}
-	}
-	p.completeWhole(messages, err)
-}
-
-// completeWhole learns the one fate of a batch.
-func (p *Producer) completeWhole(messages []kafka.Message, err error) {
-	var bytes int64
-	for i := range messages {
-		bytes += size(&messages[i])
-	}
-	p.metrics.Batch(len(messages), bytes)
-	p.complete(messages, err)
-}
-
-// complete learns the fate of records: it is where each record's ends.
-func (p *Producer) complete(messages []kafka.Message, err error) {
-	var bytes int64
-	for i := range messages {
-		bytes += size(&messages[i])
-	}
-	fate := &p.counts.delivered
-	switch {
-	case err == nil:
-		p.metrics.Delivered(len(messages), bytes)
-	case errors.Is(err, errAbandoned):
-		fate = &p.counts.left
-		p.metrics.Left(len(messages), bytes)
-	default:
-		fate = &p.counts.failed
-		p.metrics.Failed(err, len(messages), bytes)
-		if p.cfg.Async { // else the sender is told
-			p.status.lose(len(messages), p.transport.placeOf(messages[0], err), err)
-		}
-	}
-	fate.Add(int64(len(messages)))
-	p.room.giveBack(amountOf(len(messages), bytes))
-	for i := range messages {
-		if t := messages[i].WriterData.(*ticket); t.fate != nil {
-			t.fate <- err
-		}
-	}
 }
 
 // abandonTime is how long the Writer gets to notice that it is to give up.
@@ -309,44 +248,39 @@ const abandonTime = 200 * time.Millisecond
 // errAbandoned is the fate of the records that a drain had no time for.
 var errAbandoned = errors.New("the server was shut down before the record was delivered")
 
-// close lets the records in the buffer be delivered until ctx ends, and returns
-// how many were left then. Records that are sent from now on are refused.
-func (p *Producer) close(ctx context.Context) int64 {
-	if p.closed.Swap(true) {
+// close lets the records in the buffer be delivered until ctx ends, and gives up those
+// that are undelivered then with that error. It returns how many they were. Records that
+// are sent from now on are refused.
+func (p *Producer) close(ctx context.Context, undelivered error) int64 {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
 		return 0
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p.handOverLast()     // or abandon, when t.ctx ends
-		_ = p.writer.Close() // sends what is in batches at once
-	}()
+	p.closed = true
+	if p.dispatching {
+		p.signal()
+	} else {
+		close(p.drained)
+	}
+	p.mu.Unlock()
 	select {
-	case <-done:
+	case <-p.drained:
 	case <-ctx.Done():
-		p.transport.cancel(errAbandoned)
+		p.transport.cancel(undelivered)
 		select { // no attempt goes on, but the Writer may sleep before its next
-		case <-done:
+		case <-p.drained:
 		case <-time.After(abandonTime):
 		}
 	}
-	p.transport.close(errAbandoned)
+	p.transport.close(undelivered)
 	p.metrics.Close()
+	p.status.close()
 	if p.done != nil {
 		p.done()
 	}
 	s := p.Stats()
 	return s.Left + s.Buffered
-}
-
-// News returns what has to be said in Kong's error log: how many records were
-// lost or refused since when and why, or that they wait. "" is nothing; there
-// is at most one line per second.
-func (p *Producer) News() string {
-	if !p.status.news.Load() {
-		return ""
-	}
-	return p.status.kong(p.room.used().records())
 }
 
 // needsLayout reports whether the layout is to stay as young as layoutAge says.
@@ -359,7 +293,14 @@ func (p *Producer) needsLayout() bool {
 
 // unused returns for how long nothing was sent, and whether records are buffered.
 func (p *Producer) unused() (time.Duration, bool) {
-	return time.Since(p.made) - time.Duration(p.used.Load()), p.room.used() > 0
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.used), p.stats.Buffered > 0
 }
 
-func size(m *kafka.Message) int64 { return int64(len(m.Key) + len(m.Value)) }
+// Stats returns the counts at one moment.
+func (p *Producer) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}

@@ -63,13 +63,22 @@ func configOf(t testing.TB, brokers []string, settings map[string]any) *config.C
 
 func newTestProducer(t testing.TB, brokers []string, settings map[string]any) *Producer {
 	t.Helper()
-	p := newProducer(configOf(t, brokers, settings), Access{}, nil, slog.New(slog.DiscardHandler))
+	p := newProducer(configOf(t, brokers, settings), Access{}, &PoolOptions{Log: discard}, new(news))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		p.close(ctx)
+		p.close(ctx, errAbandoned)
 	})
 	return p
+}
+
+var discard = slog.New(slog.DiscardHandler)
+
+// expired returns a context that has ended.
+func expired(t testing.TB) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
 }
 
 func record(value string) Record { return Record{Topic: "t", Value: []byte(value)} }
@@ -310,10 +319,10 @@ func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
 				t.Errorf("got %+v, want %+v", s, want)
 			}
 			eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
-			if news := p.News(); !strings.Contains(news, "780 records to topic t refused") || !strings.Contains(news, "connection refused") {
+			if news := p.status.news.next(); !strings.Contains(news, "780 records to topic t refused") || !strings.Contains(news, "connection refused") {
 				t.Errorf("Kong's error log reads %q", news)
 			}
-			if news := p.News(); news != "" {
+			if news := p.status.news.next(); news != "" {
 				t.Errorf("and then at once %q", news)
 			}
 		})
@@ -477,7 +486,7 @@ func TestCloseDeliversWhatIsInTheBuffer(t *testing.T) {
 	for range 50 {
 		send(t, p, "x")
 	}
-	if left := p.close(t.Context()); left != 0 {
+	if left := p.close(t.Context(), errAbandoned); left != 0 {
 		t.Errorf("%d left", left)
 	}
 	if err := p.Send(t.Context(), record("late")); !errors.Is(err, ErrClosed) {
@@ -504,7 +513,7 @@ func TestCloseCountsWhatItLeaves(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			start := time.Now()
-			if left := p.close(ctx); left != 50 {
+			if left := p.close(ctx, errAbandoned); left != 50 {
 				t.Errorf("%d left, want 50: %+v", left, p.Stats())
 			}
 			if d := time.Since(start); d > 2*time.Second {
@@ -535,7 +544,7 @@ func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 	}
 	time.AfterFunc(10*time.Millisecond, f.DropConnections)
 	eventually(t, "some were sent", func() bool { return p.Stats().Accepted > 3000 })
-	p.close(t.Context())
+	p.close(t.Context(), errAbandoned)
 	wg.Wait()
 	s := settled(t, p)
 	if s.Accepted != counts[nil] || s.Refused != counts[ErrFull]+counts[ErrClosed] {
@@ -546,41 +555,46 @@ func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 	}
 }
 
+// testStatus is one of a producer with that many records in its buffer.
+func testStatus(log *slog.Logger, buffered int64) *status {
+	return newStatus("t", log, new(news), func() int64 { return buffered })
+}
+
 func TestLossIsToldOnceAndCounted(t *testing.T) {
-	s := newStatus("t", slog.New(slog.DiscardHandler))
-	if s.kong(0) != "" {
+	s := testStatus(discard, 0)
+	if s.kong() != "" {
 		t.Error("news of nothing")
 	}
 	for range 37 {
 		s.lose(1, place{}, errors.New("broker\nsays no"))
 	}
-	news := s.kong(0)
+	news := s.kong()
 	if !strings.HasPrefix(news, "37 records to topic t lost since ") || !strings.HasSuffix(news, ": broker says no") {
 		t.Errorf("news are %q", news)
 	}
 	s.lose(1, place{}, errors.New("again"))
-	if news := s.kong(0); news != "" {
+	if news := s.kong(); news != "" {
 		t.Errorf("a second line within a second: %q", news)
 	}
 	s.mu.Lock()
 	s.told = time.Time{}
 	s.mu.Unlock()
-	if news := s.kong(0); !strings.HasPrefix(news, "1 records to topic t lost") {
+	if news := s.kong(); !strings.HasPrefix(news, "1 records to topic t lost") {
 		t.Errorf("a second later: %q", news)
 	}
 }
 
 func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
 	var out strings.Builder
-	s := newStatus("t", slog.New(slog.NewTextHandler(&out, nil)))
+	s := testStatus(slog.New(slog.NewTextHandler(&out, nil)), 0)
 	now := time.Now()
 	for i := range 2000 { // in two seconds
-		s.refuse(now.Add(time.Duration(i) * time.Millisecond))
+		s.refuse(now.Add(time.Duration(i)*time.Millisecond), ErrFull)
 	}
 	if text := out.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "records=1 ") || !strings.Contains(text, "records=1000 ") {
 		t.Errorf("the log reads\n%s", text)
 	}
-	if news := s.kong(0); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
+	if news := s.kong(); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
 		t.Errorf("news are %q", news)
 	}
 }

@@ -24,12 +24,15 @@ const (
 type status struct {
 	topic    string
 	log      *slog.Logger
-	failed   func(error) // told of every trouble; may be nil
+	failed   func(error)  // told of every trouble; may be nil
+	buffered func() int64 // records
+	news     *news
 	troubled atomic.Bool // cause is set
-	news     atomic.Bool // there may be something to say to Kong
+	toTell   atomic.Bool // there may be something to say to Kong
+	closed   atomic.Bool // its producer is
 
 	mu       sync.Mutex
-	cause    string // of the trouble at hand; "" for none
+	cause    error // of the trouble at hand; nil for none
 	since    time.Time
 	lost     tally     // not yet told to Kong
 	refused  tally     // likewise
@@ -54,8 +57,35 @@ func (t *tally) add(n int, now time.Time, cause string) {
 	t.cause = cause
 }
 
-func newStatus(topic string, log *slog.Logger) *status {
-	return &status{topic: topic, log: log.With("topic", topic)}
+func newStatus(topic string, log *slog.Logger, n *news, buffered func() int64) *status {
+	s := &status{topic: topic, log: log.With("topic", topic), news: n, buffered: buffered}
+	n.add(s)
+	return s
+}
+
+// close is for a producer that is closed. What is not told yet will be.
+func (s *status) close() {
+	s.mu.Lock()
+	s.cause = nil
+	s.mu.Unlock()
+	s.closed.Store(true)
+	if !s.toTell.Load() {
+		s.news.remove(s)
+	}
+}
+
+// tell has Kong's error log told: by the next request if this is the first of its kind
+// since the last line, else by one soon after.
+func (s *status) tell(first bool) {
+	s.toTell.Store(true)
+	s.news.tell(first)
+}
+
+// lastTrouble returns why nothing can be delivered now, nil where nothing is known.
+func (s *status) lastTrouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
 }
 
 // trouble notes an attempt to deliver to a partition that failed. Nothing is
@@ -77,12 +107,12 @@ func (s *status) blocked(err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause == "" {
+	if s.cause == nil {
 		s.since = time.Now()
 	}
-	s.cause = sentence(err)
+	s.cause = err
 	s.troubled.Store(true)
-	s.news.Store(true)
+	s.tell(false)
 }
 
 // fine notes an attempt that succeeded.
@@ -92,10 +122,10 @@ func (s *status) fine() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause != "" {
+	if s.cause != nil {
 		s.log.Info("delivering again", "after", time.Since(s.since).Round(time.Millisecond))
 	}
-	s.cause = ""
+	s.cause = nil
 	s.troubled.Store(false)
 }
 
@@ -104,18 +134,18 @@ func (s *status) lose(n int, at place, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cause := sentence(err)
+	s.tell(s.lost.records == 0)
 	s.lost.add(n, time.Now(), cause)
-	s.news.Store(true)
 	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "cause", cause)
 }
 
-// refuse notes a record that was not accepted for want of room. It is cheap: many
-// are refused when there is least time for it.
-func (s *status) refuse(now time.Time) {
+// refuse notes a record that was not accepted for want of room, with what has none. It is
+// cheap: many are refused when there is least time for it.
+func (s *status) refuse(now time.Time, full error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused.add(1, now, ErrFull.Error())
-	s.news.Store(true)
+	s.tell(s.refused.records == 0)
+	s.refused.add(1, now, full.Error())
 	s.unlogged++
 	if now.Sub(s.logged) < lineEvery {
 		return
@@ -125,8 +155,9 @@ func (s *status) refuse(now time.Time) {
 }
 
 // kong returns what Kong's error log has to be told, "" for nothing: at most
-// one line per lineEvery. waiting is the number of records in the buffer.
-func (s *status) kong(waiting int64) string {
+// one line per lineEvery.
+func (s *status) kong() string {
+	waiting := s.buffered()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -142,17 +173,17 @@ func (s *status) kong(waiting int64) string {
 	if s.refused.records > 0 {
 		text := fmt.Sprintf("%d records to topic %s refused since %s: %s",
 			s.refused.records, s.topic, s.refused.since.Format(clock), s.refused.cause)
-		if s.cause != "" {
-			text += "; cannot deliver since " + s.since.Format(clock) + ": " + s.cause
+		if s.cause != nil {
+			text += "; cannot deliver since " + s.since.Format(clock) + ": " + sentence(s.cause)
 		}
 		parts = append(parts, text)
 	}
-	if len(parts) == 0 && s.cause != "" && waiting > 0 && now.Sub(s.since) >= lineEvery && now.Sub(s.toldWait) >= waitingEvery {
+	if len(parts) == 0 && s.cause != nil && waiting > 0 && now.Sub(s.since) >= lineEvery && now.Sub(s.toldWait) >= waitingEvery {
 		parts = append(parts, fmt.Sprintf("%d records to topic %s are waiting: cannot deliver since %s: %s",
-			waiting, s.topic, s.since.Format(clock), s.cause))
+			waiting, s.topic, s.since.Format(clock), sentence(s.cause)))
 	}
 	if len(parts) == 0 {
-		s.news.Store(s.cause != "")
+		s.toTell.Store(s.cause != nil)
 		return ""
 	}
 	s.lost, s.refused = tally{}, tally{}

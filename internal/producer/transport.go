@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
 
@@ -64,7 +66,6 @@ type transport struct {
 	ctx    context.Context // of the transport's life
 	cancel context.CancelCauseFunc
 
-	loans    atomic.Pointer[ticket] // that of what is accepted now
 	layout   atomic.Pointer[layout]
 	renewing atomic.Bool
 	renewals sync.WaitGroup
@@ -86,8 +87,9 @@ type tries struct {
 
 // layout is what a cluster said about the topic.
 type layout struct {
-	response *metadataAPI.Response
-	at       time.Time
+	response   *metadataAPI.Response
+	partitions []metadataAPI.ResponsePartition // one at least
+	at         time.Time
 }
 
 var _ kafka.RoundTripper = (*transport)(nil)
@@ -154,12 +156,15 @@ func (t *transport) keep(res *metadataAPI.Response) error {
 		case topic.ErrorCode != 0:
 			return fmt.Errorf("topic %s: %w", t.topic, kafka.Error(topic.ErrorCode))
 		case len(topic.Partitions) > 0:
-			t.layout.Store(&layout{res, time.Now()})
+			t.layout.Store(&layout{res, topic.Partitions, time.Now()})
 			return nil
 		}
 	}
 	return fmt.Errorf("topic %s: %w", t.topic, kafka.UnknownTopicOrPartition)
 }
+
+// partitions returns those that the topic had when the cluster last told.
+func (t *transport) partitions() []metadataAPI.ResponsePartition { return t.layout.Load().partitions }
 
 // refresh has the layout renewed if it is old.
 func (t *transport) refresh() {
@@ -177,7 +182,7 @@ func (t *transport) renew() {
 		defer t.renewing.Store(false)
 		if err := t.fetch(t.ctx); err != nil {
 			if l := t.layout.Load(); l != nil { // not again at once
-				t.layout.CompareAndSwap(l, &layout{l.response, time.Now()})
+				t.layout.CompareAndSwap(l, &layout{l.response, l.partitions, time.Now()})
 			}
 		}
 	})
@@ -197,7 +202,7 @@ func (t *transport) tried(req *produceAPI.Request, began time.Time, res kafka.Re
 	} else if err != nil {
 		_, again = errors.AsType[temporary](err)
 	}
-	partition := req.Topics[0].Partitions[0].Partition
+	partition := partitionIn(req)
 	t.mu.Lock()
 	b := t.tries[partition]
 	if b.made++; b.made == 1 {
@@ -219,6 +224,33 @@ func (t *transport) tried(req *produceAPI.Request, began time.Time, res kafka.Re
 	}
 }
 
+// partitionGone reports whether the cluster knows the topic, and not the request's
+// partition.
+func (t *transport) partitionGone(ctx context.Context, req *produceAPI.Request) bool {
+	if t.ask(ctx, false) != nil {
+		return false
+	}
+	partition := partitionIn(req)
+	return !slices.ContainsFunc(t.partitions(), func(p metadataAPI.ResponsePartition) bool { return p.PartitionIndex == partition })
+}
+
+func (t *transport) partitionGoneError(req *produceAPI.Request) error {
+	return &partitionGoneError{t.topic, partitionIn(req), len(t.partitions())}
+}
+
+// partitionIn returns the one partition that a request of the Writer's is for.
+func partitionIn(req *produceAPI.Request) int32 { return req.Topics[0].Partitions[0].Partition }
+
+// refusalOf returns the code for which the broker has not taken the batch, 0 if it has.
+func refusalOf(res kafka.Response) kafka.Error {
+	if r, ok := res.(*produceAPI.Response); ok {
+		if refusal := refusalIn(r); refusal != nil {
+			return kafka.Error(refusal.ErrorCode)
+		}
+	}
+	return 0
+}
+
 // refusalIn returns what the answer says of the partition, nil if the broker has
 // taken the batch.
 func refusalIn(r *produceAPI.Response) *produceAPI.ResponsePartition {
@@ -236,13 +268,21 @@ func refusalIn(r *produceAPI.Response) *produceAPI.ResponsePartition {
 // pass makes the Writer try again after the backoff.
 func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka.Response, error) {
 	var since time.Time // when this attempt found that it has to wait
+	gone := 0           // how often the cluster said that there is no such partition
 	for {
 		conns := t.current()
 		res, err := t.once(ctx, conns, req)
 		if err == nil {
-			return t.accept(conns, req, res)
+			code := refusalOf(res)
+			res, err = t.accept(conns, req, res)
+			if code != kafka.UnknownTopicOrPartition || !t.partitionGone(ctx, req) {
+				return res, err
+			}
+			if gone++; gone > 1 {
+				return nil, t.partitionGoneError(req)
+			}
+			continue
 		}
-		t.endLoan()
 		t.noteRefusal(conns, err)
 		if t.letIn(ctx, conns, err) {
 			continue
@@ -262,25 +302,31 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 		if t.ctx.Err() != nil {
 			return nil, context.Cause(t.ctx)
 		}
-		at := t.where(req)
-		t.status.trouble(at, err)
+		// A broker may not know yet of a partition that was just added, so it is asked
+		// twice.
+		if reason == nil && errors.Is(err, protocol.ErrNoPartition) && t.partitionGone(ctx, req) {
+			if gone++; gone > 1 {
+				return nil, t.partitionGoneError(req)
+			}
+		}
+		t.status.trouble(t.leader(partitionIn(req)), err)
 		switch {
 		case !waits:
-			return nil, temporary{err, at}
+			return nil, temporary{err}
 		case reason == nil, pending(reason):
 			if since.IsZero() {
 				since = time.Now()
 			} else if time.Since(since) > t.patience {
-				return nil, &gaveUpError{err, t.patience, at}
+				return nil, &gaveUpError{err, t.patience}
 			}
 		case !t.unreachable(reason): // a broker answers, and says no
-			return nil, temporary{err, at}
+			return nil, temporary{err}
 		}
 		if !t.sleep(ctx) {
 			if t.ctx.Err() != nil { // the record waits, be it for its last attempt
 				return nil, context.Cause(t.ctx)
 			}
-			return nil, temporary{err, at}
+			return nil, temporary{err}
 		}
 	}
 }
@@ -337,19 +383,19 @@ func (t *transport) accept(conns *connections, req *produceAPI.Request, res kafk
 		t.fine()
 		return res, nil
 	}
-	code, at := kafka.Error(refusal.ErrorCode), t.where(req)
-	t.status.trouble(at, code)
+	code := kafka.Error(refusal.ErrorCode)
+	t.status.trouble(t.leader(partitionIn(req)), code)
 	switch code {
 	case kafka.BrokerNotAvailable, kafka.ReplicaNotAvailable:
 		t.reset(conns)
-		return nil, temporary{code, at} // to Kafka they pass; to the Writer they do not
+		return nil, temporary{code} // to Kafka they pass; to the Writer they do not
 	case kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition,
 		kafka.NetworkException, kafka.KafkaStorageError, kafka.ListenerNotFound,
 		kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch:
 		t.reset(conns)
 	}
 	if !code.Temporary() && !tooLarge(code) {
-		if err := recordsRefused(refusal, at); err != nil {
+		if err := recordsRefused(refusal); err != nil {
 			return nil, err // the Writer would not tell which
 		}
 	}
@@ -408,6 +454,17 @@ func (t *transport) sleep(ctx context.Context) bool {
 	case <-t.ctx.Done():
 	}
 	return false
+}
+
+// rest closes connections that nobody uses, and ends the goroutine that looks at the
+// cluster by itself. What comes after it opens others.
+func (t *transport) rest() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.conns
+	t.conns = t.open(old.number + 1)
+	t.worn = false
+	old.replace()
 }
 
 // close ends every attempt with cause, and the goroutines of the transport.

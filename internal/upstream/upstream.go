@@ -19,7 +19,6 @@ import (
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
-	"kafka-upstream/internal/values"
 	"kafka-upstream/schema"
 )
 
@@ -109,10 +108,8 @@ func (in *instance) Access(x *pluginserver.Exchange) {
 		in.log.Error(out.log)
 		x.LogError(out.log)
 	}
-	if h != nil {
-		if news := h.News(); news != "" {
-			x.LogError(news)
-		}
+	if news := in.pool.News(); news != "" {
+		x.LogError(news)
 	}
 	if x.Exit(out.answer) == nil { // else nobody is left to be told
 		in.metrics.Request(out.reason, time.Since(x.Began()))
@@ -148,7 +145,7 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 		ctx, cancel = context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
 	}
-	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began(), Lent: true})
+	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began()})
 }
 
 // value returns the message, in memory of just its size: it may wait in the
@@ -165,7 +162,7 @@ func (in *instance) value(x *pluginserver.Exchange, s *scratch) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return values.Copy(s.message), nil
+	return append([]byte(nil), s.message...), nil
 }
 
 // producer returns the instance's share in a producer. It is taken with the

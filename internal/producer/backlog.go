@@ -1,0 +1,92 @@
+package producer
+
+import (
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// queued is a record that was accepted and is not in flight.
+type queued struct {
+	key, value []byte
+	time       time.Time
+	done       chan error // of the sender that waits; nil: none does
+	refusals   int32      // metadata requests that brokers had refused when it came
+}
+
+// size is what counts of the record against the limits of the buffer.
+func (q *queued) size() int64 { return int64(len(q.key) + len(q.value)) }
+
+// message returns the record as the Writer takes it.
+func (q *queued) message(topic string, partition int32) kafka.Message {
+	m := kafka.Message{Topic: topic, Partition: int(partition), Key: q.key, Value: q.value, Time: q.time}
+	if q.done != nil {
+		m.WriterData = q.done
+	}
+	return m
+}
+
+// backlog is a FIFO of records for one partition, or for any.
+type backlog struct {
+	records []queued // those before head are taken
+	head    int
+	bytes   int64 // of the others, as they count in a batch
+}
+
+// keepBacklog is how many records an empty backlog keeps the memory of.
+const keepBacklog = 1024
+
+func (b *backlog) len() int       { return len(b.records) - b.head }
+func (b *backlog) first() *queued { return &b.records[b.head] }
+
+func (b *backlog) push(q queued) {
+	if b.head > len(b.records)/2 && len(b.records) == cap(b.records) {
+		n := copy(b.records, b.records[b.head:])
+		clear(b.records[n:])
+		b.records, b.head = b.records[:n], 0
+	}
+	b.records = append(b.records, q)
+	b.bytes += q.size() + recordOverhead
+}
+
+// pushFront puts records before all others.
+func (b *backlog) pushFront(records []queued) {
+	all := make([]queued, 0, len(records)+b.len())
+	all = append(append(all, records...), b.records[b.head:]...)
+	b.records, b.head = all, 0
+	for i := range records {
+		b.bytes += records[i].size() + recordOverhead
+	}
+}
+
+// batch returns how many records a batch of at most that many records and bytes takes, and
+// their bytes as they count there. A record that is larger has a batch of its own.
+func (b *backlog) batch(maxRecords int, maxBytes int64) (n int, bytes int64) {
+	if b.len() <= maxRecords && b.bytes <= maxBytes {
+		return b.len(), b.bytes
+	}
+	for ; n < min(b.len(), maxRecords); n++ {
+		size := b.records[b.head+n].size() + recordOverhead
+		if bytes+size > maxBytes && n > 0 {
+			break
+		}
+		bytes += size
+	}
+	return n, bytes
+}
+
+// take hands the first n records to f, one by one, and forgets them.
+func (b *backlog) take(n int, f func(*queued)) {
+	taken := b.records[b.head : b.head+n]
+	for i := range taken {
+		b.bytes -= taken[i].size() + recordOverhead
+		f(&taken[i])
+	}
+	clear(taken)
+	if b.head += n; b.head == len(b.records) {
+		b.records, b.head = b.records[:0], 0
+		if cap(b.records) > keepBacklog {
+			b.records = nil
+		}
+	}
+}

@@ -1,0 +1,267 @@
+package producer
+
+import (
+	"context"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// The dispatcher is the one goroutine that calls kafka-go's Writer. It hands over whole
+// batches, each for one partition, and none for a partition that has one in flight. So
+// records keep their order, they linger in one place alone, and what cannot be
+// delivered now stays in the backlog, where it takes little more than its bytes: the
+// Writer makes room for a full batch with the first record of each (152 bytes a record),
+// and its queue has no bound.
+//
+// It runs while there are records, and for Producer.idle after the last one. A producer
+// that is not used has no goroutine and no connection.
+
+const (
+	// maxInFlightBytes bounds the room that the Writer makes for the batches in flight,
+	// beside their records' bytes. There is always one.
+	maxInFlightBytes = 16 << 20
+	messageSize      = 152 // of a kafka.Message
+	// early is how much before its time a batch may leave: no timer is set for less.
+	early = time.Millisecond / 2
+)
+
+func (p *Producer) dispatch() {
+	var (
+		writer = p.newWriter()
+		ended  = p.transport.ctx.Done()
+		timer  = time.NewTimer(time.Hour)
+		ticked = true // the sleep for one linger is over
+	)
+	defer timer.Stop()
+	for {
+		if p.transport.ctx.Err() != nil {
+			p.fail(func(*queued) bool { return true }, context.Cause(p.transport.ctx))
+			ended = nil // what is in flight ends by itself
+		}
+		p.transport.refresh()
+		p.mu.Lock()
+		backlogged := p.backlogged()
+		if backlogged > 0 && !p.known {
+			p.mu.Unlock()
+			p.awaitMetadata()
+			continue
+		}
+		messages, wait := p.nextBatch(time.Now())
+		if len(messages) > 0 {
+			p.mu.Unlock()
+			if err := writer.WriteMessages(p.transport.ctx, messages...); err != nil { // ruled out by what was checked before
+				p.completed(messages, err)
+			}
+			clear(messages) // they hold the bytes of records
+			ticked = p.linger == 0
+			continue
+		}
+		if backlogged == 0 {
+			if wait = p.idle; len(p.inFlight) == 0 {
+				if wait = p.idle - time.Since(p.used); p.closed || wait <= 0 {
+					break
+				}
+			}
+			// Asleep for one linger it is up in time for any record that comes, so that
+			// no sender has to wake it while they come all the time.
+			if p.wakeOnRecord = ticked; !ticked {
+				wait, ticked = min(wait, p.linger), true
+			}
+		}
+		p.wakeOnFull = true
+		p.mu.Unlock()
+		timer.Reset(max(wait, early))
+		select {
+		case <-p.wake:
+		case <-timer.C:
+		case <-ended:
+		}
+	}
+	// Here p.mu is held, and nothing is in flight. A record that comes after it starts
+	// another dispatcher.
+	p.dispatching = false
+	p.transport.rest()
+	closed := p.closed
+	p.mu.Unlock()
+	_ = writer.Close() // it has nothing
+	if closed {
+		close(p.drained)
+	}
+}
+
+// enqueue adds a record to its backlog and, if that makes a batch due, has the dispatcher
+// see to it. The caller holds p.mu.
+func (p *Producer) enqueue(q queued) {
+	b := p.backlogOf(q.key)
+	b.push(q)
+	switch {
+	case !p.dispatching:
+		p.dispatching = true
+		go p.dispatch()
+	case p.wakeOnRecord, p.wakeOnFull && p.full(b):
+		p.signal()
+	}
+}
+
+// signal wakes the dispatcher. The caller holds p.mu.
+func (p *Producer) signal() {
+	p.wakeOnRecord, p.wakeOnFull, p.wakeOnCompletion = false, false, false
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// unassigned stands for the partition of keys while that is not known yet.
+const unassigned = -1
+
+// backlogOf returns the backlog of a key, nil for none. The caller holds p.mu.
+func (p *Producer) backlogOf(key []byte) *backlog {
+	if key == nil {
+		return &p.unkeyed
+	}
+	partition := int32(unassigned)
+	if p.known {
+		partition = partitionOf(key, p.transport.partitions())
+	}
+	b := p.keyed[partition]
+	if b == nil {
+		b = new(backlog)
+		p.keyed[partition] = b
+	}
+	return b
+}
+
+// backlogged returns how many records are not in flight. The caller holds p.mu.
+func (p *Producer) backlogged() int {
+	n := p.unkeyed.len()
+	for _, b := range p.keyed {
+		n += b.len()
+	}
+	return n
+}
+
+// full reports whether a batch of the backlog need not wait for more records.
+func (p *Producer) full(b *backlog) bool {
+	return p.linger == 0 || b.len() >= p.partitioner.maxRecords || b.bytes >= p.partitioner.maxBytes
+}
+
+// nextBatch takes the records of a batch that is due and whose partition has none in
+// flight, or returns when to look again. The caller holds p.mu, and is the dispatcher.
+func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time.Duration) {
+	wait = time.Hour
+	due := func(b *backlog) bool {
+		if b.len() == 0 {
+			return false
+		}
+		rest := p.linger - now.Sub(b.first().time)
+		if p.closed || p.full(b) || rest <= early || rest > p.linger { // no record waits for a date to come
+			return true
+		}
+		wait = min(wait, rest)
+		return false
+	}
+	p.wakeOnCompletion = p.closed
+	free := len(p.inFlight) < p.maxInFlight
+	maxRecords, maxBytes := p.partitioner.maxRecords, p.partitioner.maxBytes
+	if b := &p.unkeyed; due(b) {
+		n, bytes := b.batch(maxRecords, maxBytes)
+		if free {
+			if partition, ok := p.partitioner.choose(p.transport.partitions(), p.inFlight, n, bytes); ok {
+				return p.take(b, n, partition), 0
+			}
+		}
+		p.wakeOnCompletion = true
+	}
+	for partition, b := range p.keyed {
+		if !due(b) {
+			continue
+		}
+		if free && !p.inFlight[partition] {
+			n, _ := b.batch(maxRecords, maxBytes)
+			return p.take(b, n, partition), 0
+		}
+		p.wakeOnCompletion = true
+	}
+	return nil, wait
+}
+
+// take makes the first n records of the backlog messages to that partition, which are good
+// until it is called again. The caller holds p.mu, and is the dispatcher.
+func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
+	p.inFlight[partition] = true
+	p.messages = p.messages[:0]
+	b.take(n, func(q *queued) {
+		p.messages = append(p.messages, q.message(p.cfg.Topic, partition))
+	})
+	return p.messages
+}
+
+// awaitMetadata requests the topic's metadata until the cluster has told it: without, the
+// Writer would have its caller wait, or lose the records. It gives up when no record is
+// backlogged any more, or p has no time left.
+func (p *Producer) awaitMetadata() {
+	t := p.transport
+	for t.ctx.Err() == nil {
+		err := t.fetch(t.ctx)
+		if err == nil {
+			t.status.fine()
+			p.mu.Lock()
+			p.known = true
+			if b := p.keyed[unassigned]; b != nil {
+				delete(p.keyed, unassigned)
+				b.take(b.len(), func(q *queued) { p.backlogOf(q.key).push(*q) })
+			}
+			p.mu.Unlock()
+			return
+		}
+		if t.ctx.Err() != nil {
+			return
+		}
+		t.status.unknown(err)
+		switch {
+		case p.cfg.Async && t.unreachable(err): // then records wait for as long as it takes
+		case p.cfg.Async && pending(err):
+			p.fail(func(q *queued) bool { return time.Since(q.time) > t.patience }, err)
+		default: // an attempt for each record that had come
+			p.mu.Lock()
+			p.refusals++
+			refusals := p.refusals
+			p.mu.Unlock()
+			p.fail(func(q *queued) bool { return refusals-q.refusals >= int32(t.maxAttempts) }, err)
+		}
+		// Brokers that refuse us are not asked again and again for nothing.
+		if !t.sleep(t.ctx) {
+			return
+		}
+		p.mu.Lock()
+		none := p.backlogged() == 0
+		p.mu.Unlock()
+		if none {
+			return
+		}
+	}
+}
+
+// fail gives up the records of each backlog for which over reports true, from the first
+// one on.
+func (p *Producer) fail(over func(*queued) bool, err error) {
+	var failed []kafka.Message
+	p.mu.Lock()
+	of := func(b *backlog, partition int32) {
+		n := 0
+		for n < b.len() && over(&b.records[b.head+n]) {
+			n++
+		}
+		b.take(n, func(q *queued) { failed = append(failed, q.message(p.cfg.Topic, partition)) })
+	}
+	of(&p.unkeyed, unassigned)
+	for partition, b := range p.keyed {
+		of(b, partition)
+	}
+	p.mu.Unlock()
+	if len(failed) > 0 {
+		p.complete(failed, err)
+	}
+}

@@ -1,5 +1,0 @@
-//go:build !race && !faults
-
-package values
-
-const spoil = false
