@@ -35,7 +35,11 @@ func TestMain(m *testing.M) {
 		args = append(args, "-race")
 	}
 	code := 1
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+	build := exec.Command("go", append(args, ".")...)
+	if !raceEnabled { // which needs cgo; what is shipped is built without
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, out)
 	} else {
 		code = m.Run()
@@ -105,11 +109,22 @@ func start(t testing.TB, args ...string) *server {
 	return startAt(t, filepath.Join(shortDir(t), "kafka-upstream.socket"), args...)
 }
 
+// startCommand is start by a command that takes the program's arguments behind its own.
+func startCommand(t testing.TB, cmd *exec.Cmd, args ...string) *server {
+	t.Helper()
+	return startCommandAt(t, filepath.Join(shortDir(t), "kafka-upstream.socket"), cmd, args...)
+}
+
 // startAt is start with that path for the socket.
 func startAt(t testing.TB, socket string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, socket: socket, ended: make(chan struct{})}
-	s.cmd = exec.Command(binary, append([]string{"-kong-prefix", filepath.Dir(socket)}, args...)...)
+	return startCommandAt(t, socket, exec.Command(binary), args...)
+}
+
+func startCommandAt(t testing.TB, socket string, cmd *exec.Cmd, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, cmd: cmd, socket: socket, ended: make(chan struct{})}
+	cmd.Args = append(cmd.Args, append([]string{"-kong-prefix", filepath.Dir(socket)}, args...)...)
 	s.cmd.Env = []string{}
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	stdin, err := s.cmd.StdinPipe()

@@ -46,6 +46,9 @@ func served(t *testing.T, s *server) int {
 	return 0
 }
 
+// plainText is what Kong says of the headers of a request whose body is text.
+var plainText = []byte("\x0a\x1c\x0a\x0ccontent-type\x12\x0c\x1a\x0atext/plain")
+
 // Memory with the buffer full at its defaults, by the size of a record. It
 // prints the table of docs/guarantees.md.
 func TestMemoryOfAFullBuffer(t *testing.T) {
@@ -54,7 +57,7 @@ func TestMemoryOfAFullBuffer(t *testing.T) {
 		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 		p := plugin(settings(t, []string{closedPort(t)}, nil))
 		idle := residentMiB(t, served(t, s))
-		k := &kong{replies: map[string][]byte{"kong.request.get_headers": []byte("\x0a\x1c\x0a\x0ccontent-type\x12\x0c\x1a\x0atext/plain")},
+		k := &kong{replies: map[string][]byte{"kong.request.get_headers": plainText},
 			body: inline(strings.Repeat("x", size-len(`{"body":"","body_args":{}}`)))}
 		var wg sync.WaitGroup
 		var mu sync.Mutex

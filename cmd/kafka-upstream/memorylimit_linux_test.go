@@ -1,0 +1,59 @@
+//go:build !race
+
+package main
+
+import (
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"kafka-upstream/internal/kongsim"
+)
+
+// Ten topics whose brokers are away, large bodies, and no more than 1 GiB of address
+// space, of which Go takes two thirds at its start: what does not fit is answered 503, and
+// the process lives. The race detector alone takes more than that.
+func TestProcessLivesWhileTenTopicsHaveNoBrokers(t *testing.T) {
+	const topics, each, size = 10, 600, 700_000
+	address := closedPort(t)
+	s := startCommand(t, exec.Command("sh", "-c", `ulimit -v 1048576; exec "$0" "$@"`, binary),
+		"-metrics", address, "-drain-timeout", "100ms")
+	var sent, refused atomic.Int64
+	var wg sync.WaitGroup
+	for i := range topics {
+		p := plugin(settings(t, []string{closedPort(t)}, map[string]any{"topic": "t" + strconv.Itoa(i)}))
+		wg.Go(func() {
+			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+			defer w.Close()
+			k := &kong{replies: map[string][]byte{"kong.request.get_headers": plainText}, body: inline(strings.Repeat("x", size))}
+			for range each {
+				exit, err := w.HandleEvent(t.Context(), p, k)
+				switch {
+				case err != nil:
+					t.Error(err)
+					return
+				case exit.Status == 200:
+					sent.Add(1)
+				case exit.Status == 503:
+					refused.Add(1)
+				default:
+					t.Errorf("answered %d %s", exit.Status, exit.Body)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	_, exposition := get(t, "http://"+address+"/metrics")
+	limit, used := sample(exposition, "kafka_upstream_memory_limit_bytes"), sample(exposition, "kafka_upstream_memory_used_bytes")
+	t.Logf("%d were accepted, %d were refused; %.0f of %.0f MiB are used", sent.Load(), refused.Load(), used/(1<<20), limit/(1<<20))
+	if sent.Load() == 0 || refused.Load() == 0 || used > limit || limit > 1<<29 {
+		t.Error("the limit is not what bounds it")
+	}
+	eventually(t, "the refused requests are counted", func() bool {
+		_, exposition := get(t, "http://"+address+"/metrics")
+		return int64(sample(exposition, `kafka_upstream_requests_total{reason="memory_full",status="503"}`)) == refused.Load()
+	})
+}
