@@ -48,7 +48,10 @@ func (p *Producer) completeWhole(messages []kafka.Message, err error) {
 
 // complete ends the way of records that were accepted: each passes here once.
 func (p *Producer) complete(messages []kafka.Message, err error) {
-	bytes := sizes(messages)
+	bytes, taken := sizes(messages), int64(0)
+	for i := range messages {
+		taken += memoryOf(int64(len(messages[i].Key) + len(messages[i].Value)))
+	}
 	undelivered := errors.Is(err, errAbandoned)
 	switch {
 	case err == nil:
@@ -61,7 +64,7 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 			p.status.lose(len(messages), p.transport.leader(int32(messages[0].Partition)), err)
 		}
 	}
-	p.memory.Return(int64(len(messages))*perRecord + bytes + bytes/8)
+	p.memory.Return(taken)
 	p.mu.Lock()
 	n := int64(len(messages))
 	switch s := &p.stats; {

@@ -39,7 +39,6 @@ func (p *Producer) dispatch() {
 			p.fail(func(*queued) bool { return true }, context.Cause(p.transport.ctx))
 			ended = nil // what is in flight ends by itself
 		}
-		p.transport.refresh()
 		p.mu.Lock()
 		backlogged := p.backlogged()
 		if backlogged > 0 && !p.known {
@@ -50,6 +49,7 @@ func (p *Producer) dispatch() {
 		messages, wait := p.nextBatch(time.Now())
 		if len(messages) > 0 {
 			p.mu.Unlock()
+			p.transport.refresh()
 			if err := writer.WriteMessages(p.transport.ctx, messages...); err != nil { // ruled out by what was checked before
 				p.completed(messages, err)
 			}

@@ -96,7 +96,7 @@ func TestMemoryLimitBoundsAllProducersTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if want := limit / (size + size/8 + perRecord); accepted != want || refused != 200-want {
+	if want := limit / int(memoryOf(size)); accepted != want || refused != 200-want {
 		t.Errorf("%d were accepted, %d were refused; %d fit", accepted, refused, want)
 	}
 	if grown := heap() - before; grown > limit || l.Used() > limit || grown > l.Used()+1<<20 {
@@ -118,8 +118,8 @@ func TestSmallRecordsCountWithWhatTheyTake(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Memory: l, Log: discard})
 	h := acquire(t, pool, configOf(t, []string{closedPort(t)}, nil))
 	before := heap()
-	for range records {
-		if err := h.Send(t.Context(), Record{Topic: "t", Value: make([]byte, 100)}); err != nil {
+	for i := range records {
+		if err := h.Send(t.Context(), Record{Topic: "t", Value: make([]byte, 90+i%20)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -127,6 +127,9 @@ func TestSmallRecordsCountWithWhatTheyTake(t *testing.T) {
 		t.Errorf("%d KiB are held, and %d KiB are counted", grown>>10, l.Used()>>10)
 	}
 	pool.Close(expired(t))
+	if l.Used() != 0 {
+		t.Errorf("%d bytes are taken when all is over", l.Used())
+	}
 }
 
 // A producer that is not used has neither a goroutine nor a connection, and a record

@@ -43,9 +43,13 @@ const (
 // key and value must be.
 const Overhead = batchOverhead + recordOverhead
 
-// What a record takes beside its bytes until it is completed: its entry in the backlog,
-// its message and its batch in flight; and an eighth of its bytes, by which Go rounds up.
+// perRecord is what a record takes beside its bytes until it is completed: its entry in
+// the backlog, its message and its batch in flight.
 const perRecord = 256
+
+// memoryOf returns what a record of that many bytes takes; Go rounds them up by up to an
+// eighth.
+func memoryOf(size int64) int64 { return perRecord + size + size/8 }
 
 // Record is one record. The producer owns its bytes once Send was called.
 type Record struct {
@@ -222,7 +226,7 @@ func (p *Producer) accept(q *queued) error {
 		p.refuse(metrics.BufferFull)
 		p.status.refuse(q.time, ErrFull)
 		return ErrFull
-	case !p.memory.Take(perRecord + size + size/8):
+	case !p.memory.Take(memoryOf(size)):
 		p.refuse(metrics.MemoryFull)
 		p.status.refuse(q.time, memory.ErrFull)
 		return memory.ErrFull
