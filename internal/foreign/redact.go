@@ -18,9 +18,9 @@ import (
 const (
 	// Redacted is written in the place of a secret.
 	Redacted = "[redacted]"
-	// maxScan is how many bytes of a text are searched; no more than MaxText of it
-	// is ever shown.
-	maxScan = 64 << 10
+	// maxScan is how many bytes of a text are searched; no more than MaxLine of it is
+	// ever shown.
+	maxScan = 8 << 10
 	// wordSize is the length from which a secret is found within a word, and not only
 	// where it stands alone: a password such as "ok" would be found in "broker", and
 	// show itself by that.
@@ -31,7 +31,13 @@ const (
 // they are written in another way: in base64, in hexadecimal, as decimal numbers,
 // percent-encoded, escaped as in JSON, Go, Java or HTML. A nil Redactor knows no
 // secret. Its methods may be called from many goroutines at once.
-type Redactor struct{ forms func() []form }
+type Redactor struct{ forms func() *forms }
+
+// forms are the ways to write the secrets.
+type forms struct {
+	all   []form      // the longest first
+	first [256][]form // by their first byte
+}
 
 // form is a way to write a secret.
 type form struct {
@@ -47,7 +53,13 @@ func NewRedactor(secrets ...string) *Redactor {
 	if len(secrets) == 0 {
 		return nil
 	}
-	return &Redactor{sync.OnceValue(func() []form { return formsOf(secrets) })}
+	return &Redactor{sync.OnceValue(func() *forms {
+		f := &forms{all: formsOf(secrets)}
+		for _, form := range f.all {
+			f.first[form.text[0]] = append(f.first[form.text[0]], form)
+		}
+		return f
+	})}
 }
 
 // String keeps the secrets out of what is printed.
@@ -60,14 +72,12 @@ func (r *Redactor) GoString() string { return Redacted }
 func (r *Redactor) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Redacted)) }
 
 // Text returns s without the secrets, as [Text] does.
-func (r *Redactor) Text(s string) string { return Text(r.redact(s)) }
+func (r *Redactor) Text(s string) string { return Text(r.Redact(s)) }
 
-// Line returns s without the secrets, as [Line] does.
-func (r *Redactor) Line(s string) string { return Line(r.redact(s)) }
-
-// redact replaces every secret. It comes before anything that changes the text, or
-// secrets would not be found any more.
-func (r *Redactor) redact(s string) string {
+// Redact returns s with [Redacted] in the place of each secret, and of a very long s
+// only the beginning. It comes before anything that changes the text, or secrets would
+// not be found any more; s is still to be made fit for a line.
+func (r *Redactor) Redact(s string) string {
 	if r == nil {
 		return s
 	}
@@ -75,16 +85,16 @@ func (r *Redactor) redact(s string) string {
 	if total := len(s); total > maxScan {
 		s = replace(s[:maxScan], forms)
 		// A secret may have begun before the end of what was searched.
-		return s[:max(len(s)-len(forms[0].text), 0)] + fmt.Sprintf("[… %d bytes in all …]", total)
+		return s[:max(len(s)-len(forms.all[0].text), 0)] + fmt.Sprintf("[… %d bytes in all …]", total)
 	}
 	return replace(s, forms)
 }
 
-func replace(s string, forms []form) string {
+func replace(s string, forms *forms) string {
 	var b strings.Builder
 	done := 0
 	for i := 0; i < len(s); {
-		from, to := find(s, i, forms)
+		from, to := find(s, i, forms.first[s[i]])
 		if to == 0 {
 			i++
 			continue
@@ -93,17 +103,38 @@ func replace(s string, forms []form) string {
 		b.WriteString(Redacted)
 		i, done = to, to
 	}
+	if n := begun(s[done:], forms.all); n > 0 {
+		b.WriteString(s[done : len(s)-n])
+		b.WriteString(Redacted)
+		return b.String()
+	}
 	if done == 0 {
 		return s
 	}
 	return b.String() + s[done:]
 }
 
-// find returns where the secret that is written at s[i:] begins and ends; to is 0
-// if there is none.
+// minBegun is how much of a secret at the end of a text counts as one.
+const minBegun = 4
+
+// begun returns the length of the longest end of s that is the beginning of a secret: of
+// a message that its author has cut.
+func begun(s string, forms []form) (longest int) {
+	for _, f := range forms {
+		for n := min(len(f.text)-1, len(s)); n > longest && n >= minBegun; n-- {
+			if strings.HasSuffix(s, f.text[:n]) {
+				longest = n
+			}
+		}
+	}
+	return longest
+}
+
+// find returns where the secret that is written at s[i:] in one of the forms begins and
+// ends; to is 0 if there is none.
 func find(s string, i int, forms []form) (from, to int) {
 	for _, f := range forms {
-		if s[i] != f.text[0] || !strings.HasPrefix(s[i:], f.text) {
+		if !strings.HasPrefix(s[i:], f.text) {
 			continue
 		}
 		from, to = i, i+len(f.text)

@@ -70,6 +70,27 @@ func (e *gaveUpError) Error() string { return fmt.Sprintf("gave up after %v: %v"
 // Cause returns why there was to wait.
 func (e *gaveUpError) Cause() error { return e.cause }
 
+// noAnswerError is the error of a request that had no answer when its attempt was over.
+type noAnswerError struct {
+	after time.Duration
+	err   error
+}
+
+func (e *noAnswerError) Error() string {
+	return fmt.Sprintf("no answer within %v", e.after.Round(100*time.Millisecond))
+}
+
+func (e *noAnswerError) Unwrap() error { return e.err }
+
+// answered is the error of a request that began then: kafka-go only says that a
+// deadline has passed.
+func answered(began time.Time, err error) error {
+	if err == context.DeadlineExceeded {
+		return &noAnswerError{time.Since(began), err}
+	}
+	return err
+}
+
 // temporary is an error after which the Writer may try again.
 type temporary struct {
 	error

@@ -135,6 +135,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 	}
 	t.conns = t.open(0)
 	t.status.failed = access.Failed
+	t.status.servers, t.status.redact = t.servers.address, access.Redact
 	if cfg.Async {
 		p.batch = int64(cfg.MessagesPerRequest)
 		p.gather = linger - min(linger/8, maxFlush)

@@ -1,12 +1,18 @@
 package producer
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"kafka-upstream/internal/foreign"
 )
 
 const (
@@ -16,6 +22,8 @@ const (
 	// waitingEvery is the shortest time between two lines that say that records
 	// wait, which is no loss.
 	waitingEvery = 10 * time.Second
+	// clock is how lines tell the time.
+	clock = "15:04:05"
 )
 
 // status is what there is to say about one producer's deliveries: to stderr as
@@ -23,6 +31,8 @@ const (
 // delivery has no request of its own any more.
 type status struct {
 	topic    string
+	servers  string            // the bootstrap servers, for errors that name no broker
+	redact   *foreign.Redactor // of what brokers say; nil: there are no secrets
 	log      *slog.Logger
 	failed   func(error) // told of every trouble; may be nil
 	troubled atomic.Bool // cause is set
@@ -30,6 +40,8 @@ type status struct {
 
 	mu       sync.Mutex
 	cause    string // of the trouble at hand; "" for none
+	err      error  // of the latest trouble
+	at       place  // where that was
 	since    time.Time
 	lost     tally     // not yet told to Kong
 	refused  tally     // likewise
@@ -61,17 +73,19 @@ func newStatus(topic string, log *slog.Logger) *status {
 // trouble notes an attempt to deliver to a partition that failed. Nothing is
 // lost by it yet.
 func (s *status) trouble(at place, err error) {
-	s.blocked(err)
-	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "cause", sentence(err))
+	cause := s.sentence(err, at)
+	s.blocked(err, at, cause)
+	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "cause", cause)
 }
 
 // unknown notes a request for the layout that failed.
 func (s *status) unknown(err error) {
-	s.blocked(err)
-	s.log.Warn("cannot learn the topic's partitions", "cause", sentence(err))
+	cause := s.sentence(err, nowhere)
+	s.blocked(err, nowhere, cause)
+	s.log.Warn("cannot fetch the topic's metadata", "cause", cause)
 }
 
-func (s *status) blocked(err error) {
+func (s *status) blocked(err error, at place, cause string) {
 	if s.failed != nil {
 		s.failed(err)
 	}
@@ -80,7 +94,7 @@ func (s *status) blocked(err error) {
 	if s.cause == "" {
 		s.since = time.Now()
 	}
-	s.cause = sentence(err)
+	s.cause, s.err, s.at = cause, err, at
 	s.troubled.Store(true)
 	s.news.Store(true)
 }
@@ -101,9 +115,9 @@ func (s *status) fine() {
 
 // lose notes records that were accepted and will not be delivered.
 func (s *status) lose(n int, at place, err error) {
+	cause := s.sentence(err, at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cause := sentence(err)
 	s.lost.add(n, time.Now(), cause)
 	s.news.Store(true)
 	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "cause", cause)
@@ -133,7 +147,6 @@ func (s *status) kong(waiting int64) string {
 	if now.Sub(s.told) < lineEvery {
 		return ""
 	}
-	const clock = "15:04:05"
 	var parts []string
 	if s.lost.records > 0 {
 		parts = append(parts, fmt.Sprintf("%d records to topic %s lost since %s: %s",
@@ -160,8 +173,75 @@ func (s *status) kong(waiting int64) string {
 	return strings.Join(parts, "; ")
 }
 
-// sentence is err without what kafka-go puts before it, on one line.
-func sentence(err error) string {
-	text := strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: ")
-	return strings.Join(strings.Fields(text), " ")
+// nowhere is the place of a failure that belongs to no partition.
+var nowhere = place{partition: -1, broker: "unknown"}
+
+// names matches what an error of a connection begins with, which names the broker. What
+// a broker says of itself comes after that.
+var names = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d`)
+
+// sentence is err as one line of bounded length that names a broker: the one that the
+// error names, else that of the place, else the bootstrap servers. It is without the
+// secrets of the configuration, which a broker may have been told and repeat, and
+// without what kafka-go puts before the error.
+func (s *status) sentence(err error, at place) string {
+	text := s.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
+	text = foreign.Text(strings.Join(strings.Fields(text), " "))
+	switch {
+	case names.MatchString(text):
+		return text
+	case at.broker != "" && at.broker != nowhere.broker:
+		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Text(at.broker), at.partition, text)
+	case s.servers != "":
+		return "bootstrap servers " + foreign.Cut(s.servers, maxServers) + ": " + text
+	}
+	return text
+}
+
+// maxServers is how many bytes a sentence has for the bootstrap servers.
+const maxServers = 320
+
+// Explain returns an error of Send as a sentence for a log, with the broker and without
+// secrets.
+func (p *Producer) Explain(err error) string {
+	if errors.Is(err, ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, errAbandoned) {
+		return err.Error()
+	}
+	return p.status.sentence(err, p.status.placeOf(err))
+}
+
+// placeOf returns where an error of Send comes from, as far as is known: kafka-go hands
+// on the code of a broker's answer alone, which is that of the failure noted last.
+func (s *status) placeOf(err error) place {
+	if e, ok := errors.AsType[temporary](err); ok {
+		return e.at
+	}
+	if e, ok := errors.AsType[*gaveUpError](err); ok {
+		return e.at
+	}
+	if e, ok := errors.AsType[*recordsRefusedError](err); ok {
+		return e.at
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	code, ok := errors.AsType[kafka.Error](err)
+	if last, noted := errors.AsType[kafka.Error](s.err); ok && noted && last == code {
+		return s.at
+	}
+	return nowhere
+}
+
+// Trouble returns why records cannot be delivered at present and since when; "" if
+// they can, as far as is known.
+func (p *Producer) Trouble() string {
+	s := p.status
+	if !s.troubled.Load() {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause == "" {
+		return ""
+	}
+	return "cannot deliver since " + s.since.Format(clock) + ": " + s.cause
 }
