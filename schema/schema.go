@@ -24,6 +24,7 @@ type Field struct {
 	Default       any           `json:"default"` // nil: none; numbers are json.Number
 	OneOf         []any         `json:"one_of"`
 	Between       []json.Number `json:"between"` // two bounds, both allowed; empty: none
+	LenMax        int           `json:"len_max"` // of a text in bytes, of a set in elements; 0: no limit
 	UUID          bool          `json:"uuid"`
 	Auto          bool          `json:"auto"`          // Kong makes up a value where none is given
 	Referenceable bool          `json:"referenceable"` // may be a {vault://…} reference

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -251,4 +253,34 @@ func TestDevNullForStdinIsNoEndOfKong(t *testing.T) {
 	if err := cmd.Wait(); err != nil || !strings.Contains(log.String(), "terminated") {
 		t.Errorf("it ended by itself: %v\n%s", err, log.String())
 	}
+}
+
+// Kong starts an instance for each route and worker, and anew after any change.
+func TestInstancesThatAreStartedMakeFewLines(t *testing.T) {
+	away := []string{closedPort(t)}
+	s := start(t, "-drain-timeout", "500ms")
+	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+	defer w.Close()
+	const instances = 500
+	begin := time.Now()
+	for i := range instances {
+		config := settings(t, away, map[string]any{"producer_async": false, "producer_request_retries_max_attempts": 1, "topic": fmt.Sprint("t-", i)})
+		if exit, err := w.HandleEvent(t.Context(), plugin(config), new(kong)); err != nil || exit.Status != 502 {
+			t.Fatalf("%+v, %v", exit, err)
+		}
+	}
+	seconds := int(time.Since(begin)/time.Second) + 3
+	suppressed := regexp.MustCompile(`msg="starting an instance" .*?suppressed=(\d+)`)
+	eventually(t, "every instance is in a line or counted by one", func() bool {
+		log := s.log.String()
+		n := strings.Count(log, `msg="starting an instance"`)
+		if n > 10*seconds {
+			t.Fatalf("%d lines in %d s", n, seconds)
+		}
+		for _, m := range suppressed.FindAllStringSubmatch(log, -1) {
+			more, _ := strconv.Atoi(m[1])
+			n += more
+		}
+		return n == instances
+	})
 }

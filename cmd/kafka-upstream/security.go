@@ -35,11 +35,12 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 			}
 		}
 		if auth := c.Authentication; auth.Mechanism != "" {
-			var err error
-			a.SASL, err = security.NewMechanism(security.Credentials{
+			credentials := security.Credentials{
 				Mechanism: auth.Mechanism, User: auth.User, Password: auth.Password, TokenAuth: auth.TokenAuth,
-			})
-			if err != nil {
+			}
+			a.Redact = credentials.Redactor()
+			var err error
+			if a.SASL, err = security.NewMechanism(credentials); err != nil {
 				return a, err
 			}
 		}

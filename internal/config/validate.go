@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"kafka-upstream/schema"
@@ -11,19 +12,34 @@ import (
 
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
+// Limits that the schema has as len_max, in bytes. A password may be a token that
+// PLAIN carries, as a JWT: those have kilobytes.
+const (
+	maxServers     = 128
+	maxUser        = 4096
+	maxPassword    = 65536
+	maxClusterName = 1024
+)
+
 // Validate reports everything that keeps the configuration from being used, in
 // sentences joined by "; ". Kong has checked most of it by the schema before;
 // what it cannot know is checked here: that a forward_* flag is true, that
-// references to a vault could be resolved (an unresolved one arrives empty), and
-// whatever a Kong that was given an older schema let pass.
+// references to a vault could be resolved (an unresolved one arrives empty) into
+// something of bounded length, and whatever a Kong that was given an older schema
+// let pass. Texts of the configuration are quoted and cut, secrets are not shown.
 func (c *Config) Validate() error {
 	var errs problems
 	if len(c.BootstrapServers) == 0 {
 		errs.add("bootstrap_servers is empty: name at least one broker")
 	}
-	for _, s := range c.BootstrapServers {
+	if n := len(c.BootstrapServers); n > maxServers {
+		errs.add("bootstrap_servers has %d elements: it may have %d, and one that answers is enough", n, maxServers)
+	}
+	for _, s := range c.BootstrapServers[:min(len(c.BootstrapServers), maxServers)] {
 		if s.Host == "" {
 			errs.add("bootstrap_servers has an element without a host")
+		} else if problem := hostProblem(s.Host); problem != "" {
+			errs.add("bootstrap_servers host %s %s", shown(s.Host), problem)
 		}
 		if s.Port < 1 || s.Port > 65535 {
 			errs.add("bootstrap_servers has port %d: it must be between 1 and 65535", s.Port)
@@ -31,6 +47,11 @@ func (c *Config) Validate() error {
 	}
 	if c.Topic == "" {
 		errs.add("topic is empty")
+	} else if problem := topicProblem(c.Topic); problem != "" {
+		errs.add("topic %s %s", shown(c.Topic), problem)
+	}
+	if n := len(c.ClusterName); n > maxClusterName {
+		errs.add("cluster_name has %d bytes: it may have %d", n, maxClusterName)
 	}
 	if !c.ForwardMethod && !c.ForwardURI && !c.ForwardHeaders && !c.ForwardBody {
 		errs.add("at least one of forward_method, forward_uri, forward_headers and forward_body must be true")
@@ -68,6 +89,12 @@ func (a Authentication) validate(errs *problems) {
 	case "SCRAM-SHA-256", "SCRAM-SHA-512":
 	default:
 		errs.add("authentication.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+	}
+	if n := len(a.User); n > maxUser {
+		errs.add("authentication.user has %d bytes: it may have %d", n, maxUser)
+	}
+	if n := len(a.Password); n > maxPassword {
+		errs.add("authentication.password has %d bytes: it may have %d", n, maxPassword)
 	}
 	if a.User == "" {
 		errs.add("authentication.user is empty: it is required when authentication.mechanism is set (a vault reference that could not be resolved arrives empty)")
@@ -119,13 +146,24 @@ func oneOf(allowed []any, v int64) bool {
 	return false
 }
 
+// problems are sentences, each of them once.
 type problems []string
 
-func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
+func (p *problems) add(format string, args ...any) {
+	if s := fmt.Sprintf(format, args...); !slices.Contains(*p, s) {
+		*p = append(*p, s)
+	}
+}
+
+// maxProblems is how many of them an error names.
+const maxProblems = 10
 
 func (p problems) err() error {
-	if len(p) == 0 {
+	switch more := len(p) - maxProblems; {
+	case len(p) == 0:
 		return nil
+	case more > 0:
+		p = append(p[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
 	}
 	return errors.New(strings.Join(p, "; "))
 }

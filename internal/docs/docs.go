@@ -72,7 +72,7 @@ func fieldRows(b *strings.Builder, prefix string, fields []schema.Field) {
 			fieldRows(b, name+".", f.Fields)
 			continue
 		case len(f.Fields) > 0: // a set of records
-			fmt.Fprintf(b, "| `%s` | %s of records | %s | %s |\n", name, f.Type, defaultOf(f), f.Description)
+			fmt.Fprintf(b, "| `%s` | %s of at most %d records | %s | %s |\n", name, f.Type, f.LenMax, defaultOf(f), f.Description)
 			fieldRows(b, name+"[].", f.Fields)
 			continue
 		}
@@ -92,6 +92,8 @@ func typeOf(f schema.Field) string {
 		return fmt.Sprintf("%s, %s to %s", f.Type, f.Between[0], f.Between[1])
 	case f.UUID:
 		return "UUID"
+	case f.LenMax > 0:
+		return fmt.Sprintf("%s of at most %d bytes", f.Type, f.LenMax)
 	}
 	return f.Type
 }

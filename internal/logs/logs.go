@@ -1,27 +1,31 @@
-// Package logs makes the process's logger: one line per event on stderr, and no
-// flood of lines when a broker is away and every request says so.
+// Package logs makes the process's logger: one line of bounded length per event on
+// stderr, and no flood of lines when a broker is away and every request says so.
 package logs
 
 import (
-	"context"
+	"encoding"
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
-	"time"
+
+	"kafka-upstream/internal/foreign"
 )
 
-// Every is the shortest time between two lines that say the same.
-const Every = time.Second
+// maxStack is how many bytes of a stack (the attribute "stack") a line may hold.
+const maxStack = 32 << 10
 
-// New returns a logger that writes to w in that format, text or json.
+// New returns a logger that writes to w in that format, text or json. It may write
+// from a goroutine of its own, up to two seconds after the last line was logged.
 //
-// Lines of level warn and above with the same message, of a logger with the same
-// attributes (With), come at most once in [Every]; the next one says how many
-// were suppressed. Which attributes a line has besides does not matter: they
-// differ from request to request.
+// Lines that say the same are limited, at every level. Of level warn and above, lines
+// with the same message and the same topic, of a logger with the same attributes
+// (With), come at most once in [Every]. Below, lines with the same message come at
+// most [Burst] times in [Every], whatever their attributes are. The next line says
+// how many were suppressed, and where none follows, the last of those does.
+//
+// Every value is cut, and made one line of printable characters: see [foreign.Line].
 func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: clean}
 	switch format {
 	case "text":
 		return slog.New(limit(slog.NewTextHandler(w, o))), nil
@@ -31,51 +35,35 @@ func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
 	return nil, fmt.Errorf("the log format %q is not known: use text or json", format)
 }
 
-// limited is a slog.Handler. Those made by WithAttrs and WithGroup have counts
-// of their own.
-type limited struct {
-	slog.Handler
-
-	mu   sync.Mutex
-	seen map[string]*line // by message, of which there are as many as in the code
+// clean is a slog.HandlerOptions.ReplaceAttr. Values that cannot be long stay as
+// they are.
+func clean(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = text(a.Key, a.Value.String())
+	case slog.KindAny:
+		switch v := a.Value.Any().(type) {
+		case nil, slog.Level, *slog.Source:
+		case error:
+			a.Value = text(a.Key, v.Error())
+		case encoding.TextMarshaler:
+			b, err := v.MarshalText()
+			if err != nil {
+				b = []byte(err.Error())
+			}
+			a.Value = text(a.Key, string(b))
+		default:
+			a.Value = text(a.Key, fmt.Sprintf("%+v", v))
+		}
+	}
+	return a
 }
 
-type line struct {
-	at         time.Time
-	suppressed int
+// text is the value that is logged for s. A stack keeps its line feeds, which the
+// handlers write as \n.
+func text(key, s string) slog.Value {
+	if key == "stack" {
+		return slog.StringValue(s[:min(len(s), maxStack)])
+	}
+	return slog.StringValue(foreign.Line(s))
 }
-
-var _ slog.Handler = (*limited)(nil)
-
-func limit(h slog.Handler) *limited { return &limited{Handler: h, seen: make(map[string]*line)} }
-
-// Handle implements slog.Handler.
-func (l *limited) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level < slog.LevelWarn {
-		return l.Handler.Handle(ctx, r)
-	}
-	l.mu.Lock()
-	s := l.seen[r.Message]
-	if s == nil {
-		s = new(line)
-		l.seen[r.Message] = s
-	}
-	if r.Time.Sub(s.at) < Every {
-		s.suppressed++
-		l.mu.Unlock()
-		return nil
-	}
-	if s.suppressed > 0 {
-		r = r.Clone()
-		r.AddAttrs(slog.Int("suppressed", s.suppressed))
-	}
-	s.at, s.suppressed = r.Time, 0
-	l.mu.Unlock()
-	return l.Handler.Handle(ctx, r)
-}
-
-// WithAttrs implements slog.Handler.
-func (l *limited) WithAttrs(attrs []slog.Attr) slog.Handler { return limit(l.Handler.WithAttrs(attrs)) }
-
-// WithGroup implements slog.Handler.
-func (l *limited) WithGroup(name string) slog.Handler { return limit(l.Handler.WithGroup(name)) }

@@ -3,12 +3,19 @@ package logs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
+
+	"kafka-upstream/internal/foreign"
 )
 
 func TestSameFailureIsLoggedOncePerSecondWithTheNumberSuppressed(t *testing.T) {
@@ -37,27 +44,150 @@ func TestSameFailureIsLoggedOncePerSecondWithTheNumberSuppressed(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoFailureIsAlwaysLogged(t *testing.T) {
-	var b bytes.Buffer
-	log, err := New(&b, slog.LevelInfo, "json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() { log.Info("started") })
-	}
-	wg.Wait()
-	log.Debug("nobody wants to know")
-	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	if len(lines) != 10 {
-		t.Errorf("%d lines, want 10", len(lines))
-	}
-	for _, l := range lines {
-		if !json.Valid([]byte(l)) {
-			t.Errorf("%s is not JSON", l)
+func TestLinesOfEveryLevelAreLimitedAndCounted(t *testing.T) {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		for _, format := range []string{"text", "json"} {
+			t.Run(level.String()+" "+format, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var b lockedBuffer
+					log, err := New(&b, slog.LevelDebug, format)
+					if err != nil {
+						t.Fatal(err)
+					}
+					const lines = 10_000
+					for i := range lines { // 4,800 in a second
+						log.Log(t.Context(), level, "an instance was started", "topic", "t", "n", i)
+						log.With("socket", "s").Info("serving") // another kind
+						time.Sleep(time.Second / 4800)
+					}
+					time.Sleep(3 * time.Second) // nothing follows
+					told, told2 := b.tell(t, "an instance was started"), b.tell(t, "serving")
+					if told.lines > 3*Burst+2 || told.lines < 3 || told.lines+told.suppressed != lines || told.first != "0" || told.last != "9999" {
+						t.Errorf("of %d lines: %+v", lines, told)
+					}
+					if told2.lines > 3*Burst+2 || told2.lines+told2.suppressed != lines {
+						t.Errorf("of %d lines of another kind: %+v", lines, told2)
+					}
+				})
+			})
 		}
 	}
+}
+
+func TestFirstFailureOfEachTopicIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b lockedBuffer
+		log, err := New(&b, slog.LevelInfo, "text")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10_000 {
+			log.Error("records lost", "records", i, "topic", fmt.Sprint("topic-", i%1000))
+		}
+		if n := strings.Count(b.String(), "\n"); n != 1000 {
+			t.Errorf("%d lines of 1000 topics", n)
+		}
+		time.Sleep(3 * time.Second)
+		if told := b.tell(t, "records lost"); told.lines+told.suppressed != 10_000 {
+			t.Errorf("%+v", told)
+		}
+	})
+}
+
+// Whoever makes up topics or messages gets no memory by that.
+func TestKindsOfLinesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(1)
+		h := slog.DiscardHandler
+		for i := range 3 * maxKinds {
+			for _, k := range []kind{{slog.LevelError, "m", fmt.Sprint(i)}, {slog.LevelError, fmt.Sprint(i), ""}} {
+				if err := l.handle(t.Context(), h, slog.NewRecord(time.Now(), k.level, k.message, 0), k); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n := len(l.kinds); n > 2*maxKinds+1 {
+			t.Errorf("%d kinds", n)
+		}
+		time.Sleep(4 * Every)
+		if err := l.handle(t.Context(), h, slog.NewRecord(time.Now(), slog.LevelError, "another", 0), kind{slog.LevelError, "another", ""}); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(l.kinds); n != 1 {
+			t.Errorf("%d kinds are left when they are over", n)
+		}
+	})
+}
+
+func TestValuesAreCutAndStayOnOneLine(t *testing.T) {
+	long := "\nforged\x1b[31m\u202e\xff" + strings.Repeat("x", 1<<20)
+	for _, format := range []string{"text", "json"} {
+		var b bytes.Buffer
+		log, err := New(&b, slog.LevelInfo, format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log = log.With("topic", long)
+		log.Info(long, "string", long, "error", errors.New(long), "any", struct{ S string }{long}, "bytes", []byte(long[:100]), slog.Group("g", "in", long), "level", slog.LevelWarn, "n", 5, "nil", nil)
+		s := b.String()
+		switch {
+		case strings.Count(s, "\n") != 1 || !strings.HasSuffix(s, "\n"):
+			t.Errorf("%s: %d lines", format, strings.Count(s, "\n"))
+		case len(s) > 8*foreign.MaxLine:
+			t.Errorf("%s: a line of %d bytes", format, len(s))
+		case !utf8.ValidString(s) || strings.ContainsAny(s, "\x1b\u202e"):
+			t.Errorf("%s: %.300q", format, s)
+		case format == "json" && !json.Valid([]byte(s)):
+			t.Errorf("not JSON: %.300q", s)
+		}
+	}
+}
+
+// lockedBuffer may be written by several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// told is what the lines with a message say.
+type told struct {
+	lines, suppressed int
+	first, last       string // their n
+}
+
+func (l *lockedBuffer) tell(t *testing.T, message string) (all told) {
+	t.Helper()
+	value := func(line, key string) string {
+		m := regexp.MustCompile(`\b` + key + `"?[=:](\d+)`).FindStringSubmatch(line)
+		if m == nil {
+			return ""
+		}
+		return m[1]
+	}
+	for line := range strings.Lines(l.String()) {
+		if !strings.Contains(line, message) {
+			continue
+		}
+		if all.lines++; all.lines == 1 {
+			all.first = value(line, "n")
+		}
+		all.last = value(line, "n")
+		n, _ := strconv.Atoi(value(line, "suppressed"))
+		all.suppressed += n
+	}
+	return all
 }
 
 func TestFormatThatIsNotKnownIsRefused(t *testing.T) {

@@ -2,11 +2,12 @@ package pluginserver
 
 import (
 	"fmt"
-	"strings"
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"kafka-upstream/internal/foreign"
 )
 
 // Asks is a list of PDK calls, encoded once and put to Kong in one write: Kong
@@ -62,10 +63,12 @@ func NewAnswer(status int, body string, headers map[string]string) *Answer {
 var panicked = NewAnswer(500, `{"message":"An unexpected error occurred"}`,
 	map[string]string{"Content-Type": "application/json; charset=utf-8"})
 
+// appendLog appends the call that writes a line into Kong's error log. The message may
+// hold text of others: it is made one line of bounded length there, whatever it is.
 func appendLog(b []byte, message string) []byte {
 	b = appendFrame(b, []byte("kong.log.err"))
 	return appendFrame(b, marshal(&structpb.ListValue{Values: []*structpb.Value{
-		structpb.NewStringValue(strings.ToValidUTF8(message, "\uFFFD")),
+		structpb.NewStringValue(foreign.Line(message)),
 	}}))
 }
 

@@ -78,10 +78,14 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 	p.stats.Buffered -= n
 	p.stats.BufferedBytes -= bytes
 	p.mu.Unlock()
+	if p.cfg.Async {
+		return
+	}
+	if err != nil {
+		err = &undeliveredError{err, p.transport.leader(int32(messages[0].Partition))}
+	}
 	for i := range messages {
-		if done, ok := messages[i].WriterData.(chan error); ok {
-			done <- err
-		}
+		messages[i].WriterData.(chan error) <- err
 	}
 }
 

@@ -69,6 +69,27 @@ func (e *gaveUpError) Error() string { return fmt.Sprintf("gave up after %v: %v"
 // Cause returns why there was to wait.
 func (e *gaveUpError) Cause() error { return e.cause }
 
+// noAnswerError is the error of a request that had no answer when its attempt was over.
+type noAnswerError struct {
+	after time.Duration
+	err   error
+}
+
+func (e *noAnswerError) Error() string {
+	return fmt.Sprintf("no answer within %v", e.after.Round(100*time.Millisecond))
+}
+
+func (e *noAnswerError) Unwrap() error { return e.err }
+
+// answered is the error of a request that began then: kafka-go only says that a
+// deadline has passed.
+func answered(began time.Time, err error) error {
+	if err == context.DeadlineExceeded {
+		return &noAnswerError{time.Since(began), err}
+	}
+	return err
+}
+
 // partitionGoneError ends the attempts for a batch whose partition the topic has no more,
 // as when it was deleted and made again with fewer. It does not unwrap, as gaveUpError.
 type partitionGoneError struct {
@@ -83,6 +104,15 @@ func (e *partitionGoneError) Error() string {
 
 // Cause returns what brokers say of such a partition.
 func (e *partitionGoneError) Cause() error { return kafka.UnknownTopicOrPartition }
+
+// undeliveredError is what a sender that waits is told: the error, and where its record was
+// to go.
+type undeliveredError struct {
+	error
+	at place
+}
+
+func (e *undeliveredError) Unwrap() error { return e.error }
 
 // orphanedError is that of records which had not been delivered when the orphan timeout
 // was over.

@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/foreign"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
 )
@@ -24,6 +25,8 @@ type Access struct {
 	// Refused reports whether an error says that a broker and we do not accept
 	// who the other is, which no waiting mends; may be nil.
 	Refused func(error) bool
+	// Redact finds the configuration's secrets in what brokers say; nil: it has none.
+	Redact  *foreign.Redactor
 	Release func() // called when the producer is closed; may be nil
 }
 

@@ -142,6 +142,7 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 	}
 	p.status = newStatus(cfg.Topic, o.Log, n, func() int64 { return p.Stats().Buffered })
 	p.status.failed = access.Failed
+	p.status.servers, p.status.redact = t.servers.address, access.Redact
 	t.status = p.status
 	t.open = func(number uint64) *connections {
 		c := &connections{number: number, dialer: t.dialer, needed: p.needsLayout}

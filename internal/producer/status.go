@@ -1,12 +1,17 @@
 package producer
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kafka-upstream/internal/foreign"
+	"kafka-upstream/internal/memory"
 )
 
 const (
@@ -16,6 +21,8 @@ const (
 	// waitingEvery is the shortest time between two lines that say that records
 	// wait, which is no loss.
 	waitingEvery = 10 * time.Second
+	// clock is how lines tell the time.
+	clock = "15:04:05"
 )
 
 // status is what there is to say about one producer's deliveries: to stderr as
@@ -23,6 +30,8 @@ const (
 // delivery has no request of its own any more.
 type status struct {
 	topic    string
+	servers  string            // the bootstrap servers, for errors that name no broker
+	redact   *foreign.Redactor // of what brokers say; nil: there are no secrets
 	log      *slog.Logger
 	failed   func(error)  // told of every trouble; may be nil
 	buffered func() int64 // records
@@ -32,7 +41,8 @@ type status struct {
 	closed   atomic.Bool // its producer is
 
 	mu       sync.Mutex
-	cause    error // of the trouble at hand; nil for none
+	cause    string // of the trouble at hand; "" for none
+	err      error  // of the latest trouble
 	since    time.Time
 	lost     tally     // not yet told to Kong
 	refused  tally     // likewise
@@ -66,7 +76,7 @@ func newStatus(topic string, log *slog.Logger, n *news, buffered func() int64) *
 // close is for a producer that is closed. What is not told yet will be.
 func (s *status) close() {
 	s.mu.Lock()
-	s.cause = nil
+	s.cause = ""
 	s.mu.Unlock()
 	s.closed.Store(true)
 	if !s.toTell.Load() {
@@ -85,32 +95,37 @@ func (s *status) tell(first bool) {
 func (s *status) lastTrouble() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cause
+	if s.cause == "" {
+		return nil
+	}
+	return s.err
 }
 
 // trouble notes an attempt to deliver to a partition that failed. Nothing is
 // lost by it yet.
 func (s *status) trouble(at place, err error) {
-	s.blocked(err)
-	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "cause", sentence(err))
+	cause := s.sentence(err, at)
+	s.blocked(err, cause)
+	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "cause", cause)
 }
 
 // unknown notes a request for the layout that failed.
 func (s *status) unknown(err error) {
-	s.blocked(err)
-	s.log.Warn("cannot learn the topic's partitions", "cause", sentence(err))
+	cause := s.sentence(err, nowhere)
+	s.blocked(err, cause)
+	s.log.Warn("cannot fetch the topic's metadata", "cause", cause)
 }
 
-func (s *status) blocked(err error) {
+func (s *status) blocked(err error, cause string) {
 	if s.failed != nil {
 		s.failed(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause == nil {
+	if s.cause == "" {
 		s.since = time.Now()
 	}
-	s.cause = err
+	s.cause, s.err = cause, err
 	s.troubled.Store(true)
 	s.tell(false)
 }
@@ -122,18 +137,18 @@ func (s *status) fine() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause != nil {
+	if s.cause != "" {
 		s.log.Info("delivering again", "after", time.Since(s.since).Round(time.Millisecond))
 	}
-	s.cause = nil
+	s.cause = ""
 	s.troubled.Store(false)
 }
 
 // lose notes records that were accepted and will not be delivered.
 func (s *status) lose(n int, at place, err error) {
+	cause := s.sentence(err, at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cause := sentence(err)
 	s.tell(s.lost.records == 0)
 	s.lost.add(n, time.Now(), cause)
 	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "cause", cause)
@@ -164,7 +179,6 @@ func (s *status) kong() string {
 	if now.Sub(s.told) < lineEvery {
 		return ""
 	}
-	const clock = "15:04:05"
 	var parts []string
 	if s.lost.records > 0 {
 		parts = append(parts, fmt.Sprintf("%d records to topic %s lost since %s: %s",
@@ -173,17 +187,17 @@ func (s *status) kong() string {
 	if s.refused.records > 0 {
 		text := fmt.Sprintf("%d records to topic %s refused since %s: %s",
 			s.refused.records, s.topic, s.refused.since.Format(clock), s.refused.cause)
-		if s.cause != nil {
-			text += "; cannot deliver since " + s.since.Format(clock) + ": " + sentence(s.cause)
+		if s.cause != "" {
+			text += "; cannot deliver since " + s.since.Format(clock) + ": " + s.cause
 		}
 		parts = append(parts, text)
 	}
-	if len(parts) == 0 && s.cause != nil && waiting > 0 && now.Sub(s.since) >= lineEvery && now.Sub(s.toldWait) >= waitingEvery {
+	if len(parts) == 0 && s.cause != "" && waiting > 0 && now.Sub(s.since) >= lineEvery && now.Sub(s.toldWait) >= waitingEvery {
 		parts = append(parts, fmt.Sprintf("%d records to topic %s are waiting: cannot deliver since %s: %s",
-			waiting, s.topic, s.since.Format(clock), sentence(s.cause)))
+			waiting, s.topic, s.since.Format(clock), s.cause))
 	}
 	if len(parts) == 0 {
-		s.toTell.Store(s.cause != nil)
+		s.toTell.Store(s.cause != "")
 		return ""
 	}
 	s.lost, s.refused = tally{}, tally{}
@@ -191,8 +205,58 @@ func (s *status) kong() string {
 	return strings.Join(parts, "; ")
 }
 
-// sentence is err without what kafka-go puts before it, on one line.
-func sentence(err error) string {
-	text := strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: ")
-	return strings.Join(strings.Fields(text), " ")
+// nowhere is the place of a failure that belongs to no partition.
+var nowhere = place{partition: -1, broker: "unknown"}
+
+// names matches what an error of a connection begins with, which names the broker. What
+// a broker says of itself comes after that.
+var names = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d`)
+
+// sentence is err as one line of bounded length that names a broker: the one that the
+// error names, else that of the place, else the bootstrap servers. It is without the
+// secrets of the configuration, which a broker may have been told and repeat, and
+// without what kafka-go puts before the error.
+func (s *status) sentence(err error, at place) string {
+	text := s.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
+	text = foreign.Text(strings.Join(strings.Fields(text), " "))
+	switch {
+	case names.MatchString(text):
+		return text
+	case at.broker != "" && at.broker != nowhere.broker:
+		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Text(at.broker), at.partition, text)
+	case s.servers != "":
+		return "bootstrap servers " + foreign.Cut(s.servers, maxServers) + ": " + text
+	}
+	return text
+}
+
+// maxServers is how many bytes a sentence has for the bootstrap servers.
+const maxServers = 320
+
+// Explain returns an error of Send as a sentence for a log, with the broker and without
+// secrets.
+func (p *Producer) Explain(err error) string {
+	if errors.Is(err, ErrFull) || errors.Is(err, memory.ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, errAbandoned) {
+		return err.Error()
+	}
+	at := nowhere
+	if e, ok := errors.AsType[*undeliveredError](err); ok {
+		at = e.at
+	}
+	return p.status.sentence(err, at)
+}
+
+// Trouble returns why records cannot be delivered at present and since when; "" if
+// they can, as far as is known.
+func (p *Producer) Trouble() string {
+	s := p.status
+	if !s.troubled.Load() {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause == "" {
+		return ""
+	}
+	return "cannot deliver since " + s.since.Format(clock) + ": " + s.cause
 }

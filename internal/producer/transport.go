@@ -136,10 +136,12 @@ func (t *transport) ask(ctx context.Context, create bool) error {
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
 	conns := t.current()
+	began := time.Now()
 	res, err := conns.RoundTrip(ctx, t.servers, &metadataAPI.Request{
 		TopicNames:             []string{t.topic},
 		AllowAutoTopicCreation: create,
 	})
+	err = answered(began, err)
 	if err == nil {
 		err = t.keep(res.(*metadataAPI.Response))
 	}
@@ -335,7 +337,9 @@ func (t *transport) once(ctx context.Context, conns *connections, req kafka.Requ
 	ctx, cancel := context.WithTimeout(ctx, t.attempt)
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)() // the Writer's own context knows nothing of our end
-	return conns.RoundTrip(ctx, t.servers, req)
+	began := time.Now()
+	res, err := conns.RoundTrip(ctx, t.servers, req)
+	return res, answered(began, err)
 }
 
 // noteRefusal has the dialer hold further logins back if err is a refused one.

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kafka-upstream/internal/foreign"
 )
 
 const (
@@ -32,8 +34,9 @@ type CertificateError struct {
 }
 
 func (e *CertificateError) Error() string {
-	// The id is foreign text until it is known to be a UUID.
-	return fmt.Sprintf("could not load certificate %.40q: %v", e.ID, e.Err)
+	// The id is foreign text until it is known to be a UUID, and the cause may hold what
+	// a certificate or a peer says.
+	return fmt.Sprintf("could not load certificate %.40q: %s", e.ID, foreign.Text(e.Err.Error()))
 }
 
 // Unwrap returns the cause.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
+
+	"kafka-upstream/internal/foreign"
 )
 
 // The mechanisms, by the names they have in Kafka and in Kong's configuration.
@@ -54,6 +56,20 @@ func (c Credentials) LogValue() slog.Value { return c.redacted().LogValue() }
 // MarshalText returns the name of the mechanism: it keeps the password out of
 // JSON.
 func (c Credentials) MarshalText() ([]byte, error) { return c.redacted().MarshalText() }
+
+// Redactor returns what keeps c out of texts of others: the password, what PLAIN sends
+// of user and password, and the id of a delegation token. The name of a user is no
+// secret: it would be found in the names of hosts and topics.
+func (c Credentials) Redactor() *foreign.Redactor {
+	if c.Password == "" {
+		return nil
+	}
+	secrets := []string{c.Password, "\x00" + c.User + "\x00" + c.Password}
+	if c.TokenAuth {
+		secrets = append(secrets, c.User)
+	}
+	return foreign.NewRedactor(secrets...)
+}
 
 // NewMechanism returns what kafka.Transport takes as SASL, or an error that says
 // in one sentence what is wrong with the credentials, without telling them. It

@@ -12,6 +12,8 @@ import (
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/xdg-go/scram"
+
+	"kafka-upstream/internal/foreign"
 )
 
 // scramAlgorithm is one SCRAM mechanism: its name and its hash.
@@ -46,6 +48,7 @@ type exchange struct {
 	redacted
 	prover
 	mechanism string
+	secrets   *foreign.Redactor
 	nonce     string // ours
 	step      int
 }
@@ -79,6 +82,9 @@ func (e *exchange) answer(challenge string) ([]byte, error) {
 
 func (e *exchange) finish(final string) error {
 	signature, err := parseServerFinal(final)
+	if refused, ok := errors.AsType[refusedError](err); ok {
+		return refusedError(e.secrets.Redact(string(refused))) // before it is cut
+	}
 	if err != nil {
 		return err
 	}
@@ -90,6 +96,7 @@ func (e *exchange) finish(final string) error {
 type scramMechanism struct {
 	redacted
 	algorithm scramAlgorithm
+	secrets   *foreign.Redactor
 	newClient func() *scram.Client
 
 	mu     sync.Mutex
@@ -109,6 +116,7 @@ func newScram(algorithm scramAlgorithm, user, password string) (*scramMechanism,
 	return &scramMechanism{
 		redacted:  redacted("SASL " + algorithm.name),
 		algorithm: algorithm,
+		secrets:   foreign.NewRedactor(password),
 		newClient: func() *scram.Client {
 			client, _ := generator.NewClientUnprepped(user, password, "")
 			return client
@@ -134,6 +142,7 @@ func (m *scramMechanism) Start(ctx context.Context) (sasl.StateMachine, []byte, 
 		redacted:  m.redacted,
 		prover:    &scramProver{mechanism: m, conversation: conversation},
 		mechanism: m.algorithm.name,
+		secrets:   m.secrets,
 		nonce:     nonce,
 	}, []byte(first), nil
 }

@@ -86,7 +86,7 @@ func parseServerFinal(message string) (signature []byte, err error) {
 	}
 	field, _, _ := strings.Cut(message, ",") // optional extensions follow
 	if reason, ok := strings.CutPrefix(field, "e="); ok {
-		return nil, fmt.Errorf("the broker refused us, saying %.100q", reason)
+		return nil, refusedError(reason)
 	}
 	encoded, ok := strings.CutPrefix(field, "v=")
 	if !ok || encoded == "" || !printable(encoded) {
@@ -96,6 +96,13 @@ func parseServerFinal(message string) (signature []byte, err error) {
 		return nil, malformed
 	}
 	return signature, nil
+}
+
+// refusedError is a broker's reason for its refusal.
+type refusedError string
+
+func (e refusedError) Error() string {
+	return fmt.Sprintf("the broker refused us, saying %.100q", string(e))
 }
 
 // printable reports whether s is of RFC 5802's printable characters, the comma

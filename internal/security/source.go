@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"kafka-upstream/internal/foreign"
 )
 
 // maxEntity bounds what is read of an answer of the Admin API, and of a file
@@ -187,19 +189,33 @@ func newAdminAPI(raw, tokenFile, caFile string) (*adminAPI, error) {
 	return a, nil
 }
 
-// load asks for one certificate: GET /certificates/{id}.
+// load asks for one certificate: GET /certificates/{id}. The error may quote what the
+// peer says, but neither the token nor the password that it was sent.
 func (a *adminAPI) load(ctx context.Context, id string) (*tls.Certificate, error) {
+	token := ""
+	if a.tokenFile != "" {
+		b, err := readFile(a.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("the Admin API's token file %s cannot be read: %w", a.tokenFile, err)
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	certificate, err := a.get(ctx, id, token)
+	if err != nil {
+		password, _ := a.base.User.Password()
+		err = errors.New(foreign.NewRedactor(token, password).Text(err.Error()))
+	}
+	return certificate, err
+}
+
+func (a *adminAPI) get(ctx context.Context, id, token string) (*tls.Certificate, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base.JoinPath("certificates", id).String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("Kong's Admin API at %s cannot be asked: its URL is not usable", a.shown)
 	}
 	request.Header.Set("Accept", "application/json")
 	if a.tokenFile != "" {
-		token, err := readFile(a.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("the Admin API's token file %s cannot be read: %w", a.tokenFile, err)
-		}
-		request.Header.Set("Kong-Admin-Token", strings.TrimSpace(string(token)))
+		request.Header.Set("Kong-Admin-Token", token)
 	}
 	response, err := a.client.Do(request)
 	if err != nil {

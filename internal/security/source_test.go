@@ -3,22 +3,27 @@ package security
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"kafka-upstream/internal/foreign"
 	"kafka-upstream/internal/testcert"
 )
 
@@ -345,4 +350,55 @@ func FuzzCertificateEntity(f *testing.F) {
 		}
 		wantNoKey(t, err.Error(), client1)
 	})
+}
+
+// A peer that answers with what it was sent, in words of HTTP and in others, shows
+// neither the token nor the password in what is said of it.
+func TestErrorsOfTheAdminAPIHoldNoSecret(t *testing.T) {
+	const token, password = "t0ken, of \"the\" admin", "adm1n&password"
+	file := write(t, "token", []byte(token+"\n"))
+	basic := base64.StdEncoding.EncodeToString([]byte("kong:" + password))
+	for name, answer := range map[string]string{
+		"a status line":         "%s\r\n\r\n",
+		"a status":              "HTTP/1.1 %s\r\n\r\n",
+		"a version":             "HTTP/%s 200 OK\r\n\r\n",
+		"a header without name": "HTTP/1.1 200 OK\r\n%s\r\n\r\n",
+		"a length":              "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n",
+		"an encoding":           "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+		"a body":                "HTTP/1.1 200 OK\r\n\r\n%s",
+		"a certificate":         "HTTP/1.1 200 OK\r\n\r\n{\"cert\":\"-----BEGIN %[1]s-----\\nAAAA\\n-----END %[1]s-----\\n\",\"key\":\"-----BEGIN %[1]s-----\"}",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo := token + " \x1b[31m" + basic + " " + url.QueryEscape(password) + strings.Repeat("x", 30<<10)
+		if strings.Contains(name, "cert") {
+			echo = token[:5] + " " + basic // what JSON and PEM can hold
+		}
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			_, _ = c.Read(make([]byte, 4096))
+			_, _ = strings.NewReader(fmt.Sprintf(answer, echo)).WriteTo(c)
+		}()
+		address := "http://kong:" + url.QueryEscape(password) + "@" + l.Addr().String()
+		_, err = testSource(t, CertificatesOptions{AdminURL: address, AdminTokenFile: file}).load(t.Context(), id1)
+		l.Close()
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		s := (&CertificateError{id1, err}).Error()
+		for _, leak := range []string{token, strconv.Quote(token)[1:10], basic, password, url.QueryEscape(password)} {
+			if strings.Contains(s, leak) {
+				t.Errorf("%s: it shows %s: %s", name, leak, s)
+			}
+		}
+		if len(s) > foreign.MaxText+100 || strings.ContainsAny(s, "\n\x1b") {
+			t.Errorf("%s: %d bytes: %q", name, len(s), s)
+		}
+	}
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/segmentio/kafka-go/sasl"
+
+	"kafka-upstream/internal/foreign"
 )
 
 // tokenExtension tells the broker that the user is a delegation token's id
@@ -27,6 +29,7 @@ type tokenMechanism struct {
 	redacted
 	algorithm scramAlgorithm
 	id, hmac  string
+	secrets   *foreign.Redactor
 	extension string        // tokenExtension; "" to test against the RFCs
 	newNonce  func() string // likewise
 
@@ -45,6 +48,7 @@ func newToken(algorithm scramAlgorithm, id, hmac string) *tokenMechanism {
 		algorithm: algorithm,
 		id:        id,
 		hmac:      hmac,
+		secrets:   foreign.NewRedactor(id, hmac),
 		extension: tokenExtension,
 		newNonce:  rand.Text, // 130 bits, without a comma
 		keys:      map[keyFactors]scramKeys{},
@@ -60,6 +64,7 @@ func (m *tokenMechanism) Start(context.Context) (sasl.StateMachine, []byte, erro
 		redacted:  m.redacted,
 		prover:    &tokenProver{mechanism: m, bare: bare},
 		mechanism: m.algorithm.name,
+		secrets:   m.secrets,
 		nonce:     nonce,
 	}, []byte("n,," + bare), nil
 }

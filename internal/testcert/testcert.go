@@ -64,6 +64,9 @@ type Request struct {
 	// Hosts are the DNS names and IP addresses of a server. With none, the
 	// certificate is good for a client only.
 	Hosts []string
+	// ClientOnly is for a certificate that is not good for a server, though it
+	// has hosts.
+	ClientOnly bool
 	// NotBefore and NotAfter bound the validity; zero means as Lifetime says.
 	NotBefore, NotAfter time.Time
 }
@@ -85,7 +88,7 @@ func (ca *CA) Issue(r Request) Pair {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	if len(r.Hosts) > 0 {
+	if len(r.Hosts) > 0 && !r.ClientOnly {
 		// Brokers are each other's clients too.
 		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 	}

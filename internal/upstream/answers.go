@@ -1,10 +1,10 @@
 package upstream
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/message"
@@ -17,6 +17,10 @@ import (
 
 // errConfig is the error of a configuration that cannot be used.
 var errConfig = errors.New("invalid plugin configuration")
+
+// errOutOfTime is the error of a request that has waited for syncTimeout. That of an
+// attempt or of a connection that took too long is another one.
+var errOutOfTime = errors.New("the request has no time left")
 
 // body is what a client reads.
 type body struct {
@@ -48,6 +52,48 @@ var (
 	noBody      = answer(500, "Internal Server Error", "could not read request body")
 	unexpected  = answer(500, "An unexpected error occurred", "")
 )
+
+// undeliveredError is the error of a record that the producer has accepted and whose
+// request is answered before it is acknowledged.
+type undeliveredError struct {
+	why      string        // for a log
+	took     time.Duration // since the request came
+	timedOut bool          // the request has no time left; the record may still be delivered
+	err      error
+}
+
+func (e *undeliveredError) Error() string {
+	took := e.took.Round(time.Millisecond)
+	switch {
+	case !e.timedOut:
+		return fmt.Sprintf("%s (after %v)", e.why, took)
+	case e.why == "":
+		return fmt.Sprintf("no acknowledgement within %v", took)
+	}
+	return fmt.Sprintf("no acknowledgement within %v: %s", took, e.why)
+}
+
+func (e *undeliveredError) Unwrap() error { return e.err }
+
+// undeliveredAs makes an error of Send, which came that time after the request, one that
+// says for a log what has failed. Errors of records that were not accepted stay as they
+// are.
+func undeliveredAs(err error, p explainer, took time.Duration) error {
+	_, tooLarge := errors.AsType[*producer.TooLargeError](err)
+	switch {
+	case tooLarge, errors.Is(err, producer.ErrFull), errors.Is(err, memory.ErrFull), errors.Is(err, producer.ErrClosed):
+		return err
+	case errors.Is(err, errOutOfTime):
+		return &undeliveredError{p.Trouble(), took, true, err}
+	}
+	return &undeliveredError{p.Explain(err), took, false, err}
+}
+
+// explainer is what undeliveredAs needs of a [producer.Producer].
+type explainer interface {
+	Explain(err error) string
+	Trouble() string
+}
 
 // outcome is how a request ends: the answer, and the line for Kong's error log,
 // "" for none. The cause of a failure goes there and never to the client.
@@ -87,8 +133,10 @@ func outcomeOf(err error, topic string, limit int) outcome {
 		return outcome{badConfig, metrics.BadConfig, err.Error()}
 	case errors.Is(err, errConversation):
 		return outcome{unexpected, metrics.Unexpected, err.Error()}
-	case errors.Is(err, context.DeadlineExceeded):
-		return outcome{undelivered, metrics.TimedOut, fmt.Sprintf("could not send a record to topic %s within %v", topic, syncTimeout)}
 	}
-	return outcome{undelivered, metrics.NotDelivered, "could not send a record to topic " + topic + ": " + err.Error()}
+	line := "could not send a record to topic " + topic + ": " + err.Error()
+	if late, ok := errors.AsType[*undeliveredError](err); ok && late.timedOut {
+		return outcome{undelivered, metrics.TimedOut, line}
+	}
+	return outcome{undelivered, metrics.NotDelivered, line}
 }

@@ -82,10 +82,10 @@ func start(b []byte, o *Options) pluginserver.Instance {
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errConfig, err)
-		o.Log.Error("an instance was started that can only refuse", "error", err)
+		o.Log.Error("starting an instance with a configuration that cannot be used: its requests are answered 500", "cause", err)
 		return refuser{err, o.Metrics}
 	}
-	o.Log.Info("an instance was started", "topic", cfg.Topic)
+	o.Log.Info("starting an instance", "topic", cfg.Topic)
 	wanted := request.Parts{Method: cfg.ForwardMethod, URI: cfg.ForwardURI, Headers: cfg.ForwardHeaders, Body: cfg.ForwardBody}
 	return &instance{
 		cfg: cfg, pool: o.Pool, metrics: o.Metrics, log: o.Log,
@@ -105,7 +105,7 @@ func (in *instance) Access(x *pluginserver.Exchange) {
 	}
 	out := outcomeOf(err, in.cfg.Topic, in.cfg.BytesPerRequest-producer.Overhead)
 	if out.log != "" {
-		in.log.Error(out.log)
+		in.log.Error("request failed", "topic", in.cfg.Topic, "cause", out.log)
 		x.LogError(out.log)
 	}
 	if news := in.pool.News(); news != "" {
@@ -142,10 +142,14 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 	if !in.cfg.Async {
 		x.WillBlock()
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, syncTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, syncTimeout, errOutOfTime)
 		defer cancel()
 	}
-	return h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began()})
+	err = h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began()})
+	if err != nil {
+		err = undeliveredAs(err, h, time.Since(x.Began()))
+	}
+	return err
 }
 
 // value returns the message, in memory of just its size: it may wait in the

@@ -1,0 +1,281 @@
+package foreign
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+const (
+	// Redacted is written in the place of a secret.
+	Redacted = "[redacted]"
+	// maxScan is how many bytes of a text are searched; no more than MaxLine of it is
+	// ever shown.
+	maxScan = 8 << 10
+	// wordSize is the length from which a secret is found within a word, and not only
+	// where it stands alone: a password such as "ok" would be found in "broker", and
+	// show itself by that.
+	wordSize = 8
+)
+
+// Redactor finds the secrets of one configuration in texts of others, also where
+// they are written in another way: in base64, in hexadecimal, as decimal numbers,
+// percent-encoded, escaped as in JSON, Go, Java or HTML. A nil Redactor knows no
+// secret. Its methods may be called from many goroutines at once.
+type Redactor struct{ forms func() *forms }
+
+// forms are the ways to write the secrets.
+type forms struct {
+	all   []form      // the longest first
+	first [256][]form // by their first byte
+}
+
+// form is a way to write a secret.
+type form struct {
+	text   string
+	base64 bool // what it belongs to is a longer text in base64
+	short  bool // found only where no letter or digit touches it
+}
+
+// NewRedactor returns a Redactor of these secrets. Empty ones count for nothing.
+// That of no secrets is nil.
+func NewRedactor(secrets ...string) *Redactor {
+	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" })
+	if len(secrets) == 0 {
+		return nil
+	}
+	return &Redactor{sync.OnceValue(func() *forms {
+		f := &forms{all: formsOf(secrets)}
+		for _, form := range f.all {
+			f.first[form.text[0]] = append(f.first[form.text[0]], form)
+		}
+		return f
+	})}
+}
+
+// String keeps the secrets out of what is printed.
+func (r *Redactor) String() string { return Redacted }
+
+// GoString is String.
+func (r *Redactor) GoString() string { return Redacted }
+
+// Format writes what String returns, whatever the verb.
+func (r *Redactor) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Redacted)) }
+
+// Text returns s without the secrets, as [Text] does.
+func (r *Redactor) Text(s string) string { return Text(r.Redact(s)) }
+
+// Redact returns s with [Redacted] in the place of each secret, and of a very long s
+// only the beginning. It comes before anything that changes the text, or secrets would
+// not be found any more; s is still to be made fit for a line.
+func (r *Redactor) Redact(s string) string {
+	if r == nil {
+		return s
+	}
+	forms := r.forms()
+	if total := len(s); total > maxScan {
+		s = replace(s[:maxScan], forms)
+		// A secret may have begun before the end of what was searched.
+		return s[:max(len(s)-len(forms.all[0].text), 0)] + fmt.Sprintf("[… %d bytes in all …]", total)
+	}
+	return replace(s, forms)
+}
+
+func replace(s string, forms *forms) string {
+	var b strings.Builder
+	done := 0
+	for i := 0; i < len(s); {
+		from, to := find(s, i, forms.first[s[i]])
+		if to == 0 {
+			i++
+			continue
+		}
+		b.WriteString(s[done:max(from, done)])
+		b.WriteString(Redacted)
+		i, done = to, to
+	}
+	if n := begun(s[done:], forms.all); n > 0 {
+		b.WriteString(s[done : len(s)-n])
+		b.WriteString(Redacted)
+		return b.String()
+	}
+	if done == 0 {
+		return s
+	}
+	return b.String() + s[done:]
+}
+
+// minBegun is how much of a secret at the end of a text counts as one.
+const minBegun = 4
+
+// begun returns the length of the longest end of s that is the beginning of a secret: of
+// a message that its author has cut.
+func begun(s string, forms []form) (longest int) {
+	for _, f := range forms {
+		for n := min(len(f.text)-1, len(s)); n > longest && n >= minBegun; n-- {
+			if strings.HasSuffix(s, f.text[:n]) {
+				longest = n
+			}
+		}
+	}
+	return longest
+}
+
+// find returns where the secret that is written at s[i:] in one of the forms begins and
+// ends; to is 0 if there is none.
+func find(s string, i int, forms []form) (from, to int) {
+	for _, f := range forms {
+		if !strings.HasPrefix(s[i:], f.text) {
+			continue
+		}
+		from, to = i, i+len(f.text)
+		if f.base64 { // its ends share characters with what is around it
+			for from > 0 && isBase64(s[from-1]) {
+				from--
+			}
+			for to < len(s) && isBase64(s[to]) {
+				to++
+			}
+		}
+		if f.short && (from > 0 && isWord(s[from-1]) && !escapeEnd.MatchString(s[max(0, from-6):from]) || to < len(s) && isWord(s[to])) {
+			continue
+		}
+		return from, to
+	}
+	return 0, 0
+}
+
+// escapeEnd is an escaped character, as %00 or \x00, whose digits are no part of a
+// word that follows.
+var escapeEnd = regexp.MustCompile(`(%[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[0abfnrtv])$`)
+
+func isWord(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}
+
+func isBase64(c byte) bool {
+	return isWord(c) && c < 0x80 || c == '+' || c == '/' || c == '=' || c == '-' || c == '_'
+}
+
+// formsOf returns the ways to write the secrets, the longest first.
+func formsOf(secrets []string) []form {
+	var all []form
+	add := func(short bool, texts ...string) {
+		for _, text := range texts {
+			all = append(all, form{text: text, short: short})
+		}
+	}
+	for _, secret := range secrets {
+		short := len(secret) < wordSize
+		add(short, secret)
+		add(short, escapes(secret)...)
+		add(short, percents(secret)...)
+		add(short, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)))
+		if len(secret) >= 3 { // what is shorter looks like any number
+			for _, text := range numbers(secret) {
+				add(len(text) < wordSize, text)
+			}
+		}
+		if len(secret) >= 5 { // what is shorter looks like any word
+			all = append(all, base64s(secret)...)
+		}
+		// The HMAC of a delegation token is written in base64.
+		if raw, err := base64.StdEncoding.DecodeString(secret); err == nil && len(raw) >= 16 {
+			add(false, string(raw))
+			add(false, escapes(string(raw))...)
+			add(false, numbers(string(raw))...)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b form) int { return cmp.Compare(len(b.text), len(a.text)) })
+	return slices.CompactFunc(all, func(a, b form) bool { return a == b })
+}
+
+// escapes are the secret as it stands between quotes in Go, in JSON and in HTML, in
+// Java, and in a text of this package.
+func escapes(secret string) []string {
+	escaped, _ := escape(secret, 10*len(secret))
+	all := []string{html.EscapeString(secret), string(escaped)}
+	for _, quoted := range []string{strconv.Quote(secret), strconv.QuoteToASCII(secret)} {
+		all = append(all, quoted[1:len(quoted)-1])
+	}
+	if quoted, err := json.Marshal(secret); err == nil {
+		all = append(all, string(quoted[1:len(quoted)-1]))
+	}
+	var java strings.Builder
+	for _, r := range secret {
+		if r < 0x20 || r > 0x7e {
+			fmt.Fprintf(&java, `\u%04X`, r)
+			continue
+		}
+		if strings.ContainsRune(`"'\`, r) {
+			java.WriteByte('\\')
+		}
+		java.WriteRune(r)
+	}
+	return append(all, java.String())
+}
+
+// numbers are the secret's bytes in hexadecimal, and as decimal numbers as Go and
+// Java print them.
+func numbers(secret string) []string {
+	low := hex.EncodeToString([]byte(secret))
+	var unsigned, signed []string
+	for i := range len(secret) {
+		unsigned = append(unsigned, strconv.Itoa(int(secret[i])))
+		signed = append(signed, strconv.Itoa(int(int8(secret[i]))))
+	}
+	return []string{low, strings.ToUpper(low), strings.Join(unsigned, " "), strings.Join(unsigned, ", "),
+		strings.Join(unsigned, ","), strings.Join(signed, ", "), strings.Join(signed, ",")}
+}
+
+// percents are the secret percent-encoded, for paths, for queries, and with every
+// byte encoded that is neither a letter nor a digit.
+func percents(secret string) []string {
+	var strict strings.Builder
+	for i := range len(secret) {
+		if c := secret[i]; isWord(c) && c < 0x80 {
+			strict.WriteByte(c)
+		} else {
+			fmt.Fprintf(&strict, "%%%02X", c)
+		}
+	}
+	var all []string
+	for _, s := range []string{url.PathEscape(secret), url.QueryEscape(secret), strict.String()} {
+		all = append(all, s, lowerEscapes(s))
+	}
+	return all
+}
+
+// lowerEscapes writes the hexadecimal digits of a percent-encoded text in lower case.
+func lowerEscapes(s string) string {
+	b := []byte(s)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i+1:], strings.ToLower(string(b[i+1:i+3])))
+		}
+	}
+	return string(b)
+}
+
+// base64s are what stays the same of the secret in base64, wherever it is in what
+// was encoded: its first byte is the first, second or third of a group.
+func base64s(secret string) []form {
+	var all []form
+	for offset := range 3 {
+		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			text := e.EncodeToString(append(make([]byte, offset), secret...))
+			text = text[(8*offset+5)/6 : (offset+len(secret))*8/6]
+			all = append(all, form{text: text, base64: true})
+		}
+	}
+	return all
+}

@@ -1,0 +1,188 @@
+package logs
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"kafka-upstream/internal/foreign"
+)
+
+const (
+	// Every is the shortest time between two lines that say the same.
+	Every = time.Second
+	// Burst is how many lines of a level below warn may say the same in that time:
+	// a reload of Kong starts an instance for each of its routes.
+	Burst = 10
+	// maxKinds is how many kinds of lines are counted one by one.
+	maxKinds = 1 << 14
+)
+
+// limited is a slog.Handler that passes on some of the lines that say the same.
+type limited struct {
+	slog.Handler
+	failures *limiter // of level warn and above, of this handler alone
+	others   *limiter // of all handlers that were made of one
+}
+
+var _ slog.Handler = (*limited)(nil)
+
+func limit(h slog.Handler) *limited {
+	return &limited{Handler: h, failures: newLimiter(1), others: newLimiter(Burst)}
+}
+
+// Handle implements slog.Handler.
+func (l *limited) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelWarn {
+		return l.others.handle(ctx, l.Handler, r, kind{level: r.Level, message: r.Message})
+	}
+	return l.failures.handle(ctx, l.Handler, r, kind{r.Level, r.Message, topicOf(&r)})
+}
+
+// WithAttrs implements slog.Handler.
+func (l *limited) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &limited{Handler: l.Handler.WithAttrs(attrs), failures: newLimiter(1), others: l.others}
+}
+
+// WithGroup implements slog.Handler.
+func (l *limited) WithGroup(name string) slog.Handler {
+	return &limited{Handler: l.Handler.WithGroup(name), failures: newLimiter(1), others: l.others}
+}
+
+// kind is what lines have in common that say the same.
+type kind struct {
+	level   slog.Level
+	message string
+	topic   string // of the line itself; losses of one topic do not hide those of another
+}
+
+func topicOf(r *slog.Record) (topic string) {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "topic" {
+			return true
+		}
+		topic = a.Value.String()
+		return false
+	})
+	return topic
+}
+
+// limiter counts lines by their kind.
+type limiter struct {
+	burst int
+
+	mu    sync.Mutex
+	kinds map[kind]*count // nil before the first line
+	swept time.Time       // when it was last cleared of kinds that are over
+}
+
+func newLimiter(burst int) *limiter { return &limiter{burst: burst} }
+
+// count is what was logged of one kind, guarded by the limiter's mutex.
+type count struct {
+	since      time.Time // of the current interval of length Every
+	passed     int       // lines in it
+	suppressed int       // lines that no line has told of yet
+	last       slog.Record
+	handler    slog.Handler // that of last
+	timer      *time.Timer  // passes last on where no line follows; nil while nothing is suppressed
+}
+
+// handle passes r on to h, or counts it.
+func (l *limiter) handle(ctx context.Context, h slog.Handler, r slog.Record, k kind) error {
+	l.mu.Lock()
+	c := l.count(k, r.Time)
+	if r.Time.Sub(c.since) >= Every {
+		c.since, c.passed = r.Time, 0
+	}
+	if c.passed >= l.burst {
+		c.suppressed++
+		c.last, c.handler = cleaned(&r), h
+		if c.timer == nil {
+			// A line that follows in time tells of those that were suppressed.
+			c.timer = time.AfterFunc(2*Every, func() { l.flush(c) })
+		}
+		l.mu.Unlock()
+		return nil
+	}
+	c.passed++
+	told := c.take()
+	l.mu.Unlock()
+	return pass(ctx, h, r, told)
+}
+
+// cleaned returns a copy of r that may be kept: its values are bounded.
+func cleaned(r *slog.Record) slog.Record {
+	c := slog.NewRecord(r.Time, r.Level, foreign.Line(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		a.Value = a.Value.Resolve()
+		c.AddAttrs(clean(nil, a))
+		return true
+	})
+	return c
+}
+
+// take returns how many lines were suppressed, for a line that tells of them.
+func (c *count) take() int {
+	n := c.suppressed
+	if n > 0 {
+		c.timer.Stop()
+		c.suppressed, c.last, c.handler, c.timer = 0, slog.Record{}, nil, nil
+	}
+	return n
+}
+
+// flush passes on the last line that was suppressed, unless another one has told of
+// it.
+func (l *limiter) flush(c *count) {
+	l.mu.Lock()
+	r, h := c.last, c.handler
+	n := c.take()
+	if n > 0 {
+		c.since, c.passed = time.Now(), 1
+	}
+	l.mu.Unlock()
+	if n > 0 {
+		_ = pass(context.Background(), h, r, n-1)
+	}
+}
+
+func pass(ctx context.Context, h slog.Handler, r slog.Record, suppressed int) error {
+	if suppressed > 0 {
+		r = r.Clone()
+		r.AddAttrs(slog.Int("suppressed", suppressed))
+	}
+	return h.Handle(ctx, r)
+}
+
+// count returns the count of a kind. Of too many kinds those that come last share
+// one: by their message, and where there are too many messages, by nothing.
+func (l *limiter) count(k kind, now time.Time) *count {
+	if c := l.kinds[k]; c != nil {
+		return c
+	}
+	if len(l.kinds) >= maxKinds && now.Sub(l.swept) >= Every {
+		l.swept = now
+		for k, c := range l.kinds {
+			if c.suppressed == 0 && now.Sub(c.since) >= Every {
+				delete(l.kinds, k)
+			}
+		}
+	}
+	switch n := len(l.kinds); {
+	case n >= 2*maxKinds:
+		k = kind{}
+	case n >= maxKinds:
+		k.topic = ""
+	}
+	c := l.kinds[k]
+	if c == nil {
+		if l.kinds == nil {
+			l.kinds = make(map[kind]*count)
+		}
+		c = new(count)
+		l.kinds[k] = c
+	}
+	return c
+}
