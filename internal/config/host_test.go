@@ -54,8 +54,8 @@ func TestHostsThatCannotBeDialedAreRefusedWithWhatToDo(t *testing.T) {
 		"10.0.0": "is no IPv4 address", "10.0.0.256": "is no IPv4 address", "10.0.0.1.1": "is no IPv4 address", "1": "is no IPv4 address", "10.0.0.1.": "is no IPv4 address", "010.0.0.1": "is no IPv4 address",
 		strings.Repeat("a", 64):         "a part of 64 bytes",
 		strings.Repeat("a.", 127):       "has 254 bytes: a host has 253 at most",
-		strings.Repeat("a", 1<<20):      "has 1048576 bytes",
-		strings.Repeat("kafka,", 1<<18): "has 1572864 bytes",
+		strings.Repeat("a", 1<<17):      "has 131072 bytes",
+		strings.Repeat("kafka,", 1<<15): "has 196608 bytes",
 	} {
 		text, err := json.Marshal(host)
 		if err != nil {
@@ -98,7 +98,7 @@ func TestTopicsAreThoseOfKafka(t *testing.T) {
 		"t": "", "Orders_1.eu-west": "", "...": "", "__consumer_offsets": "", "-": "", strings.Repeat("a", 249): "",
 		".": "is not a name that Kafka takes", "..": "is not a name that Kafka takes",
 		strings.Repeat("a", 250):   "has 250 bytes: a topic has 249 at most",
-		strings.Repeat("a", 1<<20): "has 1048576 bytes: a topic has 249 at most",
+		strings.Repeat("a", 1<<17): "has 131072 bytes: a topic has 249 at most",
 		"a b":                      `has the character ' ' in it`, "a/b": `has the character '/' in it`, "a:b": `has the character ':' in it`, "a,b": `has the character ',' in it`,
 		"a\nb": `has the character '\n' in it`, "a\x00": `has the character '\x00' in it`, "ä": `has the character 'ä' in it`, "a%": `has the character '%' in it`, "[a]": `has the character '[' in it`,
 		"a\u202e": `has the character '\u202e' in it`,
@@ -164,7 +164,7 @@ func TestLengthsAreThoseOfTheSchema(t *testing.T) {
 		}
 	}
 	// What is refused a thousand times is told in a few words.
-	if err := parse(t, "{"+servers(100_000)+"}").Validate(); err == nil || len(err.Error()) > 2000 {
+	if err := parse(t, "{"+servers(10_000)+"}").Validate(); err == nil || len(err.Error()) > 2000 {
 		t.Errorf("%.300v", err)
 	}
 }
