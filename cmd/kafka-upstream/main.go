@@ -16,7 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,10 +27,8 @@ import (
 	"kafka-upstream/internal/pluginserver"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/upstream"
+	"kafka-upstream/internal/version"
 )
-
-// version is set by the linker.
-var version = "dev"
 
 // fault changes the plugin in programs that are built to test faults; see
 // faults.go.
@@ -81,7 +79,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.socket, "socket", "", "`path` of the socket (default kafka-upstream.socket in -kong-prefix)")
 	f.Var(&o.mode, "socket-mode", "permission `bits` of the socket; 0666 for a Kong that runs as another user")
 	f.BoolVar(&o.dump, "dump", false, "print what Kong asks of a plugin server, its plugin and its schema, and exit")
-	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	f.BoolVar(&o.version, "version", false, "print the version and the commit, and exit")
 	f.StringVar(&o.adminURL, "admin-url", "http://127.0.0.1:8001", "Kong's Admin API, for certificates: `URL`, or unix:/path")
 	f.StringVar(&o.token, "admin-token-file", "", "`file` that holds the Admin API's token")
 	f.StringVar(&o.certificates, "certificates", "", "`directory` of certificates, ID.crt and ID.key, looked at before the Admin API")
@@ -118,7 +116,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "kafka-upstream: %v\n", err)
 		return 2
 	case o.version:
-		fmt.Fprintf(stdout, "kafka-upstream %s\n", version)
+		fmt.Fprintf(stdout, "kafka-upstream %s (commit %s, %s)\n", version.Number, version.Commit(), runtime.Version())
 		return 0
 	}
 	// Kong reads what we print. When it is gone we have to drain, and not to die
@@ -142,10 +140,10 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	defer release()
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
-		m = metrics.New(version)
+		m = metrics.New(version.Number)
 	}
 	pool := producer.NewPool(secure, m, log)
-	plugin := upstream.Plugin(upstream.Options{Version: version, Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
+	plugin := upstream.Plugin(upstream.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
 	if fault != nil {
 		fault(plugin)
 	}
@@ -204,7 +202,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	server.Portable = o.portable
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	log.Info("serving", "socket", o.socket, "version", version)
+	log.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())
 
 	select {
 	case err = <-served:
@@ -280,10 +278,4 @@ func profile(ctx context.Context, address string, log *slog.Logger) error {
 	}()
 	log.Info("serving profiles", "address", l.Addr().String())
 	return nil
-}
-
-func init() {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
-	}
 }

@@ -8,7 +8,6 @@ package metrics
 
 import (
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"kafka-upstream/internal/version"
 )
 
 //go:generate go test . -run ^TestDocumentation -update
@@ -117,19 +118,11 @@ func New(version string) *Metrics {
 	return m
 }
 
-func buildInfo(version string) prometheus.Collector {
-	revision := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = s.Value
-			}
-		}
-	}
+func buildInfo(release string) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info",
 		Help:        "1, labelled with the program's version, the revision of its source, and the Go that built it.",
-		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "goversion": runtime.Version()},
+		ConstLabels: prometheus.Labels{"version": release, "revision": version.Commit(), "goversion": runtime.Version()},
 	})
 	g.Set(1)
 	return g
