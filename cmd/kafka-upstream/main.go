@@ -122,6 +122,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	// Kong reads what we print. When it is gone we have to drain, and not to die
 	// of telling so.
 	signal.Ignore(syscall.SIGPIPE)
+	ignoreRest()
 	if !o.dump && os.Getenv(launched) == "" && isPipe(stdin) {
 		return launch(args, stderr)
 	}
@@ -168,11 +169,15 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 // serve runs until it is told to end, and until what was accepted is delivered
 // or the time for that is over.
 func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, stdin *os.File, log *slog.Logger) error {
-	// Signals are taken to the very end, when the last lines are out: there are
-	// several for one end, the launcher's and that of its death.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	ctx, end := context.WithCancelCause(ctx)
+	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
+	draining, endDrain := context.WithCancelCause(context.Background())
+	defer endDrain(nil)
+	// Signals are taken to the very end, when the last lines are out.
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, handled()...)
+	told := &ending{begin: end, atOnce: endDrain, log: log, reopen: func() string { return "there is no log file to open anew" }}
+	told.follow(signals, fromLauncher())
 	go func() {
 		if waitForKong(stdin) {
 			end(errors.New("stdin was closed: Kong is gone"))
@@ -211,26 +216,26 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 		log.Info("ending", "cause", context.Cause(ctx))
 	}
 	m.NotReady("shutting down")
-	if os.Getenv(launched) == "" {
-		stop() // a second signal ends the process at once
-	}
 
-	left, cut := drain(server, pool, o.drain)
+	left, cut := drain(draining, server, pool, o.drain)
 	err = errors.Join(err, cut)
 	s := pool.Stats()
 	log.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Refused)
-	if left > 0 {
+	switch cause := context.Cause(draining); {
+	case left > 0 && cause != nil:
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", left, cause))
+	case left > 0:
 		err = errors.Join(err, fmt.Errorf("%d records were not delivered within the drain timeout of %v: raise -drain-timeout if the brokers were there", left, o.drain))
 	}
 	return err
 }
 
-// drain ends the service within timeout: the requests that are under way are
-// answered, then the buffers are delivered. Requests that are still under way at
-// half time are refused from then on, so that what was accepted has its time.
-// It returns how many records were left, and an error if requests were.
-func drain(server *pluginserver.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+// drain ends the service within timeout, or when ctx ends: the requests that are
+// under way are answered, then the buffers are delivered. Requests that are still
+// under way at half time are refused from then on, so that what was accepted has
+// its time. It returns how many records were left, and an error if requests were.
+func drain(ctx context.Context, server *pluginserver.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answered := make(chan error, 1)
 	go func() { answered <- server.Shutdown(ctx) }()
@@ -238,9 +243,10 @@ func drain(server *pluginserver.Server, pool *producer.Pool, timeout time.Durati
 	case err = <-answered:
 		return pool.Close(ctx), err
 	case <-time.After(timeout / 2):
-		left = pool.Close(ctx)
-		return left, <-answered
+	case <-ctx.Done():
 	}
+	left = pool.Close(ctx)
+	return left, <-answered
 }
 
 // waitForKong returns true when stdin, the pipe that Kong holds, is closed. It
