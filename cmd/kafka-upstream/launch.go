@@ -35,18 +35,14 @@ const killTime = 500 * time.Millisecond
 
 // launch runs the server as a child, passes signals on to it, and returns its
 // exit code.
-func launch(args []string, stderr io.Writer) int {
-	fail := func(doing string, err error) int {
-		fmt.Fprintf(stderr, "kafka-upstream: %s: %v\n", doing, err)
-		return 1
-	}
+func launch(args []string) (code int, err error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return fail("finding the own program", err)
+		return 0, fmt.Errorf("finding the own program: %w", err)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return fail("making a pipe to the server", err)
+		return 0, fmt.Errorf("making a pipe to the server: %w", err)
 	}
 	defer w.Close()
 	cmd := exec.Command(exe, args...)
@@ -59,21 +55,21 @@ func launch(args []string, stderr io.Writer) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, handled()...)
 	if err := cmd.Start(); err != nil {
-		return fail("starting the server", err)
+		return 0, fmt.Errorf("starting the server: %w", err)
 	}
 	_ = r.Close()
 	go passOn(signals, w)
 	err = cmd.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			return 128 + int(status.Signal()) // as a shell has it
+			return 128 + int(status.Signal()), nil // as a shell has it
 		}
-		return exit.ExitCode()
+		return exit.ExitCode(), nil
 	}
 	if err != nil {
-		return fail("waiting for the server", err)
+		return 0, fmt.Errorf("waiting for the server: %w", err)
 	}
-	return 0
+	return 0, nil
 }
 
 // passOn writes each signal to the server as one byte. A server that has ended

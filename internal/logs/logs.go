@@ -21,12 +21,20 @@ const Every = time.Second
 // were suppressed. Which attributes a line has besides does not matter: they
 // differ from request to request.
 func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
+	h, err := handler(w, level, format)
+	if err != nil {
+		return nil, err
+	}
+	return slog.New(limit(h, Every)), nil
+}
+
+func handler(w io.Writer, level slog.Leveler, format string) (slog.Handler, error) {
 	o := &slog.HandlerOptions{Level: level}
 	switch format {
 	case "text":
-		return slog.New(limit(slog.NewTextHandler(w, o))), nil
+		return slog.NewTextHandler(w, o), nil
 	case "json":
-		return slog.New(limit(slog.NewJSONHandler(w, o))), nil
+		return slog.NewJSONHandler(w, o), nil
 	}
 	return nil, fmt.Errorf("the log format %q is not known: use text or json", format)
 }
@@ -35,6 +43,7 @@ func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
 // of their own.
 type limited struct {
 	slog.Handler
+	every time.Duration
 
 	mu   sync.Mutex
 	seen map[string]*line // by message, of which there are as many as in the code
@@ -47,7 +56,9 @@ type line struct {
 
 var _ slog.Handler = (*limited)(nil)
 
-func limit(h slog.Handler) *limited { return &limited{Handler: h, seen: make(map[string]*line)} }
+func limit(h slog.Handler, every time.Duration) *limited {
+	return &limited{Handler: h, every: every, seen: make(map[string]*line)}
+}
 
 // Handle implements slog.Handler.
 func (l *limited) Handle(ctx context.Context, r slog.Record) error {
@@ -60,7 +71,7 @@ func (l *limited) Handle(ctx context.Context, r slog.Record) error {
 		s = new(line)
 		l.seen[r.Message] = s
 	}
-	if r.Time.Sub(s.at) < Every {
+	if r.Time.Sub(s.at) < l.every {
 		s.suppressed++
 		l.mu.Unlock()
 		return nil
@@ -75,7 +86,11 @@ func (l *limited) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (l *limited) WithAttrs(attrs []slog.Attr) slog.Handler { return limit(l.Handler.WithAttrs(attrs)) }
+func (l *limited) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return limit(l.Handler.WithAttrs(attrs), l.every)
+}
 
 // WithGroup implements slog.Handler.
-func (l *limited) WithGroup(name string) slog.Handler { return limit(l.Handler.WithGroup(name)) }
+func (l *limited) WithGroup(name string) slog.Handler {
+	return limit(l.Handler.WithGroup(name), l.every)
+}

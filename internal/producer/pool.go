@@ -165,7 +165,9 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 			n := e.close(ctx)
 			total.Add(n)
 			if n > 0 {
-				p.log.Error("records left undelivered at shutdown", "topic", e.cfg.Topic, "records", n)
+				// With is for a line of its own: the logger leaves out what it has just said.
+				p.log.With("topic", e.cfg.Topic).Error("records left undelivered at shutdown",
+					"records", n, "delivered", e.Stats().Delivered, "cause", e.status.lastCause())
 			}
 		})
 	}

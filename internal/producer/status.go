@@ -99,6 +99,17 @@ func (s *status) fine() {
 	s.troubled.Store(false)
 }
 
+// lastCause returns why records could not be delivered the last time, "" if they
+// all were, or were merely too slow.
+func (s *status) lastCause() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != "" {
+		return s.cause
+	}
+	return s.lost.cause
+}
+
 // lose notes records that were accepted and will not be delivered.
 func (s *status) lose(n int, at place, err error) {
 	s.mu.Lock()
