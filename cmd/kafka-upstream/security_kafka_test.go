@@ -234,7 +234,7 @@ func (k *securedKafka) testReasons(t *testing.T) {
 		settings map[string]any
 		reasons  []string // one of these
 	}{
-		{"no certificate", kafkatest.SSL, map[string]any{"security": overTLS()}, []string{"remote error: tls: bad certificate"}},
+		{"no certificate", kafkatest.SSL, map[string]any{"security": overTLS()}, []string{"remote error: tls: bad certificate", "remote error: tls: certificate required"}}, // Java up to 17.0.15, and since
 		{"certificate of another authority", kafkatest.SSL, map[string]any{"security": overTLS("certificate_id", foreign)}, []string{"remote error: tls: unknown certificate"}},
 		{"expired certificate", kafkatest.SSL, map[string]any{"security": overTLS("certificate_id", expired)}, []string{"remote error: tls: unknown certificate"}},
 		{"no SASL", kafkatest.SASLSSL, map[string]any{"security": overTLS()}, []string{"EOF"}},
