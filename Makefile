@@ -8,8 +8,11 @@ TIMEOUT ?= 20m# for the tests of one package
 FUZZTIME ?= 30s# for one fuzz target
 SOAK     ?= 10m# for each mode of soak
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# The version is in internal/version. The commit is told to the linker, because Go
+# builds nothing where git refuses to read a clone, as one of another user. An
+# archive has no .git, though a directory above it may.
+COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null))
+BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X "kafka-upstream/internal/version.commit=$(COMMIT)"'
 
 .DEFAULT_GOAL := build
 

@@ -7,8 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"syscall"
+	"time"
 )
 
 // Kong does not let a plugin server that it has started end in order. Its worker
@@ -17,48 +17,86 @@ import (
 // ngx_http_lua_ffi_pipe_proc_destroy): whatever is in the buffer would be lost.
 //
 // So the process that Kong starts, and kills, only launches the server and waits
-// for it. The server is told by SIGTERM, by the death of its parent, and by the
-// end of stdin, whichever comes first; it drains, and lives for as long as that
-// takes.
+// for it. A pipe from the launcher tells the server of its signals, and ends with
+// the launcher, however that ended. The server is told by that or by the end of
+// stdin, whichever comes first; it drains, and lives for as long as that takes.
 
-// launched is set for the server by its launcher.
-const launched = "KAFKA_UPSTREAM_LAUNCHED"
+// launched is set for the server by its launcher, to byPipe.
+const (
+	launched = "KAFKA_UPSTREAM_LAUNCHED"
+	byPipe   = "fd3" // the first of exec.Cmd's ExtraFiles
+)
+
+// killTime is how soon after SIGTERM Kong kills its launcher. A second INT or TERM
+// is passed on only by a launcher that lives on after that: under systemd, which
+// signals all processes of a service when it stops Kong, the first is systemd's
+// and the second is Kong's, and nobody is in a hurry.
+const killTime = 500 * time.Millisecond
 
 // launch runs the server as a child, passes signals on to it, and returns its
 // exit code.
-func launch(args []string, stderr io.Writer) int {
-	runtime.LockOSThread() // "parent" is the thread that forks
+func launch(args []string) (code int, err error) {
 	exe, err := os.Executable()
 	if err != nil {
-		fmt.Fprintf(stderr, "kafka-upstream: finding the own program: %v\n", err)
-		return 1
+		return 0, fmt.Errorf("finding the own program: %w", err)
 	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 0, fmt.Errorf("making a pipe to the server: %w", err)
+	}
+	defer w.Close()
 	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), launched+"=1")
+	cmd.Env = append(os.Environ(), launched+"="+byPipe)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = childAttributes()
+	cmd.ExtraFiles = []*os.File{r}
+	// Out of this process group: a Ctrl-C is for the launcher, which passes it on.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, handled()...)
 	if err := cmd.Start(); err != nil {
-		fmt.Fprintf(stderr, "kafka-upstream: starting the server: %v\n", err)
-		return 1
+		return 0, fmt.Errorf("starting the server: %w", err)
 	}
-	go func() {
-		for s := range signals {
-			_ = cmd.Process.Signal(s)
-		}
-	}()
+	_ = r.Close()
+	go passOn(signals, w)
 	err = cmd.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			return 128 + int(status.Signal()) // as a shell has it
+			return 128 + int(status.Signal()), nil // as a shell has it
 		}
-		return exit.ExitCode()
+		return exit.ExitCode(), nil
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "kafka-upstream: waiting for the server: %v\n", err)
-		return 1
+		return 0, fmt.Errorf("waiting for the server: %w", err)
 	}
-	return 0
+	return 0, nil
+}
+
+// passOn writes each signal to the server as one byte. A server that has ended
+// reads none any more.
+func passOn(signals <-chan os.Signal, w io.Writer) {
+	told := false
+	for s := range signals {
+		pass := func() { _, _ = w.Write([]byte{byte(s.(syscall.Signal))}) }
+		if isEnd(s) && told {
+			time.AfterFunc(killTime, pass)
+			continue
+		}
+		told = told || isEnd(s)
+		pass()
+	}
+}
+
+// fromLauncher returns the pipe from the launcher of this process, nil if it has
+// none.
+func fromLauncher() io.Reader {
+	if os.Getenv(launched) != byPipe {
+		return nil
+	}
+	const fd = 3
+	syscall.CloseOnExec(fd)
+	if syscall.SetNonblock(fd, true) != nil { // for Go's poller
+		return nil
+	}
+	return os.NewFile(fd, "launcher")
 }

@@ -88,8 +88,8 @@ func runPiped(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// The launcher's death is told by a signal of its own, which may come when the
-// server has all but ended: its last line and its exit code are safe.
+// A signal may come when the server has all but ended: its last line and its exit
+// code are safe.
 func TestServerThatIsToldToEndAgainAndAgainEndsInOrder(t *testing.T) {
 	for range 20 {
 		socket := shortDir(t) + "/s"

@@ -16,7 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,10 +28,8 @@ import (
 	"kafka-upstream/internal/pluginserver"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/upstream"
+	"kafka-upstream/internal/version"
 )
-
-// version is set by the linker.
-var version = "dev"
 
 // fault changes the plugin in programs that are built to test faults; see
 // faults.go.
@@ -55,6 +53,7 @@ type options struct {
 	variable         string
 	adminURL, token  string
 	certificates, ca string
+	logFile          string
 }
 
 // socketMode is a file mode in octal.
@@ -72,6 +71,7 @@ func (m *socketMode) Set(s string) error {
 	return nil
 }
 
+// parse reads the flags. With an error it returns what it has read until then.
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{mode: 0o660}
 	f := flag.NewFlagSet("kafka-upstream", flag.ContinueOnError)
@@ -84,7 +84,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.socket, "socket", "", "`path` of the socket (default kafka-upstream.socket in -kong-prefix)")
 	f.Var(&o.mode, "socket-mode", "permission `bits` of the socket; 0666 for a Kong that runs as another user")
 	f.BoolVar(&o.dump, "dump", false, "print what Kong asks of a plugin server, its plugin and its schema, and exit")
-	f.BoolVar(&o.version, "version", false, "print the version and exit")
+	f.BoolVar(&o.version, "version", false, "print the version and the commit, and exit")
 	f.StringVar(&o.adminURL, "admin-url", "http://127.0.0.1:8001", "Kong's Admin API, for certificates: `URL`, or unix:/path")
 	f.StringVar(&o.token, "admin-token-file", "", "`file` that holds the Admin API's token")
 	f.StringVar(&o.certificates, "certificates", "", "`directory` of certificates, ID.crt and ID.key, looked at before the Admin API")
@@ -94,18 +94,22 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.Var(&o.memory, "memory-limit", "`bytes` that records and bodies may take in all, such as 512MiB (default half of the memory that the process may use)")
 	f.TextVar(&o.level, "log-level", slog.LevelInfo, "least `level` of what is logged to stderr: debug, info, warn or error")
 	f.StringVar(&o.format, "log-format", "text", "`format` of what is logged to stderr: text or json")
+	f.StringVar(&o.logFile, "log-file", "", "`file` for warnings, errors, and what is undelivered at the end, or off (default logs/kafka-upstream.log in -kong-prefix, or kafka-upstream.log there)")
 	f.StringVar(&o.metrics, "metrics", "", "`address` to serve Prometheus metrics, /healthz and /readyz on, such as 127.0.0.1:9542 (default off)")
 	f.BoolVar(&o.portable, "portable", false, "serve Kong by Go's net package, as on systems other than Linux, at a higher cost")
 	f.StringVar(&o.variable, "request-variable", "", "`name` of a variable of nginx that says the method, the path and the query in one: cheaper, where kong.conf defines kafka_upstream_request; request is nginx's own, right if no other plugin changes the method or the query")
 	f.StringVar(&o.pprof, "pprof", "", "`address` to serve Go's profiles on, such as 127.0.0.1:6060 (default off)")
 	if err := f.Parse(args); err != nil {
-		return nil, err
+		return o, err
 	}
 	if f.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: settings are flags, see -help", f.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q: settings are flags, see -help", f.Arg(0))
 	}
 	if o.drain < 0 {
-		return nil, fmt.Errorf("-drain-timeout is %v: it cannot be negative", o.drain)
+		return o, fmt.Errorf("-drain-timeout is %v: it cannot be negative", o.drain)
+	}
+	if _, err := logs.New(io.Discard, o.level, o.format); err != nil {
+		return o, fmt.Errorf("-log-format: %w", err)
 	}
 	o.variable = strings.TrimPrefix(o.variable, "$")
 	if o.socket == "" {
@@ -120,39 +124,52 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintf(stderr, "kafka-upstream: %v\n", err)
-		return 2
+		o.dump = o.dump || wantsDump(args)
+		return o.refuse(2, err, stdin, stdout, stderr)
 	case o.version:
-		fmt.Fprintf(stdout, "kafka-upstream %s\n", version)
+		fmt.Fprintf(stdout, "kafka-upstream %s (commit %s, %s)\n", version.Number, version.Commit(), runtime.Version())
 		return 0
 	}
 	// Kong reads what we print. When it is gone we have to drain, and not to die
 	// of telling so.
 	signal.Ignore(syscall.SIGPIPE)
-	if !o.dump && os.Getenv(launched) == "" && isPipe(stdin) {
-		return launch(args, stderr)
+	ignoreRest()
+	if o.dump {
+		if code, ok := o.dumpAsWorker(args, stdin, stdout, stderr); ok {
+			return code
+		}
+	} else if os.Getenv(launched) == "" && isPipe(stdin) {
+		code, err := launch(args)
+		if err != nil {
+			return o.refuse(1, err, stdin, stdout, stderr)
+		}
+		return code
+	}
+	if err := o.check(); err != nil {
+		return o.refuse(1, err, stdin, stdout, stderr)
 	}
 	lines := logs.NewWriter(stderr, o.format)
 	defer lines.Close()
-	log, err := logs.New(lines, o.level, o.format)
-	if err != nil {
-		fmt.Fprintf(stderr, "kafka-upstream: -log-format: %v\n", err)
-		return 2
+	log, _ := logs.New(lines, o.level, o.format) // the format was looked at
+	logging := logging{log, log, nil, func() {}}
+	if !o.dump {
+		logging = o.openLog(log)
+		log = logging.Logger
+		defer logging.flush()
 	}
 	secure, release, err := o.secure(log)
 	if err != nil {
-		fmt.Fprintf(stderr, "kafka-upstream: %v\n", err)
-		return 1
+		return o.refuse(1, err, stdin, stdout, stderr)
 	}
 	defer release()
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
-		m = metrics.New(version)
+		m = metrics.New(version.Number)
 	}
 	limit := o.limit(log)
 	m.Memory(limit)
 	pool := producer.NewPool(producer.PoolOptions{Security: secure, Metrics: m, Memory: limit, Log: log, OrphanTimeout: o.orphan})
-	plugin := upstream.Plugin(upstream.Options{Version: version, Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
+	plugin := upstream.Plugin(upstream.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
 	if fault != nil {
 		fault(plugin)
 	}
@@ -167,8 +184,8 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if err := serve(o, plugin, pool, m, stdin, log); err != nil {
-		log.Error("kafka-upstream has ended with an error", "error", err)
+	if err := serve(o, plugin, pool, m, stdin, logging); err != nil {
+		logging.events.Error(couldNot, "error", err)
 		return 1
 	}
 	return 0
@@ -193,12 +210,17 @@ func (o *options) limit(log *slog.Logger) *memory.Limit {
 
 // serve runs until it is told to end, and until what was accepted is delivered
 // or the time for that is over.
-func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, stdin *os.File, log *slog.Logger) error {
-	// Signals are taken to the very end, when the last lines are out: there are
-	// several for one end, the launcher's and that of its death.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	ctx, end := context.WithCancelCause(ctx)
+func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, stdin *os.File, logging logging) error {
+	log, events := logging.Logger, logging.events
+	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
+	draining, endDrain := context.WithCancelCause(context.Background())
+	defer endDrain(nil)
+	// Signals are taken to the very end, when the last lines are out.
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, handled()...)
+	told := &ending{begin: end, atOnce: endDrain, log: log, reopen: logging.reopen}
+	told.follow(signals, fromLauncher())
 	go func() {
 		if waitForKong(stdin) {
 			end(errors.New("stdin was closed: Kong is gone"))
@@ -211,52 +233,50 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	}
 	watched, unwatch := context.WithCancel(context.Background()) // to the very end
 	watch, err := m.Serve(watched, o.metrics, log)
-	if err != nil {
-		unwatch()
-		return err
+	if err != nil { // Kong's routes do without
+		log.Error("the server is not watched", "error", err)
 	}
 	defer func() {
 		unwatch()
 		watch.Wait()
 	}()
 	if o.pprof != "" {
-		if err := profile(ctx, o.pprof, log); err != nil {
-			return err
-		}
+		go profile(ctx, o.pprof, log)
 	}
 	server := pluginserver.NewServer(plugin, log)
 	server.Portable = o.portable
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	log.Info("serving", "socket", o.socket, "version", version)
+	events.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())
 
 	select {
 	case err = <-served:
 		end(err)
 	case <-ctx.Done():
-		log.Info("ending", "cause", context.Cause(ctx))
+		events.Info("ending", "cause", context.Cause(ctx))
 	}
 	m.NotReady("shutting down")
-	if os.Getenv(launched) == "" {
-		stop() // a second signal ends the process at once
-	}
 
-	left, cut := drain(server, pool, o.drain)
+	left, cut := drain(draining, server, pool, o.drain)
 	err = errors.Join(err, cut)
 	s := pool.Stats()
-	log.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Refused)
-	if left > 0 {
+	logging.flush()
+	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Refused)
+	switch cause := context.Cause(draining); {
+	case left > 0 && cause != nil:
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", left, cause))
+	case left > 0:
 		err = errors.Join(err, fmt.Errorf("%d records were not delivered within the drain timeout of %v: raise -drain-timeout if the brokers were there", left, o.drain))
 	}
 	return err
 }
 
-// drain ends the service within timeout: the requests that are under way are
-// answered, then the buffers are delivered. Requests that are still under way at
-// half time are refused from then on, so that what was accepted has its time.
-// It returns how many records were left, and an error if requests were.
-func drain(server *pluginserver.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+// drain ends the service within timeout, or when ctx ends: the requests that are
+// under way are answered, then the buffers are delivered. Requests that are still
+// under way at half time are refused from then on, so that what was accepted has
+// its time. It returns how many records were left, and an error if requests were.
+func drain(ctx context.Context, server *pluginserver.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answered := make(chan error, 1)
 	go func() { answered <- server.Shutdown(ctx) }()
@@ -264,9 +284,10 @@ func drain(server *pluginserver.Server, pool *producer.Pool, timeout time.Durati
 	case err = <-answered:
 		return pool.Close(ctx), err
 	case <-time.After(timeout / 2):
-		left = pool.Close(ctx)
-		return left, <-answered
+	case <-ctx.Done():
 	}
+	left = pool.Close(ctx)
+	return left, <-answered
 }
 
 // waitForKong returns true when stdin, the pipe that Kong holds, is closed. It
@@ -284,10 +305,22 @@ func isPipe(f *os.File) bool {
 	return err == nil && info.Mode().Type() == fs.ModeNamedPipe
 }
 
-func profile(ctx context.Context, address string, log *slog.Logger) error {
+// profile serves Go's profiles until ctx ends. An address that cannot be had is
+// waited for: after a reload of Kong it is the predecessor's, until that has ended.
+func profile(ctx context.Context, address string, log *slog.Logger) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("-pprof: %w", err)
+		log.Warn("profiles are served as soon as their address can be had", "address", address, "error", err)
+	}
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for err != nil {
+		select {
+		case <-tick.C:
+			l, err = net.Listen("tcp", address)
+		case <-ctx.Done():
+			return
+		}
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -297,17 +330,8 @@ func profile(ctx context.Context, address string, log *slog.Logger) error {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = s.Close() })
-	go func() {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("profiles are not served any more", "error", err)
-		}
-	}()
 	log.Info("serving profiles", "address", l.Addr().String())
-	return nil
-}
-
-func init() {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		log.Error("profiles are not served any more", "error", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,6 +26,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if signal.Ignored(syscall.SIGHUP) { // as by nohup: the programs that are started would have it so, too
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	dir, err := os.MkdirTemp("", "kafka-upstream-test-")
 	if err != nil {
 		panic(err)
@@ -123,15 +127,37 @@ func startAt(t testing.TB, socket string, args ...string) *server {
 
 func startCommandAt(t testing.TB, socket string, cmd *exec.Cmd, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, cmd: cmd, socket: socket, ended: make(chan struct{})}
-	cmd.Args = append(cmd.Args, append([]string{"-kong-prefix", filepath.Dir(socket)}, args...)...)
-	s.cmd.Env = []string{}
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s := newServer(t, socket, cmd, args...)
 	stdin, err := s.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.stdin = stdin
+	s.begin()
+	return s
+}
+
+// startAlone is start without a pipe for stdin, as a supervisor has it: there is
+// no launcher.
+func startAlone(t testing.TB, args ...string) *server {
+	t.Helper()
+	s := newServer(t, filepath.Join(shortDir(t), "kafka-upstream.socket"), exec.Command(binary), args...)
+	s.begin()
+	return s
+}
+
+func newServer(t testing.TB, socket string, cmd *exec.Cmd, args ...string) *server {
+	s := &server{t: t, cmd: cmd, socket: socket, ended: make(chan struct{})}
+	cmd.Args = append(cmd.Args, append([]string{"-kong-prefix", filepath.Dir(socket)}, args...)...)
+	cmd.Env = []string{}
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	return s
+}
+
+// begin starts the program and waits for its socket.
+func (s *server) begin() {
+	t := s.t
+	t.Helper()
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +184,6 @@ func startCommandAt(t testing.TB, socket string, cmd *exec.Cmd, args ...string) 
 		_, err := os.Stat(s.socket)
 		return err == nil
 	})
-	return s
 }
 
 // wait waits for the end of the process and returns its exit code.

@@ -277,3 +277,22 @@ func TestConfigurationsWithDifferentCertificatesShareNoConnection(t *testing.T) 
 		}
 	}
 }
+
+// A broker that wants a certificate and gets none says so in several ways: with
+// TLS 1.3, and of Java since 17.0.21, there is an alert of its own for that.
+func TestMissingCertificateIsToldAsTheBrokerTellsIt(t *testing.T) {
+	t.Parallel()
+	ca := testcert.New("an authority")
+	for version, want := range map[uint16]string{tls.VersionTLS12: "remote error: tls: handshake failure", tls.VersionTLS13: "remote error: tls: certificate required"} {
+		config := ca.ServerConfig("127.0.0.1")
+		config.ClientAuth, config.MaxVersion = tls.RequireAnyClientCert, version
+		f := kafkatest.StartFakeTLS(t, config, kfake.SeedTopics(1, "t"))
+		address := closedPort(t)
+		s := secured(t, kongYAML(t, settings(t, f.Addrs(), with(synced, map[string]any{"security": overTLS()}))), append(caFlag(t, ca), "-metrics", address)...)
+		s.want(host, 502)
+		s.wantError(host, want) // with TLS 1.3 the end of the connection may come before the alert
+		if _, page := get(t, "http://"+address+"/metrics"); !strings.Contains(page, `kafka_upstream_failed_records_total{reason="tls",topic="t"}`) {
+			t.Errorf("%s: the metrics have another reason:\n%s", want, page)
+		}
+	}
+}

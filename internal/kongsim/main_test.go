@@ -81,9 +81,13 @@ func pluginProcess() {
 	}
 	socket := arg("-kong-prefix") + "/t.socket"
 	if slices.Contains(os.Args, "-dump") {
-		if arg("-then") == "junk-dump" {
+		switch arg("-then") {
+		case "junk-dump":
 			fmt.Println("listening soon")
 			os.Exit(0)
+		case "sentence-dump":
+			fmt.Println(`"the directory is not there"`)
+			os.Exit(1)
 		}
 		os.Stdout.Write(testDump(socket))
 		os.Exit(0)

@@ -3,7 +3,6 @@ package kongsim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,35 +22,6 @@ const respawnPause = time.Second
 // maxUnixPath is what fits into sockaddr_un with its final zero.
 const maxUnixPath = 107
 
-// dump is what query_cmd prints.
-type dump struct {
-	Protocol   string
-	SocketPath string
-	Plugins    []struct {
-		Name     string
-		Version  string
-		Priority int
-		Phases   []string
-		Schema   json.RawMessage
-	}
-}
-
-func parseDump(raw []byte) (*dump, error) {
-	d := &dump{}
-	if err := json.Unmarshal(raw, d); err != nil {
-		return nil, fmt.Errorf("the plugin's dump is not the JSON that Kong reads: %w", err)
-	}
-	switch {
-	case d.Protocol != "ProtoBuf:1":
-		return nil, fmt.Errorf("the plugin's dump names the protocol %q where ProtoBuf:1 is spoken", d.Protocol)
-	case len(d.Plugins) != 1:
-		return nil, fmt.Errorf("the plugin's dump holds %d plugins where one is expected", len(d.Plugins))
-	case d.Plugins[0].Name == "":
-		return nil, errors.New("the plugin in the dump has no name")
-	}
-	return d, nil
-}
-
 // program is a plugin server's binary and how Kong starts it.
 type program struct {
 	binary string
@@ -69,7 +39,8 @@ func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// query runs query_cmd.
+// query runs query_cmd. Kong takes what it prints, and no notice of its exit
+// status; what it prints to stderr is on the terminal of "kong start" at best.
 func (p *program) query(ctx context.Context) (*dump, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -77,10 +48,10 @@ func (p *program) query(ctx context.Context) (*dump, error) {
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s -dump failed (%w)%s", p.binary, err, tail(errOut.String()))
+	if len(bytes.TrimSpace(out)) == 0 {
+		return nil, fmt.Errorf("failed loading external plugins: failed decoding plugin info: %s -dump printed nothing (%s)%s", p.binary, exitText(err), tail(errOut.String()))
 	}
-	return parseDump(out)
+	return parseDump(p.binary+" -dump", out)
 }
 
 func tail(s string) string {

@@ -137,7 +137,7 @@ func (s *Sim) prepare(ctx context.Context) error {
 	var d *dump
 	var err error
 	if o.Dump != nil {
-		d, err = parseDump(o.Dump)
+		d, err = parseDump("query_cmd", o.Dump)
 	} else {
 		d, err = s.program.query(ctx)
 	}

@@ -28,8 +28,8 @@ type limited struct {
 
 var _ slog.Handler = (*limited)(nil)
 
-func limit(h slog.Handler) *limited {
-	return &limited{Handler: h, failures: newLimiter(1), others: newLimiter(Burst)}
+func limit(h slog.Handler, every time.Duration) *limited {
+	return &limited{Handler: h, failures: newLimiter(1, every), others: newLimiter(Burst, every)}
 }
 
 // Handle implements slog.Handler.
@@ -42,12 +42,12 @@ func (l *limited) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (l *limited) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &limited{Handler: l.Handler.WithAttrs(attrs), failures: newLimiter(1), others: l.others}
+	return &limited{Handler: l.Handler.WithAttrs(attrs), failures: newLimiter(1, l.failures.every), others: l.others}
 }
 
 // WithGroup implements slog.Handler.
 func (l *limited) WithGroup(name string) slog.Handler {
-	return &limited{Handler: l.Handler.WithGroup(name), failures: newLimiter(1), others: l.others}
+	return &limited{Handler: l.Handler.WithGroup(name), failures: newLimiter(1, l.failures.every), others: l.others}
 }
 
 // kind is what lines have in common that say the same.
@@ -70,18 +70,21 @@ func topicOf(r *slog.Record) (topic string) {
 
 // limiter counts lines by their kind.
 type limiter struct {
-	burst int
+	burst int // lines of a kind in every
+	every time.Duration
 
 	mu    sync.Mutex
 	kinds map[kind]*count // nil before the first line
 	swept time.Time       // when it was last cleared of kinds that are over
 }
 
-func newLimiter(burst int) *limiter { return &limiter{burst: burst} }
+func newLimiter(burst int, every time.Duration) *limiter {
+	return &limiter{burst: burst, every: every}
+}
 
 // count is what was logged of one kind, guarded by the limiter's mutex.
 type count struct {
-	since      time.Time // of the current interval of length Every
+	since      time.Time // of the current interval
 	passed     int       // lines in it
 	suppressed int       // lines that no line has told of yet
 	last       slog.Record
@@ -93,7 +96,7 @@ type count struct {
 func (l *limiter) handle(ctx context.Context, h slog.Handler, r slog.Record, k kind) error {
 	l.mu.Lock()
 	c := l.count(k, r.Time)
-	if r.Time.Sub(c.since) >= Every {
+	if r.Time.Sub(c.since) >= l.every {
 		c.since, c.passed = r.Time, 0
 	}
 	if c.passed >= l.burst {
@@ -101,7 +104,7 @@ func (l *limiter) handle(ctx context.Context, h slog.Handler, r slog.Record, k k
 		c.last, c.handler = cleaned(&r), h
 		if c.timer == nil {
 			// A line that follows in time tells of those that were suppressed.
-			c.timer = time.AfterFunc(2*Every, func() { l.flush(c) })
+			c.timer = time.AfterFunc(2*l.every, func() { l.flush(c) })
 		}
 		l.mu.Unlock()
 		return nil
@@ -162,10 +165,10 @@ func (l *limiter) count(k kind, now time.Time) *count {
 	if c := l.kinds[k]; c != nil {
 		return c
 	}
-	if len(l.kinds) >= maxKinds && now.Sub(l.swept) >= Every {
+	if len(l.kinds) >= maxKinds && now.Sub(l.swept) >= l.every {
 		l.swept = now
 		for k, c := range l.kinds {
-			if c.suppressed == 0 && now.Sub(c.since) >= Every {
+			if c.suppressed == 0 && now.Sub(c.since) >= l.every {
 				delete(l.kinds, k)
 			}
 		}

@@ -25,12 +25,20 @@ const maxStack = 32 << 10
 //
 // Every value is cut, and made one line of printable characters: see [foreign.Line].
 func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
+	h, err := handler(w, level, format)
+	if err != nil {
+		return nil, err
+	}
+	return slog.New(limit(h, Every)), nil
+}
+
+func handler(w io.Writer, level slog.Leveler, format string) (slog.Handler, error) {
 	o := &slog.HandlerOptions{Level: level, ReplaceAttr: clean}
 	switch format {
 	case "text":
-		return slog.New(limit(slog.NewTextHandler(w, o))), nil
+		return slog.NewTextHandler(w, o), nil
 	case "json":
-		return slog.New(limit(slog.NewJSONHandler(w, o))), nil
+		return slog.NewJSONHandler(w, o), nil
 	}
 	return nil, fmt.Errorf("the log format %q is not known: use text or json", format)
 }

@@ -97,7 +97,7 @@ func TestFirstFailureOfEachTopicIsLogged(t *testing.T) {
 // Whoever makes up topics or messages gets no memory by that.
 func TestKindsOfLinesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(1)
+		l := newLimiter(1, Every)
 		h := slog.DiscardHandler
 		for i := range 3 * maxKinds {
 			for _, k := range []kind{{slog.LevelError, "m", fmt.Sprint(i)}, {slog.LevelError, fmt.Sprint(i), ""}} {

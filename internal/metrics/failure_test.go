@@ -74,6 +74,7 @@ func TestErrorsHaveTheirReason(t *testing.T) {
 		{"certificate", handshake(t, secure.Listener.Addr().String()), tlsFailure},
 		{"no TLS there", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, tlsFailure},
 		{"alert", &net.OpError{Op: "remote error", Err: tls.AlertError(42)}, tlsFailure},
+		{"old TLS", oldTLS(t), tlsFailure},
 		{"other code", kafka.InvalidRequiredAcks, broker},
 		{"unknown code", kafka.Error(4242), broker},
 		{"code -1", kafka.Unknown, broker},
@@ -107,6 +108,60 @@ func TestEveryCodeOfABrokerHasAReason(t *testing.T) {
 			t.Errorf("%v is %d", code, got)
 		}
 	}
+}
+
+// Brokers refuse a certificate, or the lack of one, by alerts of various kinds, which
+// differ from one release of Java to the next.
+func TestEveryAlertOfABrokerIsAFailureOfTLS(t *testing.T) {
+	texts := map[string]bool{}
+	for code := range 256 {
+		if code == 0 || code == 90 { // the end of the connection, and of the handshake for no fault
+			continue
+		}
+		err := alert(t, byte(code))
+		if got := failureOf(fmt.Errorf("kafka.(*Client).Produce: %w", err)); got != tlsFailure {
+			t.Errorf("%v is %s", err, failureNames[got])
+		}
+		texts[err.Error()] = true
+	}
+	for _, text := range []string{"bad certificate", "certificate required", "unknown certificate", "unknown certificate authority", "unsupported certificate",
+		"expired certificate", "revoked certificate", "handshake failure", "protocol version not supported", "access denied"} {
+		if !texts["remote error: tls: "+text] {
+			t.Errorf("crypto/tls has no alert %q any more", text)
+		}
+	}
+}
+
+// alert returns the error of a handshake that the server ends by that alert.
+func alert(t *testing.T, code byte) error {
+	t.Helper()
+	return answered(t, []byte{21, 3, 3, 0, 2, 2, code})
+}
+
+// oldTLS returns the error of a handshake with a server that knows TLS 1.1.
+func oldTLS(t *testing.T) error {
+	t.Helper()
+	hello := append([]byte{3, 2}, make([]byte, 32+1+2+1)...) // random, no session, no cipher
+	message := append([]byte{2, 0, 0, byte(len(hello))}, hello...)
+	return answered(t, append([]byte{22, 3, 1, 0, byte(len(message))}, message...))
+}
+
+// answered returns the error of a handshake that is answered by that record.
+func answered(t *testing.T, record []byte) error {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	go func() {
+		defer b.Close()
+		_, _ = b.Read(make([]byte, 64<<10))
+		_, _ = b.Write(record)
+		_, _ = io.Copy(io.Discard, b)
+	}()
+	err := tls.Client(a, &tls.Config{ServerName: "broker"}).Handshake()
+	if err == nil {
+		t.Fatalf("% x: the handshake succeeded", record)
+	}
+	return err
 }
 
 func TestReasonsAreShortAndDifferent(t *testing.T) {

@@ -8,7 +8,6 @@ package metrics
 
 import (
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/version"
 )
 
 //go:generate go test . -run ^TestDocumentation -update
@@ -133,19 +133,11 @@ func (m *Metrics) Memory(l *memory.Limit) {
 		gauge("memory_used_bytes", "What records and bodies take, with what is needed to keep them.", l.Used))
 }
 
-func buildInfo(version string) prometheus.Collector {
-	revision := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = s.Value
-			}
-		}
-	}
+func buildInfo(release string) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info",
 		Help:        "1, labelled with the program's version, the revision of its source, and the Go that built it.",
-		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "goversion": runtime.Version()},
+		ConstLabels: prometheus.Labels{"version": release, "revision": version.Commit(), "goversion": runtime.Version()},
 	})
 	g.Set(1)
 	return g

@@ -56,21 +56,31 @@ func NewServer(plugin *Plugin, log *slog.Logger) *Server {
 // maxPath is the longest path of a unix socket (sun_path without its NUL).
 const maxPath = 107
 
+// CheckPath returns an error if a socket can never be at path: it is too long, or
+// something else is there. It changes nothing, and takes no directory for one that
+// will be made.
+func CheckPath(path string) error {
+	if len(path) > maxPath {
+		return fmt.Errorf("the path of the socket, %s, has %d bytes: it cannot have more than %d", path, len(path), maxPath)
+	}
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("looking at the socket: %w", err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there and is no socket: remove it, or choose another path with -socket", path)
+	}
+	return nil
+}
+
 // Listen returns a listener on the unix socket path, which it makes anew: a
 // socket left there by an earlier server is removed, even if that one still
 // serves the requests it has, as it does after a reload of Kong. mode holds the
 // socket's permission bits; whoever may write to it may connect. Closing the
 // listener leaves the path alone, because by then it may be another server's.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {
-	if len(path) > maxPath {
-		return nil, fmt.Errorf("the path of the socket, %s, has %d bytes: it cannot have more than %d", path, len(path), maxPath)
-	}
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, fmt.Errorf("looking at the socket: %w", err)
-	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("%s is there and is no socket: remove it, or choose another path with -socket", path)
+	if err := CheckPath(path); err != nil {
+		return nil, err
 	}
 	// Nobody may connect to a socket whose mode is not set yet, and no moment may
 	// pass in which there is none: it is made under another name and moved.

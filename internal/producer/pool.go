@@ -204,7 +204,8 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 			n := e.close(ctx, errAbandoned)
 			total.Add(n)
 			if n > 0 {
-				p.o.Log.Error("records left undelivered at shutdown", "topic", e.cfg.Topic, "records", n)
+				p.o.Log.Error("records left undelivered at shutdown", "topic", e.cfg.Topic, "records", n,
+					"delivered", e.Stats().Delivered, "cause", e.status.lastCause())
 			}
 		})
 	}

@@ -42,7 +42,8 @@ type status struct {
 
 	mu       sync.Mutex
 	cause    string // of the trouble at hand; "" for none
-	err      error  // of the latest trouble
+	last     string // the latest, which a close leaves
+	err      error  // likewise
 	since    time.Time
 	lost     tally     // not yet told to Kong
 	refused  tally     // likewise
@@ -95,9 +96,6 @@ func (s *status) tell(first bool) {
 func (s *status) lastTrouble() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause == "" {
-		return nil
-	}
 	return s.err
 }
 
@@ -125,7 +123,7 @@ func (s *status) blocked(err error, cause string) {
 	if s.cause == "" {
 		s.since = time.Now()
 	}
-	s.cause, s.err = cause, err
+	s.cause, s.last, s.err = cause, cause, err
 	s.troubled.Store(true)
 	s.tell(false)
 }
@@ -140,8 +138,16 @@ func (s *status) fine() {
 	if s.cause != "" {
 		s.log.Info("delivering again", "after", time.Since(s.since).Round(time.Millisecond))
 	}
-	s.cause = ""
+	s.cause, s.last, s.err = "", "", nil
 	s.troubled.Store(false)
+}
+
+// lastCause returns why records could not be delivered the last time, "" if they
+// all were, or were merely too slow.
+func (s *status) lastCause() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // lose notes records that were accepted and will not be delivered.
@@ -150,6 +156,7 @@ func (s *status) lose(n int, at place, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tell(s.lost.records == 0)
+	s.last = cause
 	s.lost.add(n, time.Now(), cause)
 	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "cause", cause)
 }

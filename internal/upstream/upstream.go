@@ -19,6 +19,7 @@ import (
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/version"
 	"kafka-upstream/schema"
 )
 
@@ -39,7 +40,6 @@ var errConversation = errors.New("unexpected reply of Kong")
 
 // Options say what the plugin works with.
 type Options struct {
-	Version string
 	Pool    *producer.Pool   // whose producers all instances share
 	Metrics *metrics.Metrics // may be nil
 	Log     *slog.Logger
@@ -52,7 +52,7 @@ type Options struct {
 // Plugin returns the plugin as the plugin server serves it.
 func Plugin(o Options) *pluginserver.Plugin {
 	return &pluginserver.Plugin{
-		Name: Name, Version: o.Version, Priority: Priority, Schema: schema.JSON(),
+		Name: Name, Version: version.Number, Priority: Priority, Schema: schema.JSON(),
 		Start:    func(b []byte) pluginserver.Instance { return start(b, &o) },
 		Panicked: func(began time.Time) { o.Metrics.Request(metrics.Panic, time.Since(began)) },
 	}

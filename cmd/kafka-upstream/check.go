@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"kafka-upstream/internal/pluginserver"
+)
+
+// Kong starts a plugin server that ends again and again, and at its default log
+// level says no more than that it did. What it asks with -dump before, it takes
+// seriously: it does not start, or does not reload, and prints the reason. So -dump
+// fails for all that would end the server each time and that Kong does not mend.
+//
+// Other things are none of the dump's business. A directory that is missing may be
+// made before the server starts: Kong makes its prefix, and "kong config parse" asks
+// before that. A port that is taken may be the predecessor's, until it has drained.
+// A log file that cannot be opened ends no server. And a socket that is not in Kong's
+// prefix, or is there as another user's, may be that of a supervisor's server, which
+// does not run as Kong's workers do; if it is Kong's after all, the log file says why
+// there is none.
+
+// check returns why a server with these options could never serve.
+func (o *options) check() error {
+	if err := pluginserver.CheckPath(o.socket); err != nil {
+		return err
+	}
+	dir := filepath.Dir(o.socket)
+	if !o.dump || dir == filepath.Clean(o.prefix) && !o.isOthers() {
+		if err := checkDirectory(dir); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct{ flag, address string }{{"metrics", o.metrics}, {"pprof", o.pprof}} {
+		if err := checkAddress(f.flag, f.address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isOthers reports whether there is a socket that another user has made.
+func (o *options) isOthers() bool {
+	info, err := os.Lstat(o.socket)
+	if err != nil {
+		return false
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(owner.Uid) != os.Geteuid()
+}
+
+// checkDirectory returns an error if this user cannot make a socket in a directory
+// that is there.
+func checkDirectory(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking at the directory of the socket: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("%s, where the socket is to be, is no directory: choose another one with -kong-prefix or -socket", dir)
+	}
+	err = unix.Access(dir, unix.W_OK|unix.X_OK)
+	if err == nil || errors.Is(err, syscall.ENOSYS) {
+		return nil
+	}
+	return fmt.Errorf("the plugin server, as %s, cannot make its socket in %s (%w): let that user, as whom Kong's workers run, write there, or choose another directory with -kong-prefix or -socket", who(), dir, err)
+}
+
+// who is the user that this process runs as.
+func who() string {
+	id := os.Geteuid()
+	if u, err := user.LookupId(strconv.Itoa(id)); err == nil {
+		return "user " + u.Username
+	}
+	return fmt.Sprintf("user %d", id)
+}
+
+// checkAddress returns an error if nothing can ever listen on an address; "" is
+// none. It asks nobody about the name of a host.
+func checkAddress(flag, address string) error {
+	if address == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("-%s cannot be served on %q: use host:port, such as 127.0.0.1:9542", flag, address)
+	}
+	return nil
+}
+
+// refuse says why there is no server, or no dump, and returns the exit code.
+func (o *options) refuse(code int, reason error, stdin *os.File, stdout, stderr io.Writer) int {
+	fmt.Fprintf(stderr, "kafka-upstream: %v\n", reason)
+	if !o.dump {
+		o.lastWords(stdin, reason)
+		return code
+	}
+	// Kong has no look at stderr or at the exit code. What is JSON and no table it
+	// puts into its own error: "not a plugin info table: …".
+	e := json.NewEncoder(stdout)
+	e.SetEscapeHTML(false)
+	_ = e.Encode("kafka-upstream: " + reason.Error())
+	return code
+}
+
+// wantsDump reports whether the flag is among arguments that may not be well-formed.
+func wantsDump(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool { return a == "-dump" || a == "--dump" })
+}
+
+// dumpAsWorker prints the dump as the user of Kong's workers, one of whom starts the
+// server: what root may do says nothing. It reports false if this process is not
+// root's, or that user is not known, or cannot be had.
+func (o *options) dumpAsWorker(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, ok bool) {
+	if os.Geteuid() != 0 {
+		return 0, false
+	}
+	name, credential := workerUser(o.prefix)
+	exe, err := os.Executable()
+	if credential == nil || credential.Uid == 0 || err != nil {
+		return 0, false
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+	err = cmd.Start()
+	if errors.Is(err, fs.ErrPermission) && unix.Access(exe, unix.X_OK) == nil && !errors.Is(err, syscall.EPERM) {
+		return o.refuse(1, fmt.Errorf("user %s, as whom Kong's workers run, may not execute %s", name, exe), stdin, stdout, stderr), true
+	}
+	if err != nil {
+		return 0, false // not even root may do this here
+	}
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode(), true
+}
+
+// userDirective is nginx's, which Kong writes from nginx_user.
+var userDirective = regexp.MustCompile(`(?m)^\s*user\s+([^\s;]+)(?:\s+([^\s;]+))?\s*;`)
+
+// workerUser returns the user that nginx's master will run Kong's workers as, by the
+// configuration that Kong has written into its prefix; nil where it does not say.
+func workerUser(prefix string) (name string, c *syscall.Credential) {
+	f, err := os.Open(filepath.Join(prefix, "nginx.conf"))
+	if err != nil {
+		return "", nil
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	m := userDirective.FindStringSubmatch(string(text))
+	if err != nil || m == nil {
+		return "", nil
+	}
+	u, err := user.Lookup(m[1])
+	if err != nil {
+		return "", nil
+	}
+	group := u.Gid
+	if m[2] != "" {
+		g, err := user.LookupGroup(m[2])
+		if err != nil {
+			return "", nil
+		}
+		group = g.Gid
+	}
+	all, err := u.GroupIds()
+	if err != nil {
+		return "", nil
+	}
+	c = new(syscall.Credential)
+	for _, id := range []struct {
+		text string
+		to   *uint32
+	}{{u.Uid, &c.Uid}, {group, &c.Gid}} {
+		n, err := strconv.ParseUint(id.text, 10, 32)
+		if err != nil {
+			return "", nil
+		}
+		*id.to = uint32(n)
+	}
+	for _, g := range all {
+		if n, err := strconv.ParseUint(g, 10, 32); err == nil {
+			c.Groups = append(c.Groups, uint32(n))
+		}
+	}
+	return u.Username, c
+}

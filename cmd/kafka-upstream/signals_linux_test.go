@@ -1,0 +1,231 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"golang.org/x/sys/unix"
+
+	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/kongsim"
+)
+
+// signalWays are those in which a signal gets to the server.
+var signalWays = []struct {
+	name  string
+	start func(t testing.TB, args ...string) *server
+	pid   func(t *testing.T, s *server) int
+}{
+	{"alone", startAlone, func(_ *testing.T, s *server) int { return s.cmd.Process.Pid }},
+	{"launcher", start, func(_ *testing.T, s *server) int { return s.cmd.Process.Pid }},
+	{"server of a launcher", start, served},
+}
+
+// Every signal there is on Linux, but KILL and STOP, which nobody can catch, and
+// those that a crash is told by.
+func TestNoSignalLosesTheBuffer(t *testing.T) {
+	drain := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGXCPU, syscall.SIGPWR}
+	crash := []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS}
+	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
+	delivered := 0
+	for _, way := range signalWays {
+		// begin returns a server with records in its buffer.
+		begin := func(t *testing.T) (s *server, accept func() bool) {
+			s = way.start(t)
+			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+			t.Cleanup(w.Close)
+			p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+			accept = func() bool {
+				exit, err := w.HandleEvent(t.Context(), p, &kong{body: inline("[]")})
+				if err != nil || exit.Status != 200 {
+					return false
+				}
+				delivered++
+				return true
+			}
+			for range 5 {
+				if !accept() {
+					t.Fatal("a record was not accepted")
+				}
+			}
+			return s, accept
+		}
+		checkDelivered := func(t *testing.T, s *server) {
+			t.Helper()
+			if code := s.wait(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			if n := len(f.Records(t, "t", delivered)); n != delivered {
+				t.Errorf("%d of %d records were delivered", n, delivered)
+			}
+		}
+		for _, sig := range drain {
+			t.Run(way.name+"/drains at "+unix.SignalName(sig), func(t *testing.T) {
+				s, _ := begin(t)
+				_ = syscall.Kill(way.pid(t, s), sig)
+				checkDelivered(t, s)
+				if !strings.Contains(s.log.String(), unix.SignalName(sig)) {
+					t.Error("the log does not name the signal")
+				}
+			})
+		}
+		t.Run(way.name+"/lives on at all others", func(t *testing.T) {
+			s, accept := begin(t)
+			pid := way.pid(t, s)
+			for sig := syscall.Signal(1); sig <= 64; sig++ {
+				if slices.Contains(drain, sig) || slices.Contains(crash, sig) || sig == syscall.SIGKILL || sig == syscall.SIGSTOP {
+					continue
+				}
+				if err := syscall.Kill(pid, sig); err != nil {
+					t.Fatalf("before signal %d: %v", sig, err)
+				}
+				if sig == syscall.SIGTSTP || sig == syscall.SIGTTIN || sig == syscall.SIGTTOU { // these stop it
+					_ = syscall.Kill(pid, syscall.SIGCONT)
+				}
+				if !accept() {
+					t.Fatalf("signal %d has ended it:\n%s", sig, s.log.String())
+				}
+			}
+			eventually(t, "USR1 and USR2 are told", func() bool {
+				return strings.Contains(s.log.String(), "SIGUSR1") && strings.Contains(s.log.String(), "SIGUSR2 is ignored")
+			})
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+			checkDelivered(t, s)
+		})
+	}
+}
+
+// stuck starts a server with seven records that nobody takes.
+func stuck(t *testing.T, start func(t testing.TB, args ...string) *server, drain string) *server {
+	t.Helper()
+	s := start(t, "-drain-timeout", drain)
+	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+	t.Cleanup(w.Close)
+	if n := events(t, w, plugin(settings(t, []string{closedPort(t)}, nil)), 7); n != 7 {
+		t.Fatalf("%d of 7 were accepted", n)
+	}
+	return s
+}
+
+func TestSecondSignalEndsTheDrainAtOnceAndTellsWhatIsUndelivered(t *testing.T) {
+	for _, way := range signalWays {
+		for _, two := range [][2]syscall.Signal{{syscall.SIGTERM, syscall.SIGTERM}, {syscall.SIGINT, syscall.SIGINT}, {syscall.SIGTERM, syscall.SIGINT}} {
+			t.Run(way.name+"/"+unix.SignalName(two[0])+" "+unix.SignalName(two[1]), func(t *testing.T) {
+				s := stuck(t, way.start, "10m")
+				pid := way.pid(t, s)
+				for _, sig := range two {
+					_ = syscall.Kill(pid, sig)
+					eventually(t, "it is ending", func() bool { return strings.Contains(s.log.String(), "msg=ending") })
+				}
+				if code := s.wait(); code != 1 {
+					t.Errorf("exit code %d", code)
+				}
+				for _, want := range []string{"topic=t records=7", "left=7", "7 records were not delivered: a second signal, " + unix.SignalName(two[1])} {
+					if !strings.Contains(s.log.String(), want) {
+						t.Errorf("the log lacks %q", want)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestQuitAndHangupAgainAreNoHurry(t *testing.T) {
+	for _, way := range signalWays {
+		t.Run(way.name, func(t *testing.T) {
+			s := stuck(t, way.start, "2s")
+			pid := way.pid(t, s)
+			for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP} {
+				_ = syscall.Kill(pid, sig)
+				eventually(t, "it is ending", func() bool { return strings.Contains(s.log.String(), "msg=ending") })
+			}
+			s.wait()
+			if !strings.Contains(s.log.String(), "not delivered within the drain timeout of 2s") {
+				t.Error("the drain was cut")
+			}
+		})
+	}
+}
+
+// systemd signals all processes of a service, and then Kong's worker its launcher,
+// which it kills: that is one end, and the server has all its time.
+func TestOneEndMayReachTheServerByTwoWaysAndTheLauncherTwice(t *testing.T) {
+	s := stuck(t, start, "2s")
+	server := served(t, s)
+	_ = syscall.Kill(server, syscall.SIGTERM)
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	eventually(t, "it is ending", func() bool { return strings.Contains(s.log.String(), "msg=ending") })
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Process.Kill()
+	s.wait()
+	if !strings.Contains(s.log.String(), "not delivered within the drain timeout of 2s") {
+		t.Error("the drain was cut")
+	}
+}
+
+func TestNohupIsHeeded(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	socket := shortDir(t) + "/s"
+	cmd := exec.Command("sh", "-c", `trap "" HUP; exec "$0" "$@"`, binary, "-socket", socket)
+	var log lines
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "msg=serving") })
+	w := kongsim.NewWorker(socket, kongsim.WorkerOptions{})
+	defer w.Close()
+	_ = cmd.Process.Signal(syscall.SIGHUP)
+	if n := events(t, w, plugin(settings(t, f.Addrs(), nil)), 10); n != 10 {
+		t.Errorf("%d of 10 were accepted", n)
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil || strings.Contains(log.String(), "SIGHUP") {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+}
+
+// Whoever reads what is printed may go: a line that nobody takes, and the signal
+// that comes of it, end nothing.
+func TestReaderOfTheLogMayGo(t *testing.T) {
+	for _, launcher := range []bool{false, true} {
+		f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
+		s := newServer(t, shortDir(t)+"/kafka-upstream.socket", exec.Command(binary))
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.cmd.Stdout, s.cmd.Stderr = write, write
+		if launcher {
+			if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.begin()
+		_ = write.Close()
+		_ = read.Close()
+		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+		defer w.Close()
+		p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+		for i := range 10 {
+			for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} { // two lines, and what comes of them
+				_ = s.cmd.Process.Signal(sig)
+			}
+			if n := events(t, w, p, 1); n != 1 {
+				t.Fatalf("record %d was not accepted", i)
+			}
+		}
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		if code := s.wait(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if n := len(f.Records(t, "t", 10)); n != 10 {
+			t.Errorf("%d of 10 records were delivered", n)
+		}
+	}
+}

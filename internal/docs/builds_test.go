@@ -1,0 +1,158 @@
+package docs
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"kafka-upstream/internal/upstream"
+	"kafka-upstream/internal/version"
+)
+
+// Kong does not start with a plugin whose version is none, so the dump has the
+// release whichever way the program was built, and the commit is only said.
+func TestVersionIsTheReleaseHoweverTheProgramIsBuilt(t *testing.T) {
+	tmp := t.TempDir()
+	archive, clone, shallow := filepath.Join(tmp, "archive"), filepath.Join(tmp, "clone"), filepath.Join(tmp, "shallow")
+	copySource(t, archive)
+	copySource(t, clone)
+	git := []string{"git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always"}
+	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "one"}, {"commit", "-q", "--allow-empty", "-m", "two"}} {
+		sh(t, clone, nil, append(git, args...)...)
+	}
+	sh(t, tmp, nil, append(git, "clone", "-q", "--depth", "1", "file://"+clone, shallow)...)
+	head := strings.TrimSpace(sh(t, clone, nil, "git", "rev-parse", "HEAD"))
+	context := filepath.Join(tmp, "context")
+	copyContext(t, context)
+
+	const pkg = "./cmd/kafka-upstream"
+	bin := filepath.Join(tmp, "bin")
+	program := filepath.Join(bin, upstream.Name)
+	inDocker := []string{"sh", "-c", buildCommand(t, program)}
+	for _, way := range []struct {
+		name, dir string
+		before    func()
+		env       []string
+		build     []string
+		commit    string
+	}{
+		{name: "go build", dir: clone, build: []string{"go", "build", "-o", program, pkg}, commit: head},
+		{name: "go build, in its directory", dir: clone + "/cmd/kafka-upstream", build: []string{"go", "build", "-o", program}, commit: head},
+		{name: "go build, shallow clone", dir: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head},
+		{name: "go build, archive", dir: archive, build: []string{"go", "build", "-o", program, pkg}, commit: "unknown"},
+		{name: "go build without git", dir: clone, build: []string{"go", "build", "-buildvcs=false", "-o", program, pkg}, commit: "unknown"},
+		{name: "go build with what the linker was told before", dir: archive, build: []string{"go", "build", "-ldflags", "-X main.version=dev", "-o", program, pkg}, commit: "unknown"},
+		{name: "go install", dir: clone, env: []string{"GOBIN=" + bin}, build: []string{"go", "install", pkg}, commit: head},
+		{name: "make install, clone", dir: clone, build: []string{"make", "install", "PREFIX=" + tmp}, commit: head},
+		{name: "make install, shallow clone", dir: shallow, build: []string{"make", "install", "PREFIX=" + tmp}, commit: head},
+		{name: "make install, archive", dir: archive, build: []string{"make", "install", "PREFIX=" + tmp}, commit: "unknown"},
+		{name: "make install, archive in a clone of something else", dir: clone + "/cmd/archive", before: func() { copySource(t, clone+"/cmd/archive") },
+			build: []string{"make", "install", "PREFIX=" + tmp}, commit: "unknown"},
+		{name: "make install, any commit", dir: archive, build: []string{"make", "install", "PREFIX=" + tmp, "COMMIT=not a version"}, commit: "not a version"},
+		{name: "make install, environment", dir: archive, env: []string{"VERSION=dev", "COMMIT=dev"}, build: []string{"make", "install", "PREFIX=" + tmp}, commit: "unknown"},
+		{name: "Dockerfile", dir: context, env: []string{"COMMIT=unknown"}, build: inDocker, commit: "unknown"}, // the argument's default
+		{name: "Dockerfile, argument", dir: context, env: []string{"COMMIT=" + head}, build: inDocker, commit: head},
+		{name: "Dockerfile, empty argument", dir: context, env: []string{"COMMIT="}, build: inDocker, commit: "unknown"},
+		{name: "Dockerfile, any argument", dir: context, env: []string{"COMMIT=my own build", "VERSION=dev"}, build: inDocker, commit: "my own build"},
+		{name: "make install, dirty", dir: shallow, before: func() { change(t, shallow) }, build: []string{"make", "install", "PREFIX=" + tmp}, commit: head + "-dirty"},
+		{name: "go build, dirty", dir: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head + "-dirty"},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			if way.before != nil {
+				way.before()
+			}
+			_ = os.RemoveAll(bin)
+			sh(t, way.dir, way.env, way.build...)
+			checkVersion(t, sh(t, tmp, nil, program, "-dump"))
+			if said := sh(t, tmp, nil, program, "-version"); !strings.HasPrefix(said, "kafka-upstream "+version.Number+" (commit "+way.commit+", go") {
+				t.Errorf("it says of itself: %s", said)
+			}
+		})
+	}
+	t.Run("go run", func(t *testing.T) { checkVersion(t, sh(t, clone, nil, "go", "run", pkg, "-dump")) })
+}
+
+func checkVersion(t *testing.T, dump string) {
+	t.Helper()
+	var d struct{ Plugins []struct{ Version string } }
+	if err := json.Unmarshal([]byte(dump), &d); err != nil || len(d.Plugins) != 1 || d.Plugins[0].Version != version.Number {
+		t.Errorf("the dump has %+v, %v", d, err)
+	}
+}
+
+func TestReleaseIsASemanticVersionAndHeadsTheChangelog(t *testing.T) {
+	if !regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$`).MatchString(version.Number) {
+		t.Errorf("%q is no x.y.z", version.Number)
+	}
+	head := regexp.MustCompile(`(?m)^## \[(\d\S*)\] - \d{4}-\d\d-\d\d$`).FindStringSubmatch(read(t, "CHANGELOG.md"))
+	if head == nil || head[1] != version.Number {
+		t.Errorf("the newest release in CHANGELOG.md is %q, the program is %s", head, version.Number)
+	}
+}
+
+// sh runs a command to its end and returns what it has printed to stdout.
+func sh(t *testing.T, dir string, env []string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir, cmd.Env = dir, append(append(os.Environ(), "GOFLAGS=-buildvcs=auto"), env...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", strings.Join(args, " "), err, out, errs.String())
+	}
+	return string(out)
+}
+
+// copySource copies what an archive of the repository holds.
+func copySource(t *testing.T, to string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(root, file)
+		switch {
+		case name == ".git" || name == "bin" || name == ".cache":
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(to, name), 0o755)
+		case !d.Type().IsRegular() || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, name), b, info.Mode().Perm())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// change changes a file of a clone.
+func change(t *testing.T, clone string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(clone, "CHANGELOG.md"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString("\n")
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
