@@ -75,6 +75,14 @@ func TestVersionIsTheReleaseHoweverTheProgramIsBuilt(t *testing.T) {
 			}
 		})
 	}
+	for _, name := range []string{"LICENSE", "THIRD_PARTY_NOTICES"} {
+		if _, err := os.Stat(filepath.Join(tmp, "share/doc/kafka-upstream", name)); err != nil {
+			t.Errorf("make install: %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(context, name)); err != nil {
+			t.Errorf("the build context of the image: %v", err)
+		}
+	}
 	t.Run("go run", func(t *testing.T) { checkVersion(t, sh(t, clone, nil, "go", "run", pkg, "-dump")) })
 }
 
