@@ -29,6 +29,7 @@ LABEL org.opencontainers.image.title="Kong Gateway with kafka-upstream" \
       org.opencontainers.image.revision="${COMMIT}"
 # The path is where Kong looks for the program of a plugin server of this name.
 COPY --from=build /usr/local/bin/kafka-upstream /usr/local/bin/kafka-upstream
+COPY LICENSE THIRD_PARTY_NOTICES /usr/local/share/doc/kafka-upstream/
 # As Kong's own images: the socket and the files with large request bodies are
 # shared by Kong's workers and the plugin server, which must be the same user.
 USER kong

@@ -25,10 +25,12 @@ build: ## build bin/kafka-upstream and bin/kafka-upstream-demo
 	$(BUILD) -o bin/ ./cmd/kafka-upstream ./cmd/kafka-upstream-demo
 
 .PHONY: install
-install: ## install kafka-upstream into PREFIX/bin (PREFIX=/usr/local)
+install: ## install kafka-upstream into PREFIX/bin, its licences into PREFIX/share/doc (PREFIX=/usr/local)
 	$(BUILD) -o bin/ ./cmd/kafka-upstream
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 0755 bin/kafka-upstream '$(DESTDIR)$(PREFIX)/bin/kafka-upstream'
+	install -d '$(DESTDIR)$(PREFIX)/share/doc/kafka-upstream'
+	install -m 0644 LICENSE THIRD_PARTY_NOTICES '$(DESTDIR)$(PREFIX)/share/doc/kafka-upstream'
 
 .PHONY: demo
 demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SECURE=1: TLS and SASL; ARGS=: more flags)
@@ -72,6 +74,10 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 .PHONY: docs
 docs: ## write the generated parts of docs/ again
 	$(GO) generate ./...
+
+.PHONY: notices
+notices: ## write THIRD_PARTY_NOTICES again, the licences of what is linked
+	$(GO) run ./scripts/notices
 
 .PHONY: guarantees
 guarantees: kafka ## do every fault, and write the tables of docs/guarantees.md from what the tests saw

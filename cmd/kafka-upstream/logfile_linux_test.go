@@ -150,6 +150,11 @@ func TestLogFileHasTheStackOfACrash(t *testing.T) {
 	s := start(t)
 	path := filepath.Join(filepath.Dir(s.socket), "kafka-upstream.log")
 	eventually(t, "it is there", func() bool { return strings.Contains(contents(path), "msg=serving") })
+	if err := os.Rename(path, path+".old"); err != nil { // also where it was rotated
+		t.Fatal(err)
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
+	eventually(t, "there is a new one", func() bool { return strings.Contains(s.log.String(), "was opened anew") })
 	_ = syscall.Kill(served(t, s), syscall.SIGABRT)
 	s.wait()
 	if got := contents(path); !strings.Contains(got, "SIGABRT") || !strings.Contains(got, "goroutine ") {

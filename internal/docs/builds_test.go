@@ -31,51 +31,73 @@ func TestVersionIsTheReleaseHoweverTheProgramIsBuilt(t *testing.T) {
 	context := filepath.Join(tmp, "context")
 	copyContext(t, context)
 
+	// All are built at one path, for Go compiles a package again where it is elsewhere.
+	src, here := filepath.Join(tmp, "src"), ""
+	move := func(tree string) {
+		if here == tree {
+			return
+		}
+		if here != "" {
+			rename(t, src, here)
+		}
+		rename(t, tree, src)
+		here = tree
+	}
+
 	const pkg = "./cmd/kafka-upstream"
 	bin := filepath.Join(tmp, "bin")
 	program := filepath.Join(bin, upstream.Name)
+	install := []string{"make", "install", "PREFIX=" + tmp}
 	inDocker := []string{"sh", "-c", buildCommand(t, program)}
 	for _, way := range []struct {
-		name, dir string
-		before    func()
-		env       []string
-		build     []string
-		commit    string
+		name, tree, dir string
+		before          func()
+		env             []string
+		build           []string
+		commit          string
 	}{
-		{name: "go build", dir: clone, build: []string{"go", "build", "-o", program, pkg}, commit: head},
-		{name: "go build, in its directory", dir: clone + "/cmd/kafka-upstream", build: []string{"go", "build", "-o", program}, commit: head},
-		{name: "go build, shallow clone", dir: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head},
-		{name: "go build, archive", dir: archive, build: []string{"go", "build", "-o", program, pkg}, commit: "unknown"},
-		{name: "go build without git", dir: clone, build: []string{"go", "build", "-buildvcs=false", "-o", program, pkg}, commit: "unknown"},
-		{name: "go build with what the linker was told before", dir: archive, build: []string{"go", "build", "-ldflags", "-X main.version=dev", "-o", program, pkg}, commit: "unknown"},
-		{name: "go install", dir: clone, env: []string{"GOBIN=" + bin}, build: []string{"go", "install", pkg}, commit: head},
-		{name: "make install, clone", dir: clone, build: []string{"make", "install", "PREFIX=" + tmp}, commit: head},
-		{name: "make install, shallow clone", dir: shallow, build: []string{"make", "install", "PREFIX=" + tmp}, commit: head},
-		{name: "make install, archive", dir: archive, build: []string{"make", "install", "PREFIX=" + tmp}, commit: "unknown"},
-		{name: "make install, archive in a clone of something else", dir: clone + "/cmd/archive", before: func() { copySource(t, clone+"/cmd/archive") },
-			build: []string{"make", "install", "PREFIX=" + tmp}, commit: "unknown"},
-		{name: "make install, any commit", dir: archive, build: []string{"make", "install", "PREFIX=" + tmp, "COMMIT=not a version"}, commit: "not a version"},
-		{name: "make install, environment", dir: archive, env: []string{"VERSION=dev", "COMMIT=dev"}, build: []string{"make", "install", "PREFIX=" + tmp}, commit: "unknown"},
-		{name: "Dockerfile", dir: context, env: []string{"COMMIT=unknown"}, build: inDocker, commit: "unknown"}, // the argument's default
-		{name: "Dockerfile, argument", dir: context, env: []string{"COMMIT=" + head}, build: inDocker, commit: head},
-		{name: "Dockerfile, empty argument", dir: context, env: []string{"COMMIT="}, build: inDocker, commit: "unknown"},
-		{name: "Dockerfile, any argument", dir: context, env: []string{"COMMIT=my own build", "VERSION=dev"}, build: inDocker, commit: "my own build"},
-		{name: "make install, dirty", dir: shallow, before: func() { change(t, shallow) }, build: []string{"make", "install", "PREFIX=" + tmp}, commit: head + "-dirty"},
-		{name: "go build, dirty", dir: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head + "-dirty"},
+		{name: "go build", tree: clone, build: []string{"go", "build", "-o", program, pkg}, commit: head},
+		{name: "go build, in its directory", tree: clone, dir: pkg, build: []string{"go", "build", "-o", program}, commit: head},
+		{name: "go build without git", tree: clone, build: []string{"go", "build", "-buildvcs=false", "-o", program, pkg}, commit: "unknown"},
+		{name: "go install", tree: clone, env: []string{"GOBIN=" + bin}, build: []string{"go", "install", pkg}, commit: head},
+		{name: "make install, clone", tree: clone, build: install, commit: head},
+		{name: "make install, archive in a clone of something else", tree: clone, dir: "cmd/archive", before: func() { copySource(t, src+"/cmd/archive") }, build: install, commit: "unknown"},
+		{name: "go build, archive", tree: archive, build: []string{"go", "build", "-o", program, pkg}, commit: "unknown"},
+		{name: "go build with what the linker was told before", tree: archive, build: []string{"go", "build", "-ldflags", "-X main.version=dev", "-o", program, pkg}, commit: "unknown"},
+		{name: "make install, archive", tree: archive, build: install, commit: "unknown"},
+		{name: "make install, any commit", tree: archive, build: append(install, "COMMIT=not a version"), commit: "not a version"},
+		{name: "make install, environment", tree: archive, env: []string{"VERSION=dev", "COMMIT=dev"}, build: install, commit: "unknown"},
+		{name: "Dockerfile", tree: context, env: []string{"COMMIT=unknown"}, build: inDocker, commit: "unknown"}, // the argument's default
+		{name: "Dockerfile, argument", tree: context, env: []string{"COMMIT=" + head}, build: inDocker, commit: head},
+		{name: "Dockerfile, empty argument", tree: context, env: []string{"COMMIT="}, build: inDocker, commit: "unknown"},
+		{name: "Dockerfile, any argument", tree: context, env: []string{"COMMIT=my own build", "VERSION=dev"}, build: inDocker, commit: "my own build"},
+		{name: "go build, shallow clone", tree: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head},
+		{name: "make install, shallow clone", tree: shallow, build: install, commit: head},
+		{name: "make install, dirty", tree: shallow, before: func() { change(t, src) }, build: install, commit: head + "-dirty"},
+		{name: "go build, dirty", tree: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head + "-dirty"},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			move(way.tree)
 			if way.before != nil {
 				way.before()
 			}
 			_ = os.RemoveAll(bin)
-			sh(t, way.dir, way.env, way.build...)
+			sh(t, filepath.Join(src, way.dir), way.env, way.build...)
 			checkVersion(t, sh(t, tmp, nil, program, "-dump"))
 			if said := sh(t, tmp, nil, program, "-version"); !strings.HasPrefix(said, "kafka-upstream "+version.Number+" (commit "+way.commit+", go") {
 				t.Errorf("it says of itself: %s", said)
 			}
 		})
 	}
-	t.Run("go run", func(t *testing.T) { checkVersion(t, sh(t, clone, nil, "go", "run", pkg, "-dump")) })
+	t.Run("go run", func(t *testing.T) { checkVersion(t, sh(t, src, nil, "go", "run", pkg, "-dump")) })
+	for _, name := range []string{"LICENSE", "THIRD_PARTY_NOTICES"} {
+		if _, err := os.Stat(filepath.Join(tmp, "share/doc/kafka-upstream", name)); err != nil {
+			t.Errorf("make install: %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(context, name)); err != nil {
+			t.Errorf("the build context of the image: %v", err)
+		}
+	}
 }
 
 func checkVersion(t *testing.T, dump string) {
@@ -108,6 +130,13 @@ func sh(t *testing.T, dir string, env []string, args ...string) string {
 		t.Fatalf("%s: %v\n%s%s", strings.Join(args, " "), err, out, errs.String())
 	}
 	return string(out)
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // copySource copies what an archive of the repository holds.

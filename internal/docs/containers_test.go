@@ -302,7 +302,7 @@ func copyContext(t *testing.T, to string) {
 		ignored := slices.ContainsFunc(out, func(p string) bool { ok, _ := path.Match(p, d.Name()); return ok })
 		switch {
 		case name == ".":
-			return nil
+			return os.MkdirAll(to, 0o755)
 		case !slices.Contains(in, first) || ignored:
 			if d.IsDir() {
 				return filepath.SkipDir

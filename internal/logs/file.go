@@ -35,9 +35,10 @@ type File struct {
 	path string
 	max  int64
 
-	mu   sync.Mutex
-	file *os.File // nil while there is none
-	info fs.FileInfo
+	mu    sync.Mutex
+	file  *os.File // nil while there is none
+	info  fs.FileInfo
+	crash bool // SetCrashOutput was called
 }
 
 var _ io.WriteCloser = (*File)(nil)
@@ -70,6 +71,9 @@ func (f *File) open() error {
 		return err
 	}
 	f.file, f.info = file, info
+	if f.crash {
+		_ = debug.SetCrashOutput(file, debug.CrashOptions{})
+	}
 	return nil
 }
 
@@ -107,10 +111,11 @@ func (f *File) reopen() error {
 }
 
 // SetCrashOutput has Go's runtime write to the file what it prints when the process
-// dies of a fault of its own.
+// dies of a fault of its own. There can be one such file.
 func (f *File) SetCrashOutput() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.crash = true
 	return debug.SetCrashOutput(f.file, debug.CrashOptions{})
 }
 

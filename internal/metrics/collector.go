@@ -9,8 +9,9 @@ import (
 // collector exposes the counts of the topics. It reads them itself, topic by
 // topic, because their sums must agree within each scrape.
 //
-// All series of a topic are there, at 0, as soon as it has a producer: Prometheus
-// sees no increase in a series that appears with its first event.
+// The series of a topic are there, at 0, as soon as it has a producer: Prometheus
+// sees no increase in a series that appears with its first event. The exception is
+// at detailedTopics.
 type collector struct{ metrics *Metrics }
 
 var _ prometheus.Collector = collector{}
@@ -82,9 +83,15 @@ func (s *snapshot) collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{t.name}, labels...)...)
 	}
+	var shown [failures]bool // the reasons whose series are there
+	for i := range shown {
+		shown[i] = t.detailed || t.hasFailed(i)
+	}
 	byFailure := func(d *prometheus.Desc, counts *[failures]atomic.Int64) {
 		for i := range counts {
-			counter(d, counts[i].Load(), failureNames[i])
+			if shown[i] {
+				counter(d, counts[i].Load(), failureNames[i])
+			}
 		}
 	}
 
@@ -100,13 +107,19 @@ func (s *snapshot) collect(ch chan<- prometheus.Metric) {
 	counter(descAcceptedBytes, s.accepted.bytes)
 	counter(descDeliveredRecords, s.delivered.records)
 	counter(descDeliveredBytes, s.delivered.bytes)
-	counter(descSentRecords, s.sent.records)
-	counter(descSentBytes, s.sent.bytes)
-	counter(descLeftRecords, s.left.records)
-	counter(descLeftBytes, s.left.bytes)
+	if t.detailed || s.sent.records > 0 {
+		counter(descSentRecords, s.sent.records)
+		counter(descSentBytes, s.sent.bytes)
+	}
+	if t.detailed || s.left.records > 0 {
+		counter(descLeftRecords, s.left.records)
+		counter(descLeftBytes, s.left.bytes)
+	}
 	for i, a := range s.failed {
 		counter(descFailedRecords, a.records, failureNames[i])
-		counter(descFailedBytes, a.bytes, failureNames[i])
+		if shown[i] {
+			counter(descFailedBytes, a.bytes, failureNames[i])
+		}
 	}
 	for i := range t.refused {
 		counter(descRefusedRecords, t.refused[i].Load(), refusalNames[i])

@@ -30,6 +30,12 @@ const (
 	// add up under otherTopics, a name that no topic can have.
 	maxTopics   = 1000
 	otherTopics = "(other)"
+	// detailedTopics is how many topics have histograms of their own, and all their
+	// series at 0 from the start: with all topics a scrape would be four times as
+	// large. Of further topics the histograms add up under otherTopics. What they sent
+	// or left, and what failed for a reason, comes when there is some; but records that
+	// failed have all reasons at 0, since a loss must be seen as an increase.
+	detailedTopics = 50
 	// maxTopicName is Kafka's limit.
 	maxTopicName = 249
 )
@@ -194,7 +200,7 @@ func (m *Metrics) topic(name string) *topic {
 			return t
 		}
 	}
-	t := newTopic(name, m.perTopic)
+	t := newTopic(name, m.perTopic, len(m.topics) < detailedTopics)
 	m.topics[name] = t
 	return t
 }

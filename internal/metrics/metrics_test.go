@@ -3,6 +3,8 @@ package metrics
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -258,6 +260,51 @@ func TestNumberOfSeriesIsBounded(t *testing.T) {
 	if err != nil || all > 110*(maxTopics+1)+1000 {
 		t.Errorf("%d series, %v", all, err)
 	}
+}
+
+// With as many topics as there may be, all of them at work and some brokers away, a
+// scrape is no load to anybody.
+func TestScrapeOfAThousandTopicsIsBounded(t *testing.T) {
+	m := New("1.2.3")
+	for i := range maxTopics {
+		p := m.Producer(fmt.Sprintf("topic-%d", i), 1, Limits{Records: 50000, Bytes: 256 << 20})
+		for range 1234 {
+			p.Accepted(1024)
+		}
+		p.Delivered(1000, 1000<<10)
+		p.Batch(1000, 1000<<10)
+		p.Attempt(false, 3*time.Millisecond, nil)
+		p.Attempt(true, 3*time.Millisecond, errTest)
+		p.Produced(6 * time.Millisecond)
+		p.ConnectionOpened()
+	}
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if size := w.Body.Len(); size > 4<<20 {
+		t.Errorf("%d bytes", size)
+	}
+	first, last := 0, maxTopics-1
+	expect(t, m, map[string]float64{
+		fmt.Sprintf(`kafka_upstream_produce_duration_seconds_count{topic="topic-%d"}`, first):      1,
+		fmt.Sprintf(`kafka_upstream_attempts_failed_total{reason="tls",topic="topic-%d"}`, first):  0,
+		fmt.Sprintf(`kafka_upstream_left_records_total{topic="topic-%d"}`, first):                  0,
+		`kafka_upstream_produce_duration_seconds_count{topic="(other)"}`:                           maxTopics - detailedTopics,
+		fmt.Sprintf(`kafka_upstream_failed_records_total{reason="tls",topic="topic-%d"}`, last):    0,
+		fmt.Sprintf(`kafka_upstream_attempts_failed_total{reason="other",topic="topic-%d"}`, last): 1,
+		fmt.Sprintf(`kafka_upstream_lookups_failed_total{reason="other",topic="topic-%d"}`, last):  0, // for what adds them
+		fmt.Sprintf(`kafka_upstream_buffered_records{topic="topic-%d"}`, last):                     234,
+	})
+	values := scrape(t, m)
+	for _, name := range []string{`produce_duration_seconds_count{topic="topic-%d"}`, `attempts_failed_total{reason="tls",topic="topic-%d"}`, `left_records_total{topic="topic-%d"}`} {
+		if series := namespace + "_" + fmt.Sprintf(name, last); hasSeries(values, series) {
+			t.Errorf("there is %s", series)
+		}
+	}
+}
+
+func hasSeries(values map[string]float64, series string) bool {
+	_, ok := values[series]
+	return ok
 }
 
 func TestTopicThatIsNoNameDoesNotSpoilTheExposition(t *testing.T) {

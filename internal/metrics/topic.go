@@ -12,7 +12,8 @@ import (
 // topic counts what happens to the records of one topic, for all producers to
 // it that there are and were. It is never removed: its counters must not go back.
 type topic struct {
-	name string
+	name     string
+	detailed bool // see detailedTopics
 
 	// Touched by each request.
 	accepted tally
@@ -32,15 +33,25 @@ type topic struct {
 	producers map[*Producer]struct{} // guarded by Metrics.mu
 }
 
-func newTopic(name string, h histograms) *topic {
+func newTopic(name string, h histograms, detailed bool) *topic {
+	shown := name
+	if !detailed {
+		shown = otherTopics
+	}
 	return &topic{
 		name:         name,
-		produce:      h.produce.WithLabelValues(name),
-		attempt:      h.attempt.WithLabelValues(name),
-		batchRecords: h.batchRecords.WithLabelValues(name),
-		batchBytes:   h.batchBytes.WithLabelValues(name),
+		detailed:     detailed,
+		produce:      h.produce.WithLabelValues(shown),
+		attempt:      h.attempt.WithLabelValues(shown),
+		batchRecords: h.batchRecords.WithLabelValues(shown),
+		batchBytes:   h.batchBytes.WithLabelValues(shown),
 		producers:    make(map[*Producer]struct{}),
 	}
+}
+
+// hasFailed reports whether anything has failed for that reason.
+func (t *topic) hasFailed(i int) bool {
+	return t.attemptsFailed[i].Load() > 0 || t.lookupsFailed[i].Load() > 0 || t.connectionsFailed[i].Load() > 0 || t.failed[i].records.Load() > 0
 }
 
 // tally counts records and their bytes.
