@@ -184,7 +184,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if err := serve(o, plugin, pool, m, stdin, logging); err != nil {
+	if err := serve(o, plugin, pool, m, limit, stdin, logging); err != nil {
 		logging.events.Error(couldNot, "error", err)
 		return 1
 	}
@@ -210,7 +210,7 @@ func (o *options) limit(log *slog.Logger) *memory.Limit {
 
 // serve runs until it is told to end, and until what was accepted is delivered
 // or the time for that is over.
-func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, stdin *os.File, logging logging) error {
+func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
 	log, events := logging.Logger, logging.events
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
@@ -245,6 +245,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	}
 	server := pluginserver.NewServer(plugin, log)
 	server.Portable = o.portable
+	server.Memory, server.Files = limit, pluginserver.FileLimit()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	events.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())

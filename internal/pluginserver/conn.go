@@ -2,6 +2,7 @@ package pluginserver
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -11,11 +12,23 @@ import (
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
+
+	"kafka-upstream/internal/memory"
 )
 
-// eventTimeout bounds a request's conversation, so that a peer that stalls
-// holds nothing for ever. It is above the 60 s after which Kong itself gives up.
-const eventTimeout = 65 * time.Second
+// A peer that stalls holds nothing for ever.
+const (
+	// eventTimeout bounds a request's conversation. It is above the 60 s after
+	// which Kong itself gives up.
+	eventTimeout = 65 * time.Second
+	// commandTimeout bounds how long a command takes to come, from its first byte
+	// on. Kong sends one in two writes, without a pause between them.
+	commandTimeout = 10 * time.Second
+	// endTimeout bounds how long Shutdown waits for what a peer still has to send or
+	// to read. Kong replies within milliseconds. It puts an event whose connection was
+	// closed before its replies were here to the successor; nothing was done for it.
+	endTimeout = 2 * time.Second
+)
 
 // stream is what a conn needs of a connection.
 type stream interface {
@@ -43,16 +56,19 @@ type conn struct {
 	began    time.Time
 	sequence int64
 
+	uid     uint32 // of the peer, once it is known
+	uidRead bool
+
 	mu       sync.Mutex
 	busy     bool // with a command or a request
 	stopping bool // as soon as it is not busy
+	idleSeen bool // was found idle by the last look for connections that do nothing
 }
 
 // serve runs until the connection ends.
 func (c *conn) serve() {
 	for {
-		c.in.next()
-		s, err := c.in.frame(maxCommand)
+		s, err := c.next()
 		if err != nil {
 			c.report(err)
 			return // closed, or idle when we stop
@@ -74,6 +90,28 @@ func (c *conn) serve() {
 	}
 }
 
+// next waits for a command, for as long as it takes to begin, and reads it.
+func (c *conn) next() (span, error) {
+	c.in.next()
+	if !c.in.whole() {
+		if err := c.in.fill(1); err != nil {
+			return span{}, err
+		}
+		if !c.in.whole() {
+			c.mu.Lock()
+			if !c.stopping { // else there is a deadline
+				_ = c.nc.SetReadDeadline(time.Now().Add(c.server.commandTimeout))
+			}
+			c.mu.Unlock()
+		}
+	}
+	s, err := c.in.frame(maxCommand)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errUnfinished
+	}
+	return s, err
+}
+
 // leave has the connection served by a goroutine of its own from now on.
 func (c *conn) leave() {
 	if c.poll != nil {
@@ -84,8 +122,7 @@ func (c *conn) leave() {
 // close ends the connection and gives back its buffer.
 func (c *conn) close() {
 	_ = c.nc.Close()
-	putBuffer(c.in.buf)
-	c.in.buf = nil
+	c.in.release()
 }
 
 // begin marks the connection busy, unless it is to stop: Kong gets no answer
@@ -96,7 +133,7 @@ func (c *conn) begin() bool {
 	if c.stopping {
 		return false
 	}
-	c.busy = true
+	c.busy, c.idleSeen = true, false
 	c.began = time.Now()
 	_ = c.nc.SetDeadline(c.began.Add(c.server.eventTimeout))
 	return true
@@ -110,15 +147,47 @@ func (c *conn) end() bool {
 	return !c.stopping
 }
 
+// stopWhenIdle is for a connection that a goroutine of its own serves.
 func (c *conn) stopWhenIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopping = true
-	if !c.busy {
-		// Wakes the reader, but not before it has read what has come: closed with
-		// something unread the connection would be reset, and Kong puts a command to
-		// our successor only where it was closed.
-		_ = c.nc.SetReadDeadline(time.Now().Add(lastRead))
+	if c.busy {
+		_ = c.nc.SetDeadline(time.Now().Add(c.server.endTimeout)) // see await
+		return
+	}
+	// Wakes the reader, but not before it has read what has come: closed with
+	// something unread the connection would be reset, and Kong puts a command to
+	// our successor only where it was closed.
+	_ = c.nc.SetReadDeadline(time.Now().Add(lastRead))
+}
+
+// await is called before the peer is waited for, to send something or to read it.
+// While the server ends, each such wait is bounded by endTimeout from its own
+// beginning: what the instance does between them may take as long as it may.
+func (c *conn) await() {
+	if c.poll != nil {
+		return // the loop bounds it
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping {
+		_ = c.nc.SetDeadline(time.Now().Add(c.server.endTimeout))
+	}
+}
+
+// closeIfIdle ends a connection that a goroutine of its own serves, if it was found
+// idle before and still is.
+func (c *conn) closeIfIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.busy || c.stopping:
+	case c.idleSeen:
+		c.stopping = true
+		_ = c.nc.SetReadDeadline(time.Now().Add(lastRead)) // as in stopWhenIdle
+	default:
+		c.idleSeen = true
 	}
 }
 
@@ -127,6 +196,8 @@ var (
 	// how Kong is told to start the instance anew and to send the event again.
 	errUnknownInstance = errors.New("unknown instance")
 	errOver            = errors.New("the request is over")
+	errUnfinished      = errors.New("a part of a command came, and the rest of it did not")
+	errSilent          = errors.New("its peer neither sent nor read what was due when the server ended")
 )
 
 // report logs why the connection ends, where that is not its usual end.
@@ -137,6 +208,8 @@ func (c *conn) report(err error) {
 		c.server.log.Error("closing a connection: its peer does not speak Kong's protocol", "error", err)
 	case errors.Is(err, errUnknownInstance):
 		c.server.log.Info("Kong named an instance that is not known here, and will start it anew")
+	case errors.Is(err, errUnfinished), !c.busy && errors.Is(err, memory.ErrFull):
+		c.server.log.Warn("closing a connection of Kong", "error", err)
 	case !c.busy, errors.Is(err, errOver), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
 	default:
 		c.server.log.Warn("a connection of Kong ended early", "error", err)
@@ -179,12 +252,15 @@ func (c *conn) do(cmd command) error {
 		if err := proto.Unmarshal(cmd.body, m); err != nil {
 			return errCommand
 		}
-		if m.Name != s.plugin.Name {
-			s.log.Error("Kong wants an instance of a plugin that is not served here", "plugin", m.Name)
-		}
-		in := s.plugin.Start(m.Config)
+		in := s.start(m)
 		started := &instance{Instance: in, asks: in.Asks(), started: time.Now()}
-		id := s.instances.add(started)
+		id, closed := s.instances.add(started, len(m.Config))
+		if len(closed) > 0 {
+			s.log.Warn("closing the oldest instances: there are more than there is memory for; Kong starts again what it needs", "instances", len(closed))
+		}
+		for _, in := range closed {
+			in.Close()
+		}
 		ret.Return = s.status(id, started)
 
 	case cmdGetInstanceStatus:
@@ -224,6 +300,32 @@ func (c *conn) do(cmd command) error {
 	return c.write(appendFrame(nil, marshal(ret)))
 }
 
+// start starts an instance. One of another plugin is started too, and refuses each
+// request: were the connection closed instead, Kong would answer without a reason
+// that anybody could find.
+func (s *Server) start(m *pb.CmdStartInstance) Instance {
+	if m.Name == s.plugin.Name {
+		return s.plugin.Start(m.Config)
+	}
+	err := fmt.Errorf("Kong wants the plugin %.100q of this plugin server, which serves %q alone: see pluginserver_names and the sockets in kong.conf", m.Name, s.plugin.Name)
+	s.log.Error("an instance of another plugin was started, which can only refuse", "error", err)
+	if s.plugin.Refuse != nil {
+		return s.plugin.Refuse(err)
+	}
+	return refuser{err}
+}
+
+// refuser answers each request with 500.
+type refuser struct{ error }
+
+func (refuser) Asks() *Asks { return new(Asks) }
+func (refuser) Close()      {}
+
+func (r refuser) Access(x *Exchange) {
+	x.LogError(r.Error())
+	_ = x.Exit(panicked)
+}
+
 func (s *Server) status(id int32, in *instance) *pb.RpcReturn_InstanceStatus {
 	status := &pb.InstanceStatus{Name: s.plugin.Name, InstanceId: id}
 	if in != nil {
@@ -233,6 +335,7 @@ func (s *Server) status(id int32, in *instance) *pb.RpcReturn_InstanceStatus {
 }
 
 func (c *conn) write(b []byte) error {
+	c.await()
 	_, err := c.nc.Write(b)
 	return err
 }
@@ -275,6 +378,7 @@ func (c *conn) over() error {
 // again. To the exit it says nothing, and what it has not read yet of it stays
 // readable. So else the connection is closed at once.
 func (c *conn) drain() error {
+	c.await()
 	for {
 		c.in.buf, c.in.at = c.in.buf[:0], 0
 		if err := c.in.more(1); err != nil {
@@ -296,6 +400,7 @@ func (c *conn) endEvent() error {
 // and never by closing the connection, because then Kong would send the same
 // request again, without limit.
 func (c *conn) access(in *instance) {
+	defer c.x.unreserve()
 	defer func() {
 		if v := recover(); v != nil {
 			c.server.log.Error("a request has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	pdk "github.com/Kong/go-pdk"
+
+	"kafka-upstream/internal/memory"
 )
 
 // ErrTooLarge is the error of a reply above the limit that was set by
@@ -19,6 +21,7 @@ type Exchange struct {
 	conn    *conn
 	began   time.Time
 	replies []span
+	taken   int64  // of the memory limit, beside what the replies hold
 	log     []byte // frames to be sent before the exit
 	exited  bool
 	err     error // of the connection; nothing more can be said on it
@@ -31,21 +34,70 @@ func (x *Exchange) begin(c *conn) {
 // Began returns when the request came.
 func (x *Exchange) Began() time.Time { return x.began }
 
-// tooLarge marks the reply that was thrown away.
-var tooLarge = span{-1, -1}
+// Marks of replies that were thrown away.
+var (
+	tooLarge = span{-1, -1}
+	noMemory = span{-2, -2}
+)
 
 // Reply returns Kong's reply to ask i, a protobuf message that may be empty.
 // The asks of the instance come first, those of [Exchange.Ask] follow them. The
-// bytes are valid until the next Ask or until Access returns. The error is
-// [ErrTooLarge], or that of a connection that was lost.
+// bytes are valid until the next Ask, until Release or until Access returns. The
+// error is [ErrTooLarge], [memory.ErrFull], or that of a connection that was lost.
 func (x *Exchange) Reply(i int) ([]byte, error) {
 	if i >= len(x.replies) {
 		return nil, x.err
 	}
-	if x.replies[i] == tooLarge {
+	switch x.replies[i] {
+	case tooLarge:
 		return nil, ErrTooLarge
+	case noMemory:
+		return nil, memory.ErrFull
 	}
 	return x.conn.in.bytes(x.replies[i]), nil
+}
+
+// Reserve takes n bytes of the server's memory limit for what the instance makes
+// of the request, and reports false if there are not so many. Release gives them
+// back, at the latest when Access returns. A request whose replies are short makes
+// so little of them that nothing needs to be reserved.
+func (x *Exchange) Reserve(n int64) bool {
+	if !x.conn.server.Memory.Take(n) {
+		return false
+	}
+	x.taken += n
+	return true
+}
+
+// Release gives back what was reserved and the memory of the replies, which are not
+// to be used any more. It is to be called before a long wait.
+func (x *Exchange) Release() {
+	x.unreserve()
+	x.replies = x.replies[:0]
+	x.conn.in.next()
+}
+
+func (x *Exchange) unreserve() {
+	if x.taken > 0 {
+		x.conn.server.Memory.Return(x.taken)
+		x.taken = 0
+	}
+}
+
+// PeerUID returns the id of the user as whom the peer of the connection runs, which
+// is a worker of Kong. It costs one system call for each connection, at its first
+// call. The error is [errors.ErrUnsupported] where the system does not tell.
+func (x *Exchange) PeerUID() (uint32, error) {
+	c := x.conn
+	if c.uidRead {
+		return c.uid, nil
+	}
+	c.leave() // for a stream that has a file
+	uid, err := peerUID(c.nc)
+	if err == nil {
+		c.uid, c.uidRead = uid, true
+	}
+	return uid, err
 }
 
 // Ask puts further calls to Kong, in one write, and waits for the replies. It
@@ -70,6 +122,7 @@ func (x *Exchange) ask(asks *Asks) error {
 }
 
 func (x *Exchange) put(asks *Asks) error {
+	x.conn.await()
 	if _, err := x.conn.nc.Write(asks.frames); err != nil {
 		return fmt.Errorf("asking Kong: %w", err)
 	}
@@ -81,12 +134,21 @@ func (x *Exchange) put(asks *Asks) error {
 func (x *Exchange) collect(asks *Asks, first int) error {
 	for _, limit := range asks.limits[len(x.replies)-first:] {
 		s, err := x.conn.in.frame(limit)
-		if _, ok := errors.AsType[errTooLarge](err); ok {
-			x.WillBlock()
-			s, err = tooLarge, x.conn.in.discard()
-		}
 		if err == errAgain {
 			return err
+		}
+		if err != nil {
+			skipped := span{}
+			if _, ok := errors.AsType[errTooLarge](err); ok {
+				skipped = tooLarge
+			} else if errors.Is(err, memory.ErrFull) {
+				skipped = noMemory
+			}
+			if skipped != (span{}) {
+				x.WillBlock()
+				x.conn.await()
+				s, err = skipped, x.conn.in.discard()
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("reading Kong's reply: %w", err)
@@ -124,6 +186,7 @@ func (x *Exchange) Exit(a *Answer) error {
 	if len(x.log) > 0 {
 		frames = append(x.log, a.frames...)
 	}
+	x.conn.await()
 	if _, err := x.conn.nc.Write(frames); err != nil {
 		x.err = fmt.Errorf("answering: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"kafka-upstream/internal/memory"
 )
 
 // A frame is a little-endian uint32 and that many bytes.
@@ -21,8 +23,12 @@ const (
 	// limit. Nothing that Kong sends comes near it.
 	maxFrame = 1 << 30
 
-	bufferSize = 8 << 10  // what a connection starts with
-	bufferKeep = 64 << 10 // what is kept for another connection
+	bufferSize = 8 << 10 // what a connection starts with
+	// bufferFree is how large a connection's buffer may be without being taken
+	// from the memory limit, and the largest that is kept for another connection.
+	// The replies to an ordinary request fit, so that those cost nothing here; the
+	// number of connections bounds the sum (see bounds).
+	bufferFree = 32 << 10
 )
 
 func appendFrame(b []byte, content ...[]byte) []byte {
@@ -46,25 +52,52 @@ func (e errTooLarge) Error() string {
 }
 
 // reader reads frames. The frames read since the last call of next stay in its
-// buffer, at the offsets where they were.
+// buffer, at the offsets where they were. What the buffer has above bufferFree is
+// taken from the memory limit.
 type reader struct {
-	src io.Reader
-	buf []byte // all that was read since next; buf[at:] is not taken yet
-	at  int
+	src    io.Reader
+	buf    []byte // all that was read since next; buf[at:] is not taken yet
+	at     int
+	memory *memory.Limit
+	taken  int64 // from memory
 }
 
 // span is a frame's place in the buffer.
 type span struct{ from, to int }
 
 // next forgets the frames that were taken, and moves what was read beyond them
-// to the front.
+// to the front. Memory that was taken for them goes back.
 func (r *reader) next() {
-	n := copy(r.buf, r.buf[r.at:])
+	if r.at == 0 {
+		return
+	}
+	beyond := r.buf[r.at:]
+	if r.taken > 0 && len(beyond) <= bufferSize {
+		buf := append(getBuffer(), beyond...)
+		r.release()
+		r.buf = buf
+		return
+	}
+	n := copy(r.buf, beyond)
 	r.buf, r.at = r.buf[:n], 0
 }
 
+// release gives the buffer back, and what was taken for it.
+func (r *reader) release() {
+	putBuffer(r.buf)
+	r.memory.Return(r.taken)
+	r.buf, r.at, r.taken = nil, 0, 0
+}
+
+// whole reports whether a frame has come to its end.
+func (r *reader) whole() bool {
+	have := len(r.buf) - r.at
+	return have >= frameHeader && uint64(have-frameHeader) >= uint64(binary.LittleEndian.Uint32(r.buf[r.at:]))
+}
+
 // frame takes a frame of at most limit bytes. It returns io.EOF where the peer
-// has closed the connection between two frames.
+// has closed the connection between two frames, and [memory.ErrFull] where there
+// is no memory for the frame, of which a part may have been read then.
 func (r *reader) frame(limit int) (span, error) {
 	if err := r.fill(frameHeader); err != nil {
 		return span{}, err
@@ -81,7 +114,8 @@ func (r *reader) frame(limit int) (span, error) {
 	return s, nil
 }
 
-// discard takes the frame that frame has refused, without keeping it.
+// discard takes the frame that frame has refused, or had no memory for, without
+// keeping it.
 func (r *reader) discard() error {
 	n := int(binary.LittleEndian.Uint32(r.buf[r.at:]))
 	if n > maxFrame {
@@ -119,8 +153,9 @@ func (r *reader) fill(n int) error {
 // more reads some of the n bytes that are wanted, or what there is beyond them.
 func (r *reader) more(n int) error {
 	if len(r.buf) == cap(r.buf) {
-		grow := min(n, max(len(r.buf), bufferSize))
-		r.buf = append(r.buf, make([]byte, grow)...)[:len(r.buf)]
+		if err := r.grow(n); err != nil {
+			return err
+		}
 	}
 	got, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
 	r.buf = r.buf[:len(r.buf)+got]
@@ -131,6 +166,28 @@ func (r *reader) more(n int) error {
 		err = io.ErrNoProgress
 	}
 	return err
+}
+
+// grow makes the full buffer larger, for n bytes that are wanted. A buffer is at
+// most four times what has come, and the last of these steps is to the very size:
+// a large frame is copied little, and leaves a third of its size to the collector.
+func (r *reader) grow(n int) error {
+	size := len(r.buf) + n
+	for size/4 > max(len(r.buf), bufferSize) {
+		size /= 4
+	}
+	if more := int64(size) - bufferFree - r.taken; more > 0 {
+		switch {
+		case r.memory.Take(more):
+			r.taken += more
+		case n > frameHeader:
+			return memory.ErrFull
+		} // else it is a few bytes, without which the frame could not even be passed over
+	}
+	buf := make([]byte, len(r.buf), size)
+	copy(buf, r.buf)
+	r.buf = buf // the other one is the collector's: what was read may still be in use
+	return nil
 }
 
 func (r *reader) bytes(s span) []byte { return r.buf[s.from:s.to:s.to] }
@@ -147,7 +204,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); retu
 func getBuffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
 
 func putBuffer(b []byte) {
-	if cap(b) <= bufferKeep {
+	if cap(b) >= bufferSize && cap(b) <= bufferFree {
 		buffers.Put(&b)
 	}
 }

@@ -43,11 +43,15 @@ type loop struct {
 	handled  int // events of the last round
 	swept    time.Time
 	paused   time.Time // not accepting until then, unless zero
+	full     bool      // not accepting until there is a slot
+	relieved time.Time // when idle connections were looked for, while full
+	deadline time.Time // while the server ends: of the peers that are waited for
 	events   [128]unix.EpollEvent
 
 	open     atomic.Int64 // connections
 	stopping atomic.Bool
 	cutting  atomic.Bool
+	relief   atomic.Bool   // idle connections are to be looked for
 	done     chan struct{} // closed at the end
 	err      error         // why it ended, unless it was stopped
 
@@ -142,6 +146,15 @@ func (l *loop) cut() int {
 	return int(left)
 }
 
+// resume implements part.
+func (l *loop) resume() { l.awake() }
+
+// relieve implements part.
+func (l *loop) relieve() {
+	l.relief.Store(true)
+	l.awake()
+}
+
 func (l *loop) awake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,6 +175,10 @@ func (l *loop) run() {
 			l.end(nil)
 			return
 		}
+		if l.relief.Load() && !l.closeIdle() {
+			return
+		}
+		l.acceptAgain()
 		l.sweep()
 		n, err := l.wait()
 		if err != nil {
@@ -195,6 +212,10 @@ func (l *loop) wait() (int, error) {
 	switch {
 	case !l.paused.IsZero():
 		timeout = int(shortageTime / time.Millisecond)
+	case l.full:
+		timeout = int(relieveTime / time.Millisecond)
+	case !l.deadline.IsZero():
+		timeout = int(max(time.Until(l.deadline), 0)/time.Millisecond) + 1
 	case l.open.Load() > 0:
 		timeout = int(l.sweepTime() / time.Millisecond)
 	}
@@ -210,13 +231,58 @@ func (l *loop) wait() (int, error) {
 // goroutine runs the loop by now.
 func (l *loop) accept() bool {
 	for range acceptMost {
+		if !l.server.slots.take() {
+			l.full = true
+			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
+			l.server.wait()
+			return true
+		}
 		fd, ok := l.accept1()
 		if !ok {
+			l.server.slots.release()
 			return true
 		}
 		// Kong has sent its command by now, as a rule.
 		if !l.proceed(l.connOf(fd), 0) {
 			return false
+		}
+	}
+	return true
+}
+
+// acceptAgain accepts connections again where there was no slot and now is one. Until
+// then it sees to it that idle connections are looked for.
+func (l *loop) acceptAgain() {
+	if !l.full {
+		return
+	}
+	if l.server.slots.free() {
+		l.full = false
+		l.server.slots.waiting.Add(-1)
+		if l.listen() != nil {
+			l.paused = time.Now() // sweep tries again
+		}
+		return
+	}
+	if now := time.Now(); now.Sub(l.relieved) >= relieveTime {
+		l.relieved = now
+		l.server.relieve()
+	}
+}
+
+// closeIdle closes the connections that were idle when it was last called and have
+// been since. It reports false if another goroutine runs the loop by now.
+func (l *loop) closeIdle() bool {
+	l.relief.Store(false)
+	for fd, c := range l.conns {
+		switch {
+		case c == nil || c.busy || len(c.in.buf) > 0:
+		case !c.idleSeen:
+			c.idleSeen = true
+		case !l.proceed(c, 0): // a command that has come meanwhile is taken up
+			return false
+		case l.conns[fd] == c && c.idleSeen && !c.busy && len(c.in.buf) == 0:
+			l.drop(c)
 		}
 	}
 	return true
@@ -249,7 +315,7 @@ func (l *loop) connOf(fd int) *conn {
 	if n := len(l.spare); n > 0 {
 		c, l.spare = l.spare[n-1], l.spare[:n-1]
 	} else {
-		c = &conn{server: l.server, poll: new(polled), in: reader{buf: getBuffer()}}
+		c = &conn{server: l.server, poll: new(polled), in: reader{buf: getBuffer(), memory: l.server.Memory}}
 	}
 	*c.poll = polled{loop: l, conn: c, fd: fd}
 	c.nc, c.in.src = c.poll, c.poll
@@ -276,12 +342,13 @@ func (l *loop) drop(c *conn) {
 	l.open.Add(-1)
 	c.poll.fresh = false
 	_ = c.nc.Close()
-	if len(l.spare) >= spareMost || cap(c.in.buf) > bufferKeep {
-		putBuffer(c.in.buf)
+	l.server.release()
+	if len(l.spare) >= spareMost || cap(c.in.buf) > bufferFree {
+		c.in.release()
 		return
 	}
 	c.in.buf, c.in.at = c.in.buf[:0], 0
-	c.busy, c.stopping = false, false
+	c.busy, c.stopping, c.idleSeen, c.uidRead = false, false, false, false
 	l.spare = append(l.spare, c)
 }
 
@@ -352,12 +419,21 @@ func (l *loop) ending() bool {
 		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
 		_ = unix.Close(l.listener)
 		l.listener, l.paused = -1, time.Time{}
+		if l.full {
+			l.full = false
+			l.server.slots.waiting.Add(-1)
+		}
+		l.deadline = time.Now().Add(l.server.endTimeout)
 	}
 	cutting := l.cutting.Load()
+	silent := !time.Now().Before(l.deadline) // all that is left waits for its peer
 	for _, c := range l.conns {
 		switch {
 		case c == nil:
 		case cutting:
+			l.drop(c)
+		case silent:
+			l.server.log.Warn("closing a connection of Kong", "error", errSilent)
 			l.drop(c)
 		case c.busy:
 			c.stopping = true
@@ -376,6 +452,7 @@ func (l *loop) refuse() {
 		if !ok {
 			return
 		}
+		l.server.slots.taken.Add(1) // beyond the limit, for a moment
 		l.dropIdle(l.connOf(fd))
 	}
 }
@@ -396,10 +473,12 @@ func (l *loop) dropIdle(c *conn) {
 	}
 }
 
-func (l *loop) sweepTime() time.Duration { return l.server.eventTimeout / sweeps }
+func (l *loop) sweepTime() time.Duration {
+	return min(l.server.eventTimeout/sweeps, l.server.commandTimeout/3)
+}
 
-// sweep ends the requests that take too long, and accepts connections again
-// after a shortage.
+// sweep ends the requests that take too long, and the commands that take too long to
+// come, and accepts connections again after a shortage.
 func (l *loop) sweep() {
 	if l.paused.IsZero() && len(l.conns) == 0 {
 		return
@@ -413,8 +492,18 @@ func (l *loop) sweep() {
 	}
 	l.swept = now
 	for _, c := range l.conns {
-		if c != nil && c.busy && now.Sub(c.began) > l.server.eventTimeout {
-			l.server.log.Warn("a connection of Kong ended early", "error", fmt.Sprintf("its request took more than %v", l.server.eventTimeout))
+		switch {
+		case c == nil:
+		case c.busy:
+			if now.Sub(c.began) > l.server.eventTimeout {
+				l.server.log.Warn("a connection of Kong ended early", "error", fmt.Sprintf("its request took more than %v", l.server.eventTimeout))
+				l.drop(c)
+			}
+		case len(c.in.buf) == 0:
+		case c.poll.partial.IsZero():
+			c.poll.partial = now
+		case now.Sub(c.poll.partial) >= l.server.commandTimeout:
+			c.report(errUnfinished)
 			l.drop(c)
 		}
 	}

@@ -27,6 +27,10 @@ type Plugin struct {
 	// configuration is only valid during the call.
 	Start func(config []byte) Instance
 
+	// Refuse, unless nil, makes an instance that can only refuse, for that reason: one
+	// of a plugin that is not served here. As Start it cannot fail.
+	Refuse func(reason error) Instance
+
 	// Panicked, unless nil, is told of each request whose handling has panicked
 	// and that was answered with 500 for that, and when the request came.
 	Panicked func(began time.Time)

@@ -26,6 +26,8 @@ type polled struct {
 	fresh  bool // is among the loop's fresh ones
 	exited bool // the client was answered: all that follows is the end
 
+	partial time.Time // when a part of a command was first seen by sweep
+
 	// in is the instance whose asks were put to Kong, nil if none.
 	in *instance
 }
@@ -67,6 +69,7 @@ func (p *polled) Write(b []byte) (int, error) {
 		default:
 			n = max(n, 0)
 			p.conn.leave()
+			p.conn.await()
 			rest, err := p.conn.nc.Write(b[n:])
 			return n + rest, err
 		}
@@ -132,6 +135,7 @@ func (p *polled) command() error {
 	if !c.begin() {
 		return errOver
 	}
+	p.partial = time.Time{}
 	cmd, err := parseCommand(c.in.bytes(s))
 	if err != nil {
 		return err

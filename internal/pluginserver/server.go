@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
+
+	"kafka-upstream/internal/memory"
 )
 
 // Server serves one plugin on a unix socket.
@@ -24,20 +23,29 @@ import (
 type Server struct {
 	// Portable, set before Serve, has every connection served by the net package.
 	Portable bool
+	// Memory, set before Serve, is the limit that large replies and commands take
+	// their memory from. nil is no limit.
+	Memory *memory.Limit
+	// Files, set before Serve, is how many files the process may have open
+	// ([FileLimit]). A share of them is kept for others than Kong. 0 is no limit.
+	Files int
 
 	plugin    *Plugin
 	log       *slog.Logger
 	instances *instances
+	slots     slots
 	serving   sync.WaitGroup // one per loop, and per connection outside of them
 
-	eventTimeout time.Duration
-	loops        int // 0: by the number of cores
+	eventTimeout, commandTimeout, endTimeout time.Duration
 
-	mu      sync.Mutex
-	parts   []part             // what accepts connections
-	conns   map[*conn]struct{} // those that no loop serves
-	closing bool
-	cutting bool // requests under way are not waited for any more
+	loops int // 0: by the number of cores
+
+	mu       sync.Mutex
+	parts    []part             // what accepts connections
+	conns    map[*conn]struct{} // those that no loop serves
+	closing  bool
+	cutting  bool      // requests under way are not waited for any more
+	relieved time.Time // when idle connections were looked for
 }
 
 // NewServer returns a server of the plugin. What goes wrong on a connection is
@@ -49,60 +57,19 @@ func NewServer(plugin *Plugin, log *slog.Logger) *Server {
 		instances: newInstances(),
 		conns:     make(map[*conn]struct{}),
 
-		eventTimeout: eventTimeout,
+		eventTimeout: eventTimeout, commandTimeout: commandTimeout, endTimeout: endTimeout,
 	}
-}
-
-// maxPath is the longest path of a unix socket (sun_path without its NUL).
-const maxPath = 107
-
-// CheckPath returns an error if a socket can never be at path: it is too long, or
-// something else is there. It changes nothing, and takes no directory for one that
-// will be made.
-func CheckPath(path string) error {
-	if len(path) > maxPath {
-		return fmt.Errorf("the path of the socket, %s, has %d bytes: it cannot have more than %d", path, len(path), maxPath)
-	}
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("looking at the socket: %w", err)
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there and is no socket: remove it, or choose another path with -socket", path)
-	}
-	return nil
-}
-
-// Listen returns a listener on the unix socket path, which it makes anew: a
-// socket left there by an earlier server is removed, even if that one still
-// serves the requests it has, as it does after a reload of Kong. mode holds the
-// socket's permission bits; whoever may write to it may connect. Closing the
-// listener leaves the path alone, because by then it may be another server's.
-func Listen(path string, mode fs.FileMode) (net.Listener, error) {
-	if err := CheckPath(path); err != nil {
-		return nil, err
-	}
-	// Nobody may connect to a socket whose mode is not set yet, and no moment may
-	// pass in which there is none: it is made under another name and moved.
-	draft := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid()))
-	if err := os.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("removing a stale socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: draft, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w", path, err)
-	}
-	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(draft, mode), os.Rename(draft, path)); err != nil {
-		_ = l.Close()
-		_ = os.Remove(draft)
-		return nil, fmt.Errorf("preparing the socket: %w", err)
-	}
-	return l, nil
 }
 
 // Serve accepts connections until Shutdown, and returns nil then. It closes l.
 func (s *Server) Serve(l net.Listener) error {
+	s.slots.most, s.slots.why = s.mostConnections()
+	if s.Files > 0 && s.Files < lowFiles {
+		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "of them for connections of Kong", s.slots.most)
+	}
+	if n := s.Memory.Size(); n > 0 {
+		s.instances.most = n / instancesShare
+	}
 	if u, ok := l.(*net.UnixListener); ok && !s.Portable {
 		served, err := s.serveLoops(u)
 		if served {
@@ -112,12 +79,18 @@ func (s *Server) Serve(l net.Listener) error {
 			s.log.Warn("connections are served by the net package, at a higher cost", "error", err)
 		}
 	}
-	if !s.add(0, accepting{l}) {
+	a := accepting{l, make(chan struct{}, 1)}
+	if !s.add(0, a) {
 		return l.Close()
 	}
 	for {
+		if !s.slots.take() {
+			s.waitForSlot(a)
+			continue
+		}
 		nc, err := l.Accept()
 		if err != nil {
+			s.slots.release()
 			switch {
 			case s.isClosing():
 				return nil
@@ -130,9 +103,10 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			return fmt.Errorf("accepting a connection: %w", err)
 		}
-		c := &conn{server: s, nc: nc, in: reader{src: nc, buf: getBuffer()}}
+		c := &conn{server: s, nc: nc, in: reader{src: nc, buf: getBuffer(), memory: s.Memory}}
 		if !s.adopt(c) {
 			c.close()
+			s.release()
 			continue
 		}
 		go func() {
@@ -157,13 +131,41 @@ func isShortage(err error) bool {
 type part interface {
 	stop()    // accepts none any more, and ends those that are idle
 	cut() int // ends the others too, and returns how many there were
+	resume()  // looks whether it may accept again
+	relieve() // ends the connections that were idle for some time
 }
 
 // accepting accepts connections, each of which is served elsewhere.
-type accepting struct{ net.Listener }
+type accepting struct {
+	net.Listener
+	wake chan struct{}
+}
 
-func (a accepting) stop()    { _ = a.Close() }
+func (a accepting) stop()    { _ = a.Close(); a.resume() }
 func (a accepting) cut() int { return 0 }
+func (a accepting) relieve() {}
+
+func (a accepting) resume() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// waitForSlot returns when there may be a slot, or when the server ends.
+func (s *Server) waitForSlot(a accepting) {
+	s.wait()
+	defer s.slots.waiting.Add(-1)
+	tick := time.NewTicker(relieveTime)
+	defer tick.Stop()
+	for !s.slots.free() && !s.isClosing() {
+		select {
+		case <-a.wake:
+		case <-tick.C:
+			s.relieve()
+		}
+	}
+}
 
 // add adds parts to the server, of which so many serve connections until they
 // report to serving. It reports false if the server is shut down.
@@ -207,11 +209,13 @@ func (s *Server) end(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	s.release()
 	s.serving.Done()
 }
 
 // Shutdown stops listening, lets the requests that are under way be answered,
-// and closes the connections. The socket's path stays, for it may be another
+// and closes the connections. A peer that still has to send or to read something
+// is given 2 s for it. The socket's path stays, for it may be another
 // server's by now. When ctx ends, the connections that are left are cut, and the
 // error says how many there were. The instances are closed in either case.
 func (s *Server) Shutdown(ctx context.Context) error {

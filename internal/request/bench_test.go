@@ -49,7 +49,7 @@ func (k *replies) read(p *Plan, r *Request) (err error) {
 	if r.Headers, err = appendHeaders(r.Headers, k.headers); err != nil {
 		return err
 	}
-	return p.readBody(r, k.body, func() {})
+	return p.readBody(r, k.body, aDoor{})
 }
 
 func BenchmarkRead(b *testing.B) {

@@ -3,8 +3,6 @@ package request
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync/atomic"
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
@@ -90,8 +88,9 @@ func (t *target) add(asks *pluginserver.Asks, parts Parts) {
 func (p *Plan) Asks() *pluginserver.Asks { return &p.asks }
 
 // Read fills r, which must be new or reset, with Kong's replies to the asks. A
-// body that Kong has put into a file is read from it. The error is
-// [ErrTooLarge], a [*BodyError], or that of a conversation that broke down.
+// body that Kong has put into a file is read from it, into memory that is reserved
+// for the exchange. The error is [ErrTooLarge], [memory.ErrFull], a [*BodyError], or
+// that of a conversation that broke down.
 func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
 	if p.variable != "" {
 		err = p.readVariable(x, r)
@@ -116,7 +115,7 @@ func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
 			return ErrTooLarge
 		}
 		if err == nil {
-			err = p.readBody(r, b, x.WillBlock)
+			err = p.readBody(r, b, x)
 		}
 		return err
 	}
@@ -173,61 +172,23 @@ func text(x *pluginserver.Exchange, ask int) ([]byte, error) {
 	return parseText(b)
 }
 
-func (p *Plan) readBody(r *Request, reply []byte, willBlock func()) error {
+func (p *Plan) readBody(r *Request, reply []byte, d door) error {
 	content, path, reason, err := parseBody(reply)
 	switch {
 	case err != nil:
 		return fmt.Errorf("body: %w", err)
 	case len(reason) > 0:
-		return &BodyError{fmt.Sprintf("Kong could not read the request body: %s", reason)}
+		return &BodyError{fmt.Sprintf("Kong could not read the request body: %.500q", reason)}
 	case len(path) > 0:
-		willBlock() // a disk may be slow
-		r.file, err = readFile(r.file, string(path), p.limit)
-		r.Body = r.file
+		d.WillBlock() // a disk may be slow
+		r.file, err = readFile(r.file, string(path), p.limit, d)
+		if err == nil {
+			r.Body = r.file
+		}
 		return err
 	case len(content) > p.limit:
 		return ErrTooLarge
 	}
 	r.Body = content
 	return nil
-}
-
-// readFile reads the file into b, from its start. The file exists until the
-// request ends, that is until we answer.
-func readFile(b []byte, path string, limit int) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return b, fileError(path, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return b, fileError(path, err)
-	}
-	if info.Size() > int64(limit) {
-		return b, ErrTooLarge
-	}
-	n := int(info.Size())
-	if cap(b) < n {
-		b = make([]byte, n)
-	}
-	b = b[:n]
-	if _, err := io.ReadFull(f, b); err != nil {
-		return b, fileError(path, err)
-	}
-	return b, nil
-}
-
-func fileError(path string, err error) error {
-	var cause error = err
-	if e, ok := errors.AsType[*os.PathError](err); ok {
-		cause = e.Err
-	}
-	cure := "the file must be on a file system that the plugin server shares with Kong"
-	if errors.Is(err, os.ErrPermission) {
-		cure = "Kong's worker user owns the file, so run the plugin server as that user"
-	}
-	return &BodyError{fmt.Sprintf(
-		"could not read the request body from %s: %v; %s, or set nginx_http_client_body_buffer_size in kong.conf above the largest body so that none goes to a file",
-		path, cause, cure)}
 }

@@ -3,6 +3,7 @@ package request
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -100,11 +101,11 @@ func TestBodyComesFromTheReplyOrFromKongsFile(t *testing.T) {
 		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_Content{Content: []byte("hello")}}, "hello", ""},
 		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_Content{Content: []byte("hello world!")}}, "", "above the limit"},
 		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}, "from a file", ""},
-		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file + "x"}}, "", "could not read the request body from " + file + "x: no such file or directory; the file must be on a file system"},
-		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_Error{Error: "some reason"}}, "", "Kong could not read the request body: some reason"},
+		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file + "x"}}, "", fmt.Sprintf("could not read the request body from %q", file+"x") + ": no such file or directory; the file must be on a file system"},
+		{&pb.RawBodyResult{Kind: &pb.RawBodyResult_Error{Error: "some reason"}}, "", `Kong could not read the request body: "some reason"`},
 	} {
 		var r Request
-		err := plan.readBody(&r, bodyReply(t, c.reply), func() {})
+		err := plan.readBody(&r, bodyReply(t, c.reply), aDoor{})
 		if string(r.Body) != c.want {
 			t.Errorf("%v: body is %q", c.reply, r.Body)
 		}
@@ -123,7 +124,7 @@ func TestBodyFileAboveTheLimitIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Request
-	err := NewPlan(Parts{Body: true}, 1<<20, "").readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}), func() {})
+	err := NewPlan(Parts{Body: true}, 1<<20, "").readBody(&r, bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: file}}), aDoor{})
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("error is %v", err)
 	}

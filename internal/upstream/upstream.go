@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/message"
 	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/pluginserver"
@@ -54,6 +55,7 @@ func Plugin(o Options) *pluginserver.Plugin {
 	return &pluginserver.Plugin{
 		Name: Name, Version: version.Number, Priority: Priority, Schema: schema.JSON(),
 		Start:    func(b []byte) pluginserver.Instance { return start(b, &o) },
+		Refuse:   func(err error) pluginserver.Instance { return refuser{fmt.Errorf("%w: %w", errConfig, err), o.Metrics} },
 		Panicked: func(began time.Time) { o.Metrics.Request(metrics.Panic, time.Since(began)) },
 	}
 }
@@ -135,6 +137,7 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 		s.message = nil
 	}
 	scratches.Put(s)
+	x.Release() // the record counts from here on, and may wait for long
 	if err != nil {
 		return err
 	}
@@ -156,10 +159,13 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 // buffer for long, with many others.
 func (in *instance) value(x *pluginserver.Exchange, s *scratch) ([]byte, error) {
 	if err := in.plan.Read(x, &s.request); err != nil {
-		if _, ok := errors.AsType[*request.BodyError](err); ok || errors.Is(err, request.ErrTooLarge) {
+		if _, ok := errors.AsType[*request.BodyError](err); ok || errors.Is(err, request.ErrTooLarge) || errors.Is(err, memory.ErrFull) {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%w: %w", errConversation, err)
+	}
+	if len(s.request.Body) > largeBody {
+		return in.largeValue(x, &s.request)
 	}
 	var err error
 	s.message, err = message.Append(s.message[:0], &s.request, in.parts)
@@ -167,6 +173,36 @@ func (in *instance) value(x *pluginserver.Exchange, s *scratch) ([]byte, error) 
 		return nil, err
 	}
 	return append([]byte(nil), s.message...), nil
+}
+
+// largeBody is the size from which on memory is reserved for a message before it is
+// made. A smaller one is made in a scratch, and its copies are too short to count.
+const largeBody = 32 << 10
+
+// largeValue returns the message of a request with a large body. The message is made
+// once, in memory of its size, for which the process's limit has to have room.
+func (in *instance) largeValue(x *pluginserver.Exchange, r *request.Request) ([]byte, error) {
+	least, most := message.Size(r, in.parts)
+	if least > in.cfg.BytesPerRequest-producer.Overhead {
+		return nil, request.ErrTooLarge
+	}
+	if !x.Reserve(int64(most)) {
+		return nil, memory.ErrFull
+	}
+	value, err := message.Append(make([]byte, 0, most), r, in.parts)
+	if err != nil {
+		return nil, err
+	}
+	if more := cap(value) - most; more > 0 && !x.Reserve(int64(more)) {
+		return nil, memory.ErrFull
+	}
+	if spare := cap(value) - len(value); spare > len(value)/8 {
+		if !x.Reserve(int64(len(value))) {
+			return nil, memory.ErrFull
+		}
+		value = append([]byte(nil), value...)
+	}
+	return value, nil
 }
 
 // producer returns the instance's share in a producer. It is taken with the

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"golang.org/x/sys/unix"
+
+	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/kongsim"
+)
+
+// What is no file of Kong's is not opened, and holds neither the request nor a thread
+// nor the shutdown.
+func TestBodiesThatAreNoFilesOfKongsAreRefusedAtOnce(t *testing.T) {
+	dir := shortDir(t)
+	fifo, link := filepath.Join(dir, "fifo"), filepath.Join(dir, "link")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", link); err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, args...)
+			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+			defer w.Close()
+			p := plugin(settings(t, []string{closedPort(t)}, nil))
+			for _, path := range []string{fifo, link, dir, s.socket, "/dev/zero", "/dev/null", "/proc/version", "/proc/self/environ", "/proc/kmsg", "relative"} {
+				k := &kong{body: inFile(path)}
+				exit, err := w.HandleEvent(t.Context(), p, k)
+				if err != nil || exit.Status != 500 || !strings.Contains(string(exit.Body), "could not read request body") {
+					t.Errorf("%s: %+v, %v", path, exit, err)
+				}
+				if !strings.Contains(k.log(), fmt.Sprintf("%q", path)) {
+					t.Errorf("%s: Kong's log has %q", path, k.log())
+				}
+			}
+			var wg sync.WaitGroup
+			for range 200 {
+				wg.Go(func() {
+					if exit, err := w.HandleEvent(t.Context(), p, &kong{body: inFile(fifo)}); err != nil || exit.Status != 500 {
+						t.Errorf("%+v, %v", exit, err)
+					}
+				})
+			}
+			wg.Wait()
+			if threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", served(t, s))); err != nil || len(threads) > 100 {
+				t.Errorf("%d threads, %v", len(threads), err)
+			}
+			_ = s.cmd.Process.Signal(syscall.SIGTERM)
+			if code := s.wait(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+// The bodies of another user's files are not read, though the server may read them.
+func TestBodyFileOfAnotherUserIsRefused(t *testing.T) {
+	other := ""
+	for _, path := range []string{"/etc/passwd", "/var/mail", "/var/cache/man"} {
+		if info, err := os.Stat(path); err == nil && info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+			other = path
+		}
+	}
+	if os.Geteuid() == 0 { // who may make one
+		other = filepath.Join(shortDir(t), "body")
+		if err := os.WriteFile(other, []byte("secret"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(other, 4711, 4711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := start(t)
+	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+	defer w.Close()
+	k := &kong{body: inFile(other)}
+	exit, err := w.HandleEvent(t.Context(), plugin(settings(t, []string{closedPort(t)}, nil)), k)
+	if err != nil || exit.Status != 500 || !strings.Contains(k.log(), "another user") {
+		t.Errorf("%s: %+v, %v, Kong's log has %q", other, exit, err, k.log())
+	}
+}
+
+// Large requests at once are answered or refused, and what they take is bounded.
+func TestLargeRequestsAreBoundedByTheMemoryLimit(t *testing.T) {
+	for name, args := range ways {
+		t.Run(name, func(t *testing.T) {
+			const limit = 128 // MiB
+			s := start(t, append(args, "-memory-limit", fmt.Sprintf("%dMiB", limit), "-drain-timeout", "10ms")...)
+			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+			defer w.Close()
+			p := plugin(settings(t, []string{closedPort(t)}, map[string]any{
+				"producer_request_limits_bytes_per_request": 100 << 20, "producer_async_buffering_limits_messages_in_memory": 1}))
+			text := map[string][]byte{"kong.request.get_headers": []byte("\x0a\x1c\x0a\x0ccontent-type\x12\x0c\x1a\x0atext/plain")}
+			body := strings.Repeat("x", 30<<20)
+			path := filepath.Join(shortDir(t), "body")
+			if err := os.WriteFile(path, []byte(body), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if exit, err := w.HandleEvent(t.Context(), p, &kong{replies: text, body: inline(body)}); err != nil || exit.Status != 200 {
+				t.Fatalf("alone: %+v, %v", exit, err)
+			}
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			answers := map[int]int{}
+			for i := range 12 {
+				wg.Go(func() {
+					k := &kong{replies: text, body: inline(body)}
+					if i%3 == 0 {
+						k.body = inFile(path)
+					}
+					exit, err := w.HandleEvent(t.Context(), p, k)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					answers[exit.Status]++
+				})
+			}
+			wg.Wait()
+			if n := answers[200] + answers[503]; n != 12 || w.Stats().Retries > 0 {
+				t.Errorf("answers by status: %v, and %d retries", answers, w.Stats().Retries)
+			}
+			peak := peakMiB(t, served(t, s))
+			t.Logf("answers by status: %v; at most %.0f MiB were resident", answers, peak)
+			if peak > 2*limit+50 && !raceEnabled {
+				t.Errorf("%.0f MiB were resident, at a limit of %d MiB", peak, limit)
+			}
+		})
+	}
+}
+
+// One request is not copied more often than it has to be.
+func TestOneRequestTakesLittleMoreThanItsBodyAndItsMessage(t *testing.T) {
+	s := start(t, "-drain-timeout", "10ms")
+	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+	defer w.Close()
+	p := plugin(settings(t, []string{closedPort(t)}, map[string]any{"producer_request_limits_bytes_per_request": 100 << 20}))
+	k := &kong{replies: map[string][]byte{"kong.request.get_headers": []byte("\x0a\x1c\x0a\x0ccontent-type\x12\x0c\x1a\x0atext/plain")},
+		body: inline(strings.Repeat("x", 90<<20))}
+	if exit, err := w.HandleEvent(t.Context(), p, k); err != nil || exit.Status != 200 {
+		t.Fatalf("%+v, %v", exit, err)
+	}
+	if peak := peakMiB(t, served(t, s)); peak > 300 && !raceEnabled {
+		t.Errorf("a body of 90 MiB took %.0f MiB", peak)
+	}
+}
+
+// peakMiB returns the most resident memory that a process has had.
+func peakMiB(t *testing.T, pid int) float64 {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kb float64
+	for line := range strings.Lines(string(b)) {
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
+			return kb / 1024
+		}
+	}
+	t.Fatal("no VmHWM")
+	return 0
+}
+
+// A peer that has sent a part of a frame, or that answers nothing, does not keep the
+// server from its end.
+func TestServerEndsSoonThoughPeersStall(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	for name, args := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, append(args, "-drain-timeout", "30s")...)
+			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+			defer w.Close()
+			p := plugin(settings(t, f.Addrs(), nil))
+			events(t, w, p, 1)
+			for _, b := range [][]byte{{1}, {0, 0, 16, 0}, append([]byte{0, 0, 16, 0}, make([]byte, 1<<19)...)} {
+				c, err := net.Dial("unix", s.socket)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if _, err := c.Write(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			asked, free := make(chan struct{}), make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				k := &kong{before: func(method string) {
+					if method == "kong.request.get_raw_body" {
+						close(asked)
+						<-free
+					}
+				}}
+				_, _ = w.HandleEvent(t.Context(), p, k)
+			})
+			<-asked
+			began := time.Now()
+			_ = s.cmd.Process.Signal(syscall.SIGTERM)
+			code := s.wait()
+			close(free)
+			wg.Wait()
+			if took := time.Since(began); code != 0 || took > 15*time.Second {
+				t.Errorf("exit code %d after %v", code, took)
+			}
+		})
+	}
+}
+
+// A Kong that takes this server for another plugin's tells its client, and its log.
+func TestStartUnderAnotherPluginsNameIsRefused(t *testing.T) {
+	s := start(t)
+	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
+	defer w.Close()
+	p := plugin(settings(t, []string{closedPort(t)}, nil))
+	p.Name = "kafka-log"
+	k := new(kong)
+	exit, err := w.HandleEvent(t.Context(), p, k)
+	if err != nil || exit.Status != 500 || w.Stats().Retries > 0 {
+		t.Fatalf("%+v, %v, %d retries", exit, err, w.Stats().Retries)
+	}
+	for _, want := range []string{`"kafka-log"`, `"kafka-upstream"`} {
+		if !strings.Contains(k.log(), want) || !strings.Contains(s.log.String(), strings.ReplaceAll(want, `"`, `\"`)) {
+			t.Errorf("the logs lack %s: %s, %s", want, k.log(), s.log.String())
+		}
+	}
+}

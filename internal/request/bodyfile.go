@@ -1,0 +1,99 @@
+package request
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"kafka-upstream/internal/memory"
+)
+
+// door is what reading a body needs of the [pluginserver.Exchange].
+type door interface {
+	WillBlock()
+	PeerUID() (uint32, error)
+	Reserve(bytes int64) bool
+}
+
+// A file that does not answer holds a thread of the process until it does: a network
+// file system whose server is away, or one that the peer itself serves. So only so many
+// are read at once, and a request waits for its turn no longer than fileTimeout.
+const (
+	filesAtOnce = 16
+	fileTimeout = 10 * time.Second
+)
+
+var fileTurns = make(chan struct{}, filesAtOnce)
+
+// readFile reads a request's body from the file into b, or into memory that it
+// reserves. Kong's worker has made the file for this request, with its own user as
+// the owner and mode 0600, and removes it when the request is answered.
+//
+// The path is what the peer says, and who may write to the socket may say anything. So
+// it is only read if it is a regular file, no symbolic link, and belongs to the user as
+// whom the peer of the connection runs: then the peer could have read it by itself, and
+// has the server read nothing more. That holds for root, too: it names root's own files,
+// and no other user's. Where the system does not tell who the peer is, the file has to
+// belong to the server's own user, as which Kong starts it. Directories on the way may
+// be links, because Kong's prefix often lies behind one. The file holds what its size
+// says: those of /proc have none and still have content.
+func readFile(b []byte, path string, limit int, d door) ([]byte, error) {
+	turn := time.NewTimer(fileTimeout)
+	defer turn.Stop()
+	select {
+	case fileTurns <- struct{}{}:
+	case <-turn.C:
+		return b[:0], &BodyError{fmt.Sprintf("could not read the request body from %.200q: %d other files were being read for %v: look at the file system of Kong's prefix", path, filesAtOnce, fileTimeout)}
+	}
+	defer func() { <-fileTurns }()
+
+	owner, err := d.PeerUID()
+	if errors.Is(err, errors.ErrUnsupported) {
+		owner, err = ownUID(), nil
+	}
+	if err != nil {
+		return b[:0], fileError(path, err)
+	}
+	f, size, err := openFile(path, owner)
+	if err != nil {
+		return b[:0], fileError(path, err)
+	}
+	defer f.close()
+	if size > int64(limit) {
+		return b[:0], ErrTooLarge
+	}
+	if !d.Reserve(size) {
+		return b[:0], memory.ErrFull
+	}
+	if int64(cap(b)) <= size {
+		b = make([]byte, size+1)
+	}
+	if err := f.readAll(b[:size+1]); err != nil {
+		return b[:0], fileError(path, err)
+	}
+	return b[:size], nil
+}
+
+// Why a file is not read.
+var (
+	errNoFile   = errors.New("it is no regular file, as Kong's are")
+	errOwner    = errors.New("it belongs to another user than that of the Kong worker which named it")
+	errShort    = errors.New("it is shorter than its size")
+	errLonger   = errors.New("it is longer than its size")
+	errNoSize   = errors.New("its file system does not know its size")
+	errRelative = errors.New("its path is not absolute")
+)
+
+func fileError(path string, err error) error {
+	cure := "the file must be on a file system that the plugin server shares with Kong"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		cure = "Kong's worker user owns the file, so run the plugin server as that user"
+	case errors.Is(err, errNoFile), errors.Is(err, errOwner), errors.Is(err, errLonger), errors.Is(err, errNoSize), errors.Is(err, errRelative):
+		cure = "Kong names no such file, so look who else may write to the socket"
+	}
+	return &BodyError{fmt.Sprintf(
+		"could not read the request body from %.200q: %v; %s, or set nginx_http_client_body_buffer_size in kong.conf above the largest body so that none goes to a file",
+		path, err, cure)}
+}

@@ -1,0 +1,95 @@
+//go:build unix
+
+package request
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func ownUID() uint32 { return uint32(os.Geteuid()) }
+
+// file is an open file, by system calls of its own: os.Open would offer it to Go's
+// poller as well, which takes no regular file.
+type file int
+
+// openFile opens the owner's regular file for reading and returns its size in bytes.
+//
+// Opening a device can do something by itself, so the file is looked at before. What
+// was opened is looked at again, for it may have been exchanged meanwhile: by then
+// nothing has waited, for O_NONBLOCK, and no link was followed.
+func openFile(path string, owner uint32) (file, int64, error) {
+	if path[0] != '/' {
+		return -1, 0, errRelative
+	}
+	var info unix.Stat_t
+	if err := retry(func() error { return unix.Lstat(path, &info) }); err != nil {
+		return -1, 0, err
+	}
+	if err := check(&info, owner); err != nil {
+		return -1, 0, err
+	}
+	var fd int
+	err := retry(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+		return err
+	})
+	if err != nil {
+		return -1, 0, err
+	}
+	f := file(fd)
+	if err = retry(func() error { return unix.Fstat(fd, &info) }); err == nil {
+		err = check(&info, owner)
+	}
+	if err == nil && info.Size == 0 && sizeUnknown(fd) {
+		err = errNoSize
+	}
+	if err != nil {
+		f.close()
+		return -1, 0, err
+	}
+	return f, info.Size, nil
+}
+
+func check(info *unix.Stat_t, owner uint32) error {
+	switch {
+	case info.Mode&unix.S_IFMT != unix.S_IFREG:
+		return errNoFile
+	case info.Uid != owner:
+		return errOwner
+	}
+	return nil
+}
+
+// readAll reads a file of len(b)-1 bytes, and one more if there is one. A file that ends
+// before its size or goes on beyond it is an error.
+func (f file) readAll(b []byte) error {
+	for got := 0; ; {
+		n, err := unix.Read(int(f), b[got:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		switch got += n; {
+		case got == len(b):
+			return errLonger
+		case got == len(b)-1:
+			return nil
+		case n == 0:
+			return errShort
+		}
+	}
+}
+
+func (f file) close() { _ = unix.Close(int(f)) }
+
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
