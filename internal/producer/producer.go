@@ -109,6 +109,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		maxAttempts:    max(cfg.MaxAttempts, 1),
 	}
 	t.dialer = newDialer(cfg, counts)
+	t.dialer.tls = access.TLS
 	t.loans.Store(newLoan())
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	if cfg.KeepaliveEnabled {
@@ -127,7 +128,6 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 			MetadataTTL:    layoutAge,
 			MetadataTopics: []string{cfg.Topic},
 			ClientID:       "kafka-upstream",
-			TLS:            access.TLS,
 			SASL:           login,
 			Context:        t.ctx,
 		}
