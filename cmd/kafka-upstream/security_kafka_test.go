@@ -239,7 +239,7 @@ func (k *securedKafka) testReasons(t *testing.T) {
 		{"expired certificate", kafkatest.SSL, map[string]any{"security": overTLS("certificate_id", expired)}, []string{"remote error: tls: unknown certificate"}},
 		{"no SASL", kafkatest.SASLSSL, map[string]any{"security": overTLS()}, []string{"EOF"}},
 		{"SASL where there is none", kafkatest.Plaintext, login, []string{"Illegal SASL State"}},
-		{"no TLS", kafkatest.SASLSSL, login, []string{"broker appears to be expecting TLS"}},
+		{"no TLS", kafkatest.SASLSSL, login, []string{"as TLS does: set security.ssl"}},
 		{"TLS where there is none", kafkatest.SASLPlaintext, with(login, map[string]any{"security": overTLS()}), []string{"EOF"}},
 		{"no such topic", kafkatest.Plaintext, map[string]any{"topic": "nowhere"}, []string{"[3] Unknown Topic Or Partition"}},
 		{"another's topic", kafkatest.SASLSSL, map[string]any{"security": overTLS(), "authentication": sasl("SCRAM-SHA-256", "sue", k.password)}, []string{"[29] Topic Authorization Failed"}},

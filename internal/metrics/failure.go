@@ -30,6 +30,7 @@ const (
 	notAuthorized
 	authentication // SASL
 	tlsFailure     // handshake, or a certificate that one side does not accept
+	notKafka       // a peer that sends what no Kafka broker sends
 	broker         // any other code of a broker
 	shutdown       // we ended it
 	failures
@@ -47,14 +48,15 @@ var failureNames = [failures]string{
 	notAuthorized:     "not_authorized",
 	authentication:    "authentication",
 	tlsFailure:        "tls",
+	notKafka:          "not_kafka",
 	broker:            "broker",
 	shutdown:          "shutdown",
 }
 
 // failureOf returns the class of an error as kafka-go, crypto/tls and net return
-// them, wrapped or not. Two methods let an error say what cannot be seen from
-// outside: AuthenticationFailed() bool, and Cause() error for one that must not
-// unwrap to its cause.
+// them, wrapped or not. Three methods let an error say what cannot be seen from
+// outside: AuthenticationFailed() bool, NotKafka() bool, and Cause() error for one
+// that must not unwrap to its cause.
 func failureOf(err error) failure {
 	if e, ok := errors.AsType[interface {
 		error
@@ -73,6 +75,12 @@ func failureOf(err error) failure {
 		return shutdown
 	case isTLS(err):
 		return tlsFailure
+	}
+	if e, ok := errors.AsType[interface {
+		error
+		NotKafka() bool
+	}](err); ok && e.NotKafka() {
+		return notKafka
 	}
 	if code, ok := errors.AsType[kafka.Error](err); ok {
 		return failureOfCode(code)

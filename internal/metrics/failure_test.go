@@ -27,6 +27,13 @@ func (e notOurs) Error() string              { return "something went wrong" }
 func (e notOurs) AuthenticationFailed() bool { return e.cause == nil }
 func (e notOurs) Cause() error               { return e.cause }
 
+// foreign is an error of a peer that is no Kafka broker.
+type foreign struct{ error }
+
+func (e foreign) NotKafka() bool { return e.error == nil }
+func (e foreign) Error() string  { return "HTTP/1.1 400" }
+func (e foreign) Unwrap() error  { return e.error }
+
 func TestErrorsHaveTheirReason(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -75,6 +82,8 @@ func TestErrorsHaveTheirReason(t *testing.T) {
 		{"no TLS there", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, tlsFailure},
 		{"alert", &net.OpError{Op: "remote error", Err: tls.AlertError(42)}, tlsFailure},
 		{"old TLS", oldTLS(t), tlsFailure},
+		{"HTTP", foreign{}, notKafka},
+		{"Kafka after all", foreign{io.EOF}, disconnected},
 		{"other code", kafka.InvalidRequiredAcks, broker},
 		{"unknown code", kafka.Error(4242), broker},
 		{"code -1", kafka.Unknown, broker},

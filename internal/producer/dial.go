@@ -2,10 +2,10 @@ package producer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +15,7 @@ import (
 
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/producer/brokerconn"
 )
 
 // servers are the bootstrap servers as kafka-go takes them: lists joined by
@@ -46,15 +47,20 @@ func (e *dialError) Error() string {
 }
 func (e *dialError) Unwrap() error { return e.err }
 
-// dialer connects to brokers. Each step of a connection, the connect, every
-// write and every read, ends within timeout: kafka-go itself sets no deadline
-// during SASL, where a broker that never answers would hold it for ever.
+// dialer connects to brokers. Each step of a connection, the connect, the TLS
+// handshake, every write and every answer, ends within timeout: kafka-go itself sets
+// no deadline during SASL, where a broker that never answers would hold it for ever.
+//
+// TLS is the dialer's and not the kafka.Transport's, because what a broker answers is
+// checked, by brokerconn, before kafka-go reads it.
 type dialer struct {
-	timeout time.Duration
-	connect time.Duration // of timeout, for the connect
-	pause   time.Duration // between two logins, while they are refused
-	net     net.Dialer
-	metrics *metrics.Producer
+	timeout     time.Duration
+	connect     time.Duration // of timeout, for the connect
+	pause       time.Duration // between two logins, while they are refused
+	tls         *tls.Config   // nil: without TLS
+	net         net.Dialer
+	dialContext func(ctx context.Context, network, address string) (net.Conn, error) // net's; a test's, in memory
+	metrics     *metrics.Producer
 
 	holding atomic.Bool // refusal is set
 
@@ -68,8 +74,10 @@ type dialer struct {
 // all of it.
 func newDialer(cfg *config.Config, m *metrics.Producer) *dialer {
 	t := cfg.Timeout.Duration()
-	return &dialer{timeout: t, connect: t / time.Duration(max(len(cfg.BootstrapServers), 1)),
+	d := &dialer{timeout: t, connect: t / time.Duration(max(len(cfg.BootstrapServers), 1)),
 		pause: max(cfg.Backoff.Duration(), minPause), metrics: m}
+	d.dialContext = d.net.DialContext // asks net at each call, so that net's fields may be set
+	return d
 }
 
 // refused notes a login that the brokers refused. From now on there is one in
@@ -174,80 +182,12 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	}
 	limit, cancel := context.WithTimeout(ctx, d.connect)
 	defer cancel()
-	nc, err := d.net.DialContext(limit, network, address)
+	nc, err := d.dialContext(limit, network, address)
 	if err != nil {
 		d.untried()
 		err = &dialError{address, err}
 		d.metrics.ConnectionFailed(err)
 		return nil, err
 	}
-	return &conn{Conn: nc, timeout: d.timeout, closed: d.metrics.ConnectionOpened()}, nil
-}
-
-// conn gives every read and write the earlier of the deadline that was set and
-// the timeout. kafka-go neither reads nor writes while a connection is idle.
-// Deadlines are kept as they are, with their monotonic clock, so that a jump of
-// the wall clock ends nothing.
-type conn struct {
-	net.Conn
-	timeout     time.Duration
-	closed      func()
-	read, write atomic.Pointer[time.Time] // deadlines that were set; nil or zero: none
-	over        atomic.Bool               // a read or write has met its deadline
-}
-
-func (c *conn) Read(p []byte) (int, error) {
-	if err := c.Conn.SetReadDeadline(c.earlier(&c.read)); err != nil {
-		return 0, err
-	}
-	return c.ended(c.Conn.Read(p))
-}
-
-func (c *conn) Write(p []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(c.earlier(&c.write)); err != nil {
-		return 0, err
-	}
-	return c.ended(c.Conn.Write(p))
-}
-
-// ended notes a deadline that was met: kafka-go reads again to discard the rest
-// of an answer that did not come, and would wait for it as long once more.
-func (c *conn) ended(n int, err error) (int, error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.over.Store(true)
-	}
-	return n, err
-}
-
-func (c *conn) Close() error {
-	c.closed()
-	return c.Conn.Close()
-}
-
-func (c *conn) earlier(set *atomic.Pointer[time.Time]) time.Time {
-	now := time.Now()
-	if c.over.Load() {
-		return now
-	}
-	t := now.Add(c.timeout)
-	if d := set.Load(); d != nil && !d.IsZero() && d.Before(t) {
-		return *d
-	}
-	return t
-}
-
-func (c *conn) SetDeadline(t time.Time) error {
-	c.read.Store(&t)
-	c.write.Store(&t)
-	return c.Conn.SetDeadline(t)
-}
-
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.read.Store(&t)
-	return c.Conn.SetReadDeadline(t)
-}
-
-func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.write.Store(&t)
-	return c.Conn.SetWriteDeadline(t)
+	return brokerconn.New(nc, brokerconn.Options{Broker: address, Timeout: d.timeout, TLS: d.tls, Closed: d.metrics.ConnectionOpened()}), nil
 }

@@ -13,12 +13,17 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
+
+	"kafka-upstream/internal/producer/brokerconn"
 )
 
 // unsent reports whether err shows that no record went out: there was no
-// connection, or nobody to connect to.
+// connection, nobody to connect to, or somebody who is no Kafka broker.
 func unsent(err error) bool {
 	if _, ok := errors.AsType[*dialError](err); ok {
+		return true
+	}
+	if e, ok := errors.AsType[*brokerconn.Error](err); ok && e.Unsent() {
 		return true
 	}
 	// What the Transport says of a layout it does not have.
@@ -28,6 +33,13 @@ func unsent(err error) bool {
 		}
 	}
 	return false
+}
+
+// stale reports whether err is of a connection that the broker had ended while it was
+// idle: nothing was sent, and nothing is known against the broker.
+func stale(err error) bool {
+	e, ok := errors.AsType[*brokerconn.Error](err)
+	return ok && e.Stale()
 }
 
 // unreachable reports whether err, of a request for the layout, shows that no

@@ -124,6 +124,7 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 		maxAttempts:    max(cfg.MaxAttempts, 1),
 	}
 	t.dialer = newDialer(cfg, counts)
+	t.dialer.tls = access.TLS
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	login := t.dialer.login(access.SASL)
 	p := &Producer{
@@ -153,7 +154,6 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 			MetadataTTL:    layoutAge,
 			MetadataTopics: []string{cfg.Topic},
 			ClientID:       "kafka-upstream",
-			TLS:            access.TLS,
 			SASL:           login,
 			Context:        t.ctx,
 		}

@@ -108,8 +108,12 @@ func (t *transport) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Requ
 	case *produceAPI.Request:
 		r.Timeout = int32(t.requestTimeout / time.Millisecond)
 		began := time.Now()
-		res, err := t.produce(ctx, r)
+		records := replayOf(r)
+		res, err := t.produce(ctx, r, records)
 		t.tried(r, began, res, err)
+		if err == nil {
+			records.free()
+		}
 		return res, err
 	default:
 		return t.current().RoundTrip(ctx, addr, req)
@@ -268,10 +272,11 @@ func refusalIn(r *produceAPI.Response) *produceAPI.ResponsePartition {
 
 // produce makes one attempt. What it returns ends the attempt: an error that may
 // pass makes the Writer try again after the backoff.
-func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka.Response, error) {
+func (t *transport) produce(ctx context.Context, req *produceAPI.Request, records *replay) (kafka.Response, error) {
 	var since time.Time // when this attempt found that it has to wait
 	gone := 0           // how often the cluster said that there is no such partition
 	for {
+		records.rewind()
 		conns := t.current()
 		res, err := t.once(ctx, conns, req)
 		if err == nil {
@@ -283,6 +288,10 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request) (kafka
 			if gone++; gone > 1 {
 				return nil, t.partitionGoneError(req)
 			}
+			continue
+		}
+		if stale(err) { // others are idle since as long; each of them ends but once
+			t.reset(conns)
 			continue
 		}
 		t.noteRefusal(conns, err)

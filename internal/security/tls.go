@@ -23,8 +23,8 @@ type TLSOptions struct {
 	Certificate *Certificate
 }
 
-// TLSConfig returns what kafka.Transport takes as TLS: version 1.2 or newer,
-// and no ServerName, which the transport sets to the host it dials. There is no
+// TLSConfig returns how to speak TLS with brokers: version 1.2 or newer, and no
+// ServerName, which whoever dials sets to the host. There is no
 // session cache, so each connection presents the certificate anew. CAFile is
 // read at each call; the error says in one sentence why it cannot be used.
 func TLSConfig(o TLSOptions) (*tls.Config, error) {

@@ -1,0 +1,357 @@
+// Package brokerconn is the connection that kafka-go has to a broker. Nothing reaches
+// kafka-go by it but whole, well-formed answers to the request that waits for one.
+//
+// kafka-go trusts the lengths, counts and texts that a peer sends: it makes memory for
+// them, and panics in goroutines of its own, where nothing can recover. A peer that is
+// no Kafka broker, an HTTP server on its port for one, would end a process that many
+// routes share. So a [Conn] reads each answer whole and walks it before kafka-go sees
+// the first byte.
+package brokerconn
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Options are how a [Conn] talks to its broker.
+type Options struct {
+	// Broker is the address that was dialled, host:port, for TLS and for errors.
+	Broker string
+	// Timeout bounds each wait: for a write to be taken, the TLS handshake with it; for
+	// an answer to begin; and for an answer that has begun to be whole. An earlier
+	// deadline that was set holds.
+	Timeout time.Duration
+	// TLS is how to speak TLS; nil: not at all. Without a ServerName it is the host of
+	// Broker. The handshake is made with the first write.
+	TLS *tls.Config
+	// Closed is called by each Close. It may be nil.
+	Closed func()
+}
+
+// Conn is a connection to a broker. It expects what kafka-go does: one request at a
+// time, written by calls of Write the first of which holds at least its first 64 KiB,
+// then its answer read to the end. One goroutine at a time may use it; Close may be
+// called by any. A deadline holds for the reads and writes that begin after it was set.
+//
+// After the first error each further read and write returns that one. All of them are
+// of type [*Error].
+type Conn struct {
+	net.Conn          // the TCP connection, or TLS over it
+	tcp      net.Conn // deadlines are set here: TLS passes them on
+	options  Options
+	peer     peer
+	err      error
+
+	request   request // the last one
+	number    int     // of requests that were begun
+	served    bool    // one that was not for making the connection is done
+	unwritten int     // bytes of the request
+	waiting   bool    // for its answer
+	buf       []byte  // the answer, as far as it has come, and what came after it
+	checked   []byte  // the part of buf that kafka-go may read
+
+	read, write time.Time // deadlines that were set; zero: none
+}
+
+// New returns a connection over tcp, which it closes.
+func New(tcp net.Conn, o Options) *Conn {
+	c := &Conn{Conn: tcp, tcp: tcp, options: o}
+	if config := o.TLS; config != nil {
+		if config.ServerName == "" {
+			config = config.Clone()
+			config.ServerName, _, _ = net.SplitHostPort(o.Broker)
+		}
+		c.Conn = tls.Client(tcp, config)
+	}
+	c.peer.init(tcp)
+	return c
+}
+
+const (
+	maxFrame    = 100 << 20 // bytes after the size, as Kafka's own socket.request.max.bytes
+	firstBuffer = 1 << 10
+	keptBuffer  = 64 << 10 // an idle connection keeps no larger one
+)
+
+// Write writes a request, or a part of one. Before the first byte of a request it looks
+// whether the broker has closed the connection meanwhile; nothing is sent then.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	first := c.unwritten == 0
+	if first {
+		if err := c.begin(p); err != nil {
+			return 0, c.fail(err)
+		}
+	}
+	if len(p) > c.unwritten {
+		return 0, c.fail(&Error{what: "more was to be written than one request"})
+	}
+	if err := c.tcp.SetDeadline(c.earlier(c.write)); err != nil {
+		return 0, c.fail(c.broken(err))
+	}
+	n, err := c.Conn.Write(p)
+	c.unwritten -= n
+	if err != nil {
+		e := c.broken(err)
+		if first && n == 0 && c.options.TLS == nil { // what the kernel did not take was not sent
+			e.unsent, e.stale = true, c.served
+		}
+		return n, c.fail(e)
+	}
+	return n, nil
+}
+
+// begin starts a request that begins with p.
+func (c *Conn) begin(p []byte) *Error {
+	if c.waiting || len(c.checked) > 0 {
+		return &Error{what: "a request was to be written before the last answer was read"}
+	}
+	if c.number > 0 {
+		c.served = c.served || c.request.key == produceKey || c.request.key == metadataKey
+		if err := c.idle(); err != nil {
+			return err
+		}
+	}
+	if err := c.request.parse(p); err != nil {
+		return &Error{what: err.Error(), err: err, unsent: true}
+	}
+	c.number++
+	c.unwritten = c.request.size
+	c.waiting = c.request.answered
+	return nil
+}
+
+// idle returns an error if the broker has closed the connection since the last answer,
+// or has sent something that nobody asked for.
+func (c *Conn) idle() *Error {
+	state := quiet
+	if len(c.buf) == 0 {
+		state = c.peer.look()
+	}
+	switch {
+	case state == closed:
+		return &Error{what: "had closed the connection", err: io.ErrUnexpectedEOF, unsent: true, stale: c.served}
+	case state == readable && c.options.TLS == nil: // under TLS it may be a session ticket
+		_ = c.tcp.SetReadDeadline(c.earlier(c.read))
+		c.buf = slices.Grow(c.buf, firstBuffer)
+		n, err := c.tcp.Read(c.buf[:firstBuffer])
+		if c.buf = c.buf[:n]; n == 0 {
+			e := c.broken(err)
+			e.unsent, e.stale = true, c.served
+			return e
+		}
+	}
+	if len(c.buf) > 0 {
+		return &Error{what: "sent bytes that nobody asked for: " + quote(c.buf), notKafka: true, unsent: true, stale: c.served}
+	}
+	return nil
+}
+
+// Read reads from the answer to the last request, once that has come whole and is well
+// formed.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	if len(c.checked) == 0 {
+		if err := c.await(); err != nil {
+			return 0, c.fail(err)
+		}
+	}
+	n := copy(p, c.checked)
+	if c.checked = c.checked[n:]; len(c.checked) == 0 {
+		c.forget()
+	}
+	return n, nil
+}
+
+// forget makes room for the next answer. What came after the last one is kept.
+func (c *Conn) forget() {
+	rest := c.buf[4+binary.BigEndian.Uint32(c.buf):]
+	if cap(c.buf) > keptBuffer {
+		c.buf = slices.Clone(rest[:min(len(rest), quoted)])
+	} else {
+		c.buf = c.buf[:copy(c.buf, rest)]
+	}
+}
+
+// await reads the answer that the last request waits for, and checks it.
+func (c *Conn) await() *Error {
+	if !c.waiting || c.unwritten > 0 {
+		return &Error{what: "an answer was to be read that no request waits for"}
+	}
+	limit := c.earlier(c.read)
+	for began := false; ; {
+		size, whole, err := c.frame()
+		if err != nil {
+			return err
+		}
+		if whole {
+			frame := c.buf[:4+size]
+			if err := c.request.check(frame[8:]); err != nil {
+				return c.malformed(err)
+			}
+			c.waiting, c.checked = false, frame
+			return nil
+		}
+		if !began && len(c.buf) > 0 { // from now on the whole answer has the timeout
+			began, limit = true, c.earlier(c.read)
+		}
+		if err := c.tcp.SetReadDeadline(limit); err != nil {
+			return c.broken(err)
+		}
+		c.grow(4 + size)
+		n, readErr := c.Conn.Read(c.buf[len(c.buf):cap(c.buf)])
+		c.buf = c.buf[:len(c.buf)+n]
+		if n == 0 && readErr != nil {
+			return c.broken(readErr)
+		}
+	}
+}
+
+// grow makes room for more of an answer of so many bytes: never for much more than has
+// come, whatever its size says.
+func (c *Conn) grow(whole int) {
+	if n := len(c.buf); n == cap(c.buf) {
+		c.buf = slices.Grow(c.buf, max(firstBuffer, min(n, whole-n)))
+	}
+}
+
+// frame looks at what has come of an answer: its size, which is 4 while it is not
+// known, and whether all of it is there. The error is of what cannot be an answer to
+// the request.
+func (c *Conn) frame() (size int, whole bool, _ *Error) {
+	b := c.buf
+	if len(b) > 0 && b[0] > maxFrame>>24 {
+		return 0, false, c.foreign()
+	}
+	if len(b) < 4 {
+		return 4, false, nil
+	}
+	size = int(binary.BigEndian.Uint32(b))
+	if size < 4 || size > maxFrame {
+		return 0, false, c.foreign()
+	}
+	if len(b) < 8 {
+		return size, false, nil
+	}
+	if id := int32(binary.BigEndian.Uint32(b[4:])); id != c.request.correlation {
+		e := c.foreign()
+		e.what += fmt.Sprintf(", and is for request %d where %d waits", id, c.request.correlation)
+		return 0, false, e
+	}
+	if limit := c.request.limit(); size > limit {
+		return 0, false, c.malformed(violationf("has %d bytes, and %d are the most that are taken", size, limit))
+	}
+	return size, len(b) >= 4+size, nil
+}
+
+// earlier is the end of a wait that begins now. Deadlines are kept with their monotonic
+// clock, so a jump of the wall clock ends nothing.
+func (c *Conn) earlier(set time.Time) time.Time {
+	t := time.Now().Add(c.options.Timeout)
+	if !set.IsZero() && set.Before(t) {
+		return set
+	}
+	return t
+}
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.read, c.write = t, t
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.read = t
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.write = t
+	return nil
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	if c.options.Closed != nil {
+		c.options.Closed()
+	}
+	return c.Conn.Close()
+}
+
+// fail ends the use of the connection.
+func (c *Conn) fail(e *Error) error {
+	e.broker = c.options.Broker
+	c.err = e
+	c.buf, c.checked = nil, nil
+	return e
+}
+
+// broken is the error of a read or a write that failed with err.
+func (c *Conn) broken(err error) *Error {
+	e := &Error{err: err}
+	if h, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		e.what = "the answer is not Kafka's: it begins with " + quote(h.RecordHeader[:]) +
+			", and security.ssl is true: that is for a listener with TLS only"
+		e.notKafka, e.unsent = true, c.request.key != produceKey
+		return e
+	}
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		// Not io.EOF itself, for which kafka-go puts an error of its own.
+		e.what, e.err = "closed the connection: EOF", io.ErrUnexpectedEOF
+		if len(c.buf) > 0 {
+			e.what = "closed the connection within an answer: unexpected EOF"
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded) && len(c.buf) > 0:
+		e.what = "did not finish an answer that begins with " + quote(c.buf) + ": " + err.Error()
+	default:
+		e.what = err.Error()
+	}
+	// A peer that hangs up or is silent at the first question was sent no record, and
+	// did not say no to who we are.
+	e.unsent = c.request.key == apiVersionsKey && hungUp(err)
+	return e
+}
+
+func hungUp(err error) bool {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, os.ErrDeadlineExceeded, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// foreign is the error of an answer that is no Kafka broker's, or not the one that the
+// request waits for.
+func (c *Conn) foreign() *Error {
+	e := &Error{what: "the answer is not Kafka's: it begins with " + quote(c.buf), notKafka: true, unsent: c.request.key != produceKey}
+	if looksLikeTLS(c.buf) {
+		e.what += ", as TLS does: set security.ssl for a listener with TLS"
+	}
+	return e
+}
+
+// malformed is the error of an answer of which check has said err.
+func (c *Conn) malformed(err error) *Error {
+	e := &Error{what: err.Error(), err: err, unsent: c.request.key != produceKey}
+	if v, ok := err.(violation); ok {
+		e.what = "the answer is not Kafka's: " + c.request.name() + " " + string(v)
+		e.notKafka = true
+	}
+	return e
+}
