@@ -63,8 +63,7 @@ func errorTable(t *testing.T) (table []saying) {
 
 // Sayings that need more than a test can bring about here, and where they are shown.
 var shownElsewhere = []string{
-	"the answer is not Kafka's: it begins with …", // by the tests of connections to brokers
-	"no acknowledgement within …",                 // takes 55 s; by the tests of answers
+	"no acknowledgement within …", // takes 55 s; by the tests of answers
 }
 
 // listen serves each connection by f until the end of the test, and returns the address.
@@ -201,6 +200,10 @@ func TestErrorsAreThoseOfTheDocumentation(t *testing.T) {
 			_, _ = c.Read(make([]byte, 4096))
 			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
 		}), encrypted},
+		{"the answer is not Kafka's: …", listen(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 4096))
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		}), nil},
 		{"x509: certificate signed by unknown authority", certified(func(c *tls.Config) {
 			c.Certificates = []tls.Certificate{testcert.New("another").Server("127.0.0.1").TLS()}
 		}), encrypted},
