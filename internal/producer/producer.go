@@ -101,6 +101,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		requestTimeout: cfg.RequestTimeout.Duration(),
 		attempt:        2*cfg.Timeout.Duration() + time.Second, // connect, then send and be answered
 		pause:          max(cfg.Backoff.Duration(), minPause),
+		resetPause:     minPause,
 		patient:        cfg.Async,
 		patience:       patience,
 		refused:        access.Refused,
@@ -120,7 +121,7 @@ func newProducer(cfg *config.Config, access Access, m *metrics.Metrics, log *slo
 		limit: min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead), batch: 1,
 		room: newRoom(cfg.BufferedMessages, cfg.BufferedBytes), made: time.Now(), idle: make(chan struct{}, 1)}
 	t.open = func(number uint64) *connections {
-		c := &connections{number: number, dialer: t.dialer, needed: p.needsLayout}
+		c := &connections{servers: t.servers, number: number, dialer: t.dialer, needed: p.needsLayout}
 		c.Transport = &kafka.Transport{
 			Dial:           c.dial,
 			DialTimeout:    cfg.Timeout.Duration(),

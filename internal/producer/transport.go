@@ -54,6 +54,7 @@ type transport struct {
 	requestTimeout time.Duration // told to the broker
 	attempt        time.Duration // the longest that one attempt may take
 	pause          time.Duration // before the cluster is looked at again
+	resetPause     time.Duration // the shortest between two resets of the connections
 	patient        bool
 	patience       time.Duration
 	maxAttempts    int
@@ -68,6 +69,7 @@ type transport struct {
 	layout   atomic.Pointer[layout]
 	renewing atomic.Bool
 	renewals sync.WaitGroup
+	closing  sync.WaitGroup // connections that were replaced; added to with mu held and ctx not done
 
 	mu      sync.Mutex
 	conns   *connections
@@ -396,13 +398,18 @@ func (t *transport) reset(conns *connections) {
 // replace does so, with t.mu held.
 func (t *transport) replace() {
 	now := time.Now()
-	if t.worn = now.Sub(t.resetAt) < minPause; t.worn {
+	if t.worn = now.Sub(t.resetAt) < t.resetPause; t.worn {
 		return
 	}
 	old := t.conns
 	t.conns = t.open(old.number + 1)
 	t.resetAt = now
-	old.replace()
+	old.replaced.Store(true)
+	if t.ctx.Err() != nil { // close may be waiting already
+		old.close(t.ctx)
+	} else {
+		t.closing.Go(func() { old.close(t.ctx) })
+	}
 }
 
 // sleep waits before the cluster is looked at again. It reports false when there
@@ -422,6 +429,7 @@ func (t *transport) sleep(ctx context.Context) bool {
 // close ends every attempt with cause, and the goroutines of the transport.
 func (t *transport) close(cause error) {
 	t.cancel(cause)
-	t.current().replace()
+	t.current().close(t.ctx)
 	t.renewals.Wait()
+	t.closing.Wait()
 }
