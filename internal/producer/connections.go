@@ -3,10 +3,13 @@ package producer
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
 // connections are those to a cluster, with the layout that they were found by.
@@ -19,13 +22,17 @@ import (
 // is of no use.
 type connections struct {
 	*kafka.Transport
-	number uint64 // counts those of one producer
-	dialer *dialer
-	needed func() bool // whether the layout is of use while no record asks for it
+	servers net.Addr
+	number  uint64 // counts those of one producer
+	dialer  *dialer
+	needed  func() bool // whether the layout is of use while no record asks for it
 
+	looked   atomic.Bool // the first look is over
 	known    atomic.Bool // the layout is
 	lost     atomic.Bool // a look's connection has ended before it was
-	replaced atomic.Bool
+	replaced atomic.Bool // others take their place
+	closed   atomic.Bool // the idle ones are closed, or about to be
+	ending   atomic.Bool // hangUp is under way
 }
 
 // RoundTrip implements kafka.RoundTripper.
@@ -34,16 +41,76 @@ func (c *connections) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Re
 	if err == nil {
 		c.known.Store(true)
 	}
-	if c.replaced.Load() {
+	if err == nil || ctx.Err() == nil {
+		c.looked.Store(true)
+	}
+	if c.closed.Load() {
 		c.CloseIdleConnections() // for it may have begun when the others were closed
 	}
 	return res, err
 }
 
-// replace closes what is idle. Requests in flight keep their connections.
-func (c *connections) replace() {
-	c.replaced.Store(true)
+// lull is how long connections that were replaced stay idle: one that has just been
+// answered on is not idle yet, and would escape hangUp.
+const lull = 50 * time.Millisecond
+
+// close closes what is idle, after the lull, or once ctx is done. Requests in flight keep
+// their connections.
+func (c *connections) close(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(lull):
+	}
+	if !c.closed.Swap(true) && c.looked.Load() {
+		c.hangUp()
+	}
 	c.CloseIdleConnections()
+}
+
+// hangUp ends the idle connections one by one. CloseIdleConnections alone leaves the timer
+// of each running until its idle timeout is over, and with it all that kafka-go knew of
+// the cluster: some 300 bytes for each partition, with each of the connections that take
+// the place of others while a broker is away.
+func (c *connections) hangUp() {
+	c.ending.Store(true)
+	defer c.ending.Store(false)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // it takes no time, but nor may it wait for ever
+	defer cancel()
+	for last, i := 0, 0; i <= last; i++ {
+		for {
+			bye := &goodbye{broker: i}
+			_, err := c.Transport.RoundTrip(ctx, c.servers, bye)
+			last = bye.brokers
+			if !errors.Is(err, errGoodbye) { // no idle one is there any more
+				break
+			}
+		}
+	}
+}
+
+var errGoodbye = errors.New("the connection is not used any more")
+
+// goodbye is a request that makes the connection that it is given to end, and is never
+// sent: an idle one to a broker, by the order of their numbers, or for the number after
+// the last one to the bootstrap servers.
+type goodbye struct{ broker, brokers int }
+
+var (
+	_ protocol.BrokerMessage = (*goodbye)(nil)
+	_ protocol.RawExchanger  = (*goodbye)(nil)
+)
+
+func (*goodbye) ApiKey() protocol.ApiKey                             { return protocol.ApiVersions }
+func (*goodbye) Required(map[protocol.ApiKey]int16) bool             { return true }
+func (*goodbye) RawExchange(io.ReadWriter) (protocol.Message, error) { return nil, errGoodbye }
+
+// Broker implements protocol.BrokerMessage.
+func (g *goodbye) Broker(c protocol.Cluster) (protocol.Broker, error) {
+	ids := c.BrokerIDs()
+	if g.brokers = len(ids); g.broker >= len(ids) {
+		return protocol.Broker{ID: -1}, nil
+	}
+	return c.Brokers[ids[g.broker]], nil
 }
 
 type askedKey struct{} // in the context of a request of ours
@@ -57,6 +124,8 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	switch {
 	case ctx.Value(askedKey{}) != nil:
 		return c.dialer.dial(ctx, network, address)
+	case c.ending.Load():
+		return nil, errNotNeeded
 	case c.replaced.Load(): // who still begins a request here looks for a layout of his own
 	case c.known.Load():
 		if !c.needed() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -172,4 +173,27 @@ func TestResetThatComesTooEarlyIsMadeUpFor(t *testing.T) {
 	if tr.resetAt = time.Now().Add(-minPause); tr.current() == next {
 		t.Error("not replaced later")
 	}
+}
+
+// Connections take the place of others many times while a broker is away. What kafka-go
+// knew of the cluster goes with them, and not only when their idle timeout is over.
+func TestConnectionsThatWereReplacedHoldNoMemory(t *testing.T) {
+	const partitions, rounds, each = 2000, 60, 300 // bytes, at least
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(partitions, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false, "keepalive_enabled": true})
+	p.transport.resetPause = 0
+	send(t, p, "one")
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		p.transport.reset(p.transport.current())
+		send(t, p, "x")
+	}
+	p.transport.closing.Wait()
+	eventually(t, "the memory is free", func() bool {
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		return after.HeapAlloc < before.HeapAlloc+rounds*partitions*each/4
+	})
 }

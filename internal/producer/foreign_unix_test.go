@@ -34,7 +34,7 @@ type scripted struct {
 	wg    sync.WaitGroup
 }
 
-// answers makes what a broker writes for a request; nil is nothing more, and the end.
+// answers makes what a broker writes for a request; nil is the end.
 type answers func(request kmsg.Request, correlation []byte) []byte
 
 func startScripted(t *testing.T, peer func(net.Conn)) *scripted {
@@ -126,6 +126,9 @@ func answer(c net.Conn, f answers) {
 		b := f(request, body[4:8])
 		if b == nil {
 			return
+		}
+		if len(b) == 0 {
+			continue
 		}
 		if _, err := c.Write(b); err != nil {
 			return

@@ -117,6 +117,7 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 		requestTimeout: cfg.RequestTimeout.Duration(),
 		attempt:        2*cfg.Timeout.Duration() + time.Second, // connect, then send and be answered
 		pause:          max(cfg.Backoff.Duration(), minPause),
+		resetPause:     minPause,
 		patient:        cfg.Async,
 		patience:       patience,
 		refused:        access.Refused,
@@ -146,7 +147,7 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 	p.status.servers, p.status.redact = t.servers.address, access.Redact
 	t.status = p.status
 	t.open = func(number uint64) *connections {
-		c := &connections{number: number, dialer: t.dialer, needed: p.needsLayout}
+		c := &connections{servers: t.servers, number: number, dialer: t.dialer, needed: p.needsLayout}
 		c.Transport = &kafka.Transport{
 			Dial:           c.dial,
 			DialTimeout:    cfg.Timeout.Duration(),

@@ -56,6 +56,7 @@ type transport struct {
 	requestTimeout time.Duration // told to the broker
 	attempt        time.Duration // the longest that one attempt may take
 	pause          time.Duration // before the cluster is looked at again
+	resetPause     time.Duration // the shortest between two resets of the connections
 	patient        bool
 	patience       time.Duration
 	maxAttempts    int
@@ -69,6 +70,7 @@ type transport struct {
 	layout   atomic.Pointer[layout]
 	renewing atomic.Bool
 	renewals sync.WaitGroup
+	closing  sync.WaitGroup // connections that were replaced; added to with mu held and ctx not done
 
 	mu      sync.Mutex
 	conns   *connections
@@ -445,14 +447,23 @@ func (t *transport) reset(conns *connections) {
 
 // replace does so, with t.mu held.
 func (t *transport) replace() {
-	now := time.Now()
-	if t.worn = now.Sub(t.resetAt) < minPause; t.worn {
-		return
+	if t.worn = time.Since(t.resetAt) < t.resetPause; !t.worn {
+		t.swap()
 	}
+}
+
+// swap opens other connections and closes those there are, once they are idle. The caller
+// holds t.mu.
+func (t *transport) swap() {
 	old := t.conns
 	t.conns = t.open(old.number + 1)
-	t.resetAt = now
-	old.replace()
+	t.resetAt = time.Now()
+	old.replaced.Store(true)
+	if t.ctx.Err() != nil { // close may be waiting already
+		old.close(t.ctx)
+	} else {
+		t.closing.Go(func() { old.close(t.ctx) })
+	}
 }
 
 // sleep waits before the cluster is looked at again. It reports false when there
@@ -474,15 +485,14 @@ func (t *transport) sleep(ctx context.Context) bool {
 func (t *transport) rest() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old := t.conns
-	t.conns = t.open(old.number + 1)
 	t.worn = false
-	old.replace()
+	t.swap()
 }
 
 // close ends every attempt with cause, and the goroutines of the transport.
 func (t *transport) close(cause error) {
 	t.cancel(cause)
-	t.current().replace()
+	t.current().close(t.ctx)
 	t.renewals.Wait()
+	t.closing.Wait()
 }

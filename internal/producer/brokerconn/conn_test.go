@@ -173,7 +173,7 @@ func TestPeerThatIsNotKafkaIsToldByWhatItSays(t *testing.T) {
 		{"too large for what was asked", "\x00\x10\x00\x00\x00\x00\x00\x01", "has 1048576 bytes, and 65536 are the most that are taken"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			conn, broker := pipe(t, Options{})
+			conn, broker := dial(t, Options{Broker: address})
 			go func() {
 				defer broker.Close()
 				if _, err := readRequest(broker); err == nil {
@@ -245,7 +245,7 @@ func TestEndOfAConnectionNamesTheBroker(t *testing.T) {
 		"within an answer": "\x00\x00\x00\x20\x00\x00\x00\x01\x00",
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, broker := pipe(t, Options{})
+			conn, broker := dial(t, Options{Broker: address})
 			go func() {
 				defer broker.Close()
 				if _, err := readRequest(broker); err == nil {
@@ -283,7 +283,7 @@ func TestResetNamesTheBrokerAndStaysAReset(t *testing.T) {
 func TestRequestWithRecordsIsNeverUnsentOnceItWasWritten(t *testing.T) {
 	for name, says := range map[string]string{"HTTP": "HTTP/1.1 400 Bad Request\r\n", "end": "", "nonsense": string(frame(1, []byte("nonsense")))} {
 		t.Run(name, func(t *testing.T) {
-			conn, broker := pipe(t, Options{})
+			conn, broker := dial(t, Options{})
 			go func() {
 				defer broker.Close()
 				if _, err := readRequest(broker); err == nil {
