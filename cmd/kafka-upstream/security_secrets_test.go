@@ -163,7 +163,7 @@ func TestCrashAndProfilesHoldNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := func() {
-		_ = cmd.Process.Signal(syscall.SIGQUIT)
+		_ = cmd.Process.Signal(syscall.SIGABRT)
 		_ = cmd.Wait()
 	}
 	defer end()
@@ -196,7 +196,7 @@ func TestCrashAndProfilesHoldNoSecret(t *testing.T) {
 		outputs = append(outputs, string(b))
 	}
 	end()
-	for _, want := range []string{"a fault was injected", "SIGQUIT: quit", "goroutine "} {
+	for _, want := range []string{"a fault was injected", "SIGABRT: abort", "goroutine "} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the process printed no %q", want)
 		}
