@@ -241,7 +241,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 		watch.Wait()
 	}()
 	if o.pprof != "" {
-		go profile(ctx, o.pprof, log)
+		profile(ctx, o.pprof, log)
 	}
 	server := pluginserver.NewServer(plugin, log)
 	server.Portable = o.portable
@@ -306,23 +306,10 @@ func isPipe(f *os.File) bool {
 	return err == nil && info.Mode().Type() == fs.ModeNamedPipe
 }
 
-// profile serves Go's profiles until ctx ends. An address that cannot be had is
-// waited for: after a reload of Kong it is the predecessor's, until that has ended.
+// profile serves Go's profiles until ctx ends. It returns as soon as it listens, or
+// cannot: the address is waited for then. After a reload of Kong it is the
+// predecessor's, until that has ended.
 func profile(ctx context.Context, address string, log *slog.Logger) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		log.Warn("profiles are served as soon as their address can be had", "address", address, "error", err)
-	}
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for err != nil {
-		select {
-		case <-tick.C:
-			l, err = net.Listen("tcp", address)
-		case <-ctx.Done():
-			return
-		}
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -331,8 +318,33 @@ func profile(ctx context.Context, address string, log *slog.Logger) {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = s.Close() })
-	log.Info("serving profiles", "address", l.Addr().String())
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		log.Error("profiles are not served any more", "error", err)
+	serve := func(l net.Listener) {
+		log.Info("serving profiles", "address", l.Addr().String())
+		go func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("profiles are not served any more", "error", err)
+			}
+		}()
 	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		serve(l)
+		return
+	}
+	log.Warn("profiles are served as soon as their address can be had", "address", address, "error", err)
+	go func() {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if l, err := net.Listen("tcp", address); err == nil {
+					serve(l)
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 }
