@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -27,16 +28,21 @@ type connections struct {
 	dialer  *dialer
 	needed  func() bool // whether the layout is of use while no record asks for it
 
-	looked   atomic.Bool // the first look is over
-	known    atomic.Bool // the layout is
-	lost     atomic.Bool // a look's connection has ended before it was
-	replaced atomic.Bool // others take their place
-	closed   atomic.Bool // the idle ones are closed, or about to be
-	ending   atomic.Bool // hangUp is under way
+	asking   atomic.Int32 // metadata requests of ours
+	looked   atomic.Bool  // the first look is over
+	known    atomic.Bool  // the layout is
+	lost     atomic.Bool  // a look's connection has ended before it was
+	replaced atomic.Bool  // others take their place
+	closed   atomic.Bool  // the idle ones are closed, or about to be
+	ending   atomic.Bool  // hangUp is under way
 }
 
 // RoundTrip implements kafka.RoundTripper.
 func (c *connections) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+	if req.ApiKey() == protocol.Metadata {
+		c.asking.Add(1)
+		defer c.asking.Add(-1)
+	}
 	res, err := c.Transport.RoundTrip(context.WithValue(ctx, askedKey{}, true), addr, req)
 	if err == nil {
 		c.known.Store(true)
@@ -121,9 +127,9 @@ var errNotNeeded = errors.New("nobody needs a connection")
 
 // dial is the Transport's.
 func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	asked := ctx.Value(askedKey{}) != nil
 	switch {
-	case ctx.Value(askedKey{}) != nil:
-		return c.dialer.dial(ctx, network, address)
+	case asked:
 	case c.ending.Load():
 		return nil, errNotNeeded
 	case c.replaced.Load(): // who still begins a request here looks for a layout of his own
@@ -141,18 +147,30 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	return &looking{nc, c}, nil
+	return &connection{nc, c, asked}, nil
 }
 
-// looking is a connection that was made for a look.
-type looking struct {
+// connection is one to a broker.
+type connection struct {
 	net.Conn
 	connections *connections
+	asked       bool // it was made for a request of ours, and not for a look
 }
 
-func (l *looking) Close() error {
-	if c := l.connections; !c.known.Load() {
+// Write writes a request, or a part of one. A look at the cluster that is of no use ends
+// the connection: kafka-go would look for as long as that is open, and so keep it open.
+func (n *connection) Write(p []byte) (int, error) {
+	const key = 4 // behind the size
+	if c := n.connections; len(p) > key+1 && protocol.ApiKey(binary.BigEndian.Uint16(p[key:])) == protocol.Metadata &&
+		c.known.Load() && c.asking.Load() == 0 && !c.needed() {
+		return 0, errNotNeeded
+	}
+	return n.Conn.Write(p)
+}
+
+func (n *connection) Close() error {
+	if c := n.connections; !n.asked && !c.known.Load() {
 		c.lost.Store(true)
 	}
-	return l.Conn.Close()
+	return n.Conn.Close()
 }

@@ -11,6 +11,7 @@ import (
 
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kafka-upstream/internal/kafkatest"
 )
@@ -105,6 +106,37 @@ func TestProducerWhoseInstancesAreGoneDoesNotConnectAgain(t *testing.T) {
 	send(t, p, "two")
 	if n := len(f.Records(t, "t", 2)); n != 2 {
 		t.Errorf("%d records arrived", n)
+	}
+}
+
+// kafka-go looks at the cluster for as long as it has a connection, which a look keeps from
+// being idle.
+func TestClusterIsNotLookedAtOverAConnectionThatIsKept(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), map[string]any{"keepalive_enabled": true, "keepalive": 60000})
+	conns := p.transport.current()
+	conns.MetadataTTL = 20 * time.Millisecond
+	p.shares.Add(1)
+	send(t, p, "one")
+	settled(t, p)
+	connection := f.Produces()[0].Conn
+	p.mu.Lock()
+	p.used = time.Now().Add(-2 * layoutAge)
+	p.mu.Unlock()
+	looks := 0
+	eventually(t, "nobody looks any more", func() bool {
+		before := f.Requests(kmsg.Metadata)
+		time.Sleep(10 * conns.MetadataTTL)
+		looks++
+		return f.Requests(kmsg.Metadata) == before
+	})
+	if looks > 2 {
+		t.Errorf("the cluster was looked at for %d times 200 ms", looks)
+	}
+	send(t, p, "two")
+	settled(t, p)
+	if all := f.Produces(); all[1].Conn != connection {
+		t.Error("the connection for records was not kept")
 	}
 }
 
