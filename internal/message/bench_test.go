@@ -13,16 +13,12 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"kafka-upstream/internal/request"
 )
 
 // benchmarkRequests are what a gateway sees, and the ends of what it may see.
-var benchmarkRequests = []struct {
-	name string
-	r    *request.Request
-}{
+var benchmarkRequests = []benchmark{
 	{"JSON1KiB", benchmarkRequest("application/json", jsonBytes(1<<10))},
 	{"Text16KiB", benchmarkRequest("text/plain", textBytes(16<<10))},
 	{"Base64_1MiB", benchmarkRequest("application/octet-stream", bytes.Repeat([]byte{0, 0xff, 'x', 0x80}, 1<<18))},
@@ -32,6 +28,11 @@ var benchmarkRequests = []struct {
 	{"Arguments1000OfOneName", withQuery(benchmarkRequest("text/plain", nil), func(i int) string { return fmt.Sprintf("name=value%%20%d", i) })},
 	{"Form", benchmarkRequest("application/x-www-form-urlencoded", []byte("name=Jane+Doe&city=K%C3%B6ln&item=1&item=2&note="))},
 	{"Multipart", benchmarkRequest("multipart/form-data; boundary=b", []byte(part(`name="a"`, "1")+part(`name="file"; filename="x.bin"`, string(textBytes(8<<10)))+closing))},
+}
+
+type benchmark struct {
+	name string
+	r    *request.Request
 }
 
 func benchmarkRequest(contentType string, body []byte) *request.Request {
@@ -117,26 +118,78 @@ func BenchmarkBaseline(b *testing.B) {
 	}
 }
 
-func BenchmarkCheckJSON(b *testing.B) {
-	for _, n := range []int{1 << 10, 1 << 20} {
-		text := jsonBytes(n)
-		for _, c := range []struct {
-			name  string
-			valid func([]byte) bool
-		}{
-			{"own", func(s []byte) bool { return utf8.Valid(s) && checkJSON(s) == nil }},
-			{"std", func(s []byte) bool { return utf8.Valid(s) && json.Valid(s) }},
-		} {
-			b.Run(fmt.Sprintf("%dKiB/%s", n>>10, c.name), func(b *testing.B) {
-				b.SetBytes(int64(len(text)))
+// BenchmarkBodyArgs makes body_args of JSON by the one pass of this package, by
+// the two that it took before members with equal names were looked for (check,
+// then copy as it is), and by those of the standard library, which look for none
+// either.
+func BenchmarkBodyArgs(b *testing.B) {
+	for _, bm := range jsonBodies {
+		for _, way := range []struct {
+			name   string
+			append func(dst, s []byte) ([]byte, error)
+		}{{"onepass", appendCompactJSON}, {"checkcopy", appendCheckedJSON}, {"std", appendStandardJSON}} {
+			b.Run(bm.name+"/"+way.name, func(b *testing.B) {
+				var dst []byte
+				b.SetBytes(int64(len(bm.text)))
+				b.ReportAllocs()
 				for b.Loop() {
-					if !c.valid(text) {
-						b.Fatal("not valid")
+					var err error
+					if dst, err = way.append(dst[:0], bm.text); err != nil {
+						b.Fatal(err)
 					}
 				}
 			})
 		}
 	}
+}
+
+var jsonBodies = []struct {
+	name string
+	text []byte
+}{
+	{"200B", jsonBytes(200)},
+	{"1KiB", jsonBytes(1 << 10)},
+	{"64KiB", jsonBytes(64 << 10)},
+	{"Pretty64KiB", indented(jsonBytes(40 << 10))},
+	{"Members10", membersOf(10)},
+	{"Members100", membersOf(100)},
+	{"Members10000", membersOf(10_000)},
+}
+
+// membersOf returns an object of n members.
+func membersOf(n int) []byte {
+	text := []byte{'{'}
+	for i := range n {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = fmt.Appendf(text, `"member%d":%d`, i, i)
+	}
+	return append(text, '}')
+}
+
+func indented(text []byte) []byte {
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, text, "", "  "); err != nil {
+		panic(err)
+	}
+	return pretty.Bytes()
+}
+
+func appendCheckedJSON(dst, s []byte) ([]byte, error) {
+	if err := checkJSON(s); err != nil {
+		return dst, err
+	}
+	return append(dst, trimJSONSpace(s)...), nil
+}
+
+func appendStandardJSON(dst, s []byte) ([]byte, error) {
+	if !json.Valid(s) {
+		return dst, errJSON
+	}
+	b := bytes.NewBuffer(dst)
+	err := json.Compact(b, s)
+	return b.Bytes(), err
 }
 
 // BenchmarkEscape has the two ways to escape side by side: storing whole words,

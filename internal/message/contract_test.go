@@ -58,6 +58,7 @@ func TestMessagesOfRecordedRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			checkStrict(t, got)
 			if g, w := decoded(t, got), decoded(t, row.Message); !reflect.DeepEqual(g, w) {
 				t.Errorf("got  %s\nwant %s", got, row.Message)
 			}

@@ -14,9 +14,13 @@
 //     base64 with body_base64. Nothing of it is ever lost.
 //   - arguments, names and contents of parts: each byte that is no part of
 //     valid UTF-8 becomes one U+FFFD. The exact bytes are in uri or body.
-//   - body_args of JSON is the client's own text: every digit, every escape,
-//     every repeated key as it was written, without the white space around it.
-//   - no other object has a key twice; what has one name is one array.
+//   - body_args of JSON is the client's own text: every digit, every escape, in
+//     the order in which it was written. What stops strict readers is put right,
+//     see appendCompactJSON: white space, half surrogate pairs, equal names.
+//   - in all other objects, what comes repeatedly with one name is one array.
+//
+// So a message is always one line, and any reader of JSON takes it (RFC 7493, but
+// for numbers, which keep their digits, and noncharacters, which no reader refuses).
 //
 // What counts where HTTP leaves a choice:
 //

@@ -137,7 +137,15 @@ var (
 )
 
 // trimSpace trims what HTTP calls optional white space.
-func trimSpace(s []byte) []byte { return bytes.Trim(s, " \t") }
+func trimSpace(s []byte) []byte {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for len(s) > 0 && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 // equalFold compares without ASCII case, and only ASCII: bytes.EqualFold also
 // takes "ſ" for "s".

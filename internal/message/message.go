@@ -123,11 +123,6 @@ func appendBody(dst []byte, r *request.Request) ([]byte, error) {
 		if !text {
 			return dst, errJSONText
 		}
-		if len(r.Body) > 0 {
-			if err := checkJSON(r.Body); err != nil {
-				return dst, err
-			}
-		}
 	}
 
 	dst = append(dst, `"body":`...)
@@ -150,12 +145,19 @@ func appendBody(dst []byte, r *request.Request) ([]byte, error) {
 			return dst, err
 		}
 	case jsonBody:
-		switch value := trimJSONSpace(r.Body); {
-		case len(value) == 0:
+		if len(r.Body) == 0 {
 			dst = append(dst, `,"body_args":{}`...)
-		case value[0] == '{' || value[0] == '[':
-			dst = append(dst, `,"body_args":`...)
-			dst = append(dst, value...)
+			break
+		}
+		bodyOnly := len(dst)
+		dst = append(dst, `,"body_args":`...)
+		value := len(dst)
+		var err error
+		if dst, err = appendCompactJSON(dst, r.Body); err != nil {
+			return dst, err
+		}
+		if dst[value] != '{' && dst[value] != '[' {
+			dst = dst[:bodyOnly]
 		}
 	default:
 		dst = append(dst, `,"body_args":{}`...)

@@ -48,10 +48,7 @@ const fewMembers = 16
 // keepText is the most text an object takes along to its next use.
 const keepText = 64 << 10
 
-var (
-	objects = sync.Pool{New: func() any { return new(object) }}
-	seed    = maphash.MakeSeed()
-)
+var objects = sync.Pool{New: func() any { return new(object) }}
 
 func newObject() *object { return objects.Get().(*object) }
 
