@@ -420,8 +420,9 @@ func TestMillionPartitionsTakeNoMemory(t *testing.T) {
 	sick := startScripted(t, func(c net.Conn) {
 		answer(c, func(request kmsg.Request, correlation []byte) []byte {
 			if _, ok := request.(*kmsg.MetadataRequest); ok {
-				_, _ = c.Write(text[:4])
-				_, _ = c.Write(correlation)
+				if _, err := c.Write(append(text[:4:4], correlation...)); err != nil {
+					return nil
+				}
 				return text[8:]
 			}
 			return framed(correlation, respond(request, c.LocalAddr().(*net.TCPAddr)), request.GetVersion())
