@@ -292,8 +292,7 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request, record
 			}
 			continue
 		}
-		if stale(err) { // others are idle since as long; each of them ends but once
-			t.reset(conns)
+		if stale(err) { // the next one is another that is idle, or a new one
 			continue
 		}
 		t.noteRefusal(conns, err)
