@@ -31,12 +31,12 @@ var signalWays = []struct {
 func TestNoSignalLosesTheBuffer(t *testing.T) {
 	drain := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGXCPU, syscall.SIGPWR}
 	crash := []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS}
-	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
-	delivered := 0
 	for _, way := range signalWays {
 		// begin returns a server with records in its buffer.
-		begin := func(t *testing.T) (s *server, accept func() bool) {
+		begin := func(t *testing.T) (s *server, accept func() bool, checkDelivered func()) {
+			f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
 			s = way.start(t)
+			accepted := 0
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			t.Cleanup(w.Close)
 			p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
@@ -45,7 +45,7 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 				if err != nil || exit.Status != 200 {
 					return false
 				}
-				delivered++
+				accepted++
 				return true
 			}
 			for range 5 {
@@ -53,29 +53,28 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 					t.Fatal("a record was not accepted")
 				}
 			}
-			return s, accept
-		}
-		checkDelivered := func(t *testing.T, s *server) {
-			t.Helper()
-			if code := s.wait(); code != 0 {
-				t.Errorf("exit code %d", code)
-			}
-			if n := len(f.Records(t, "t", delivered)); n != delivered {
-				t.Errorf("%d of %d records were delivered", n, delivered)
+			return s, accept, func() {
+				t.Helper()
+				if code := s.wait(); code != 0 {
+					t.Fatalf("exit code %d", code)
+				}
+				if n := len(f.Records(t, "t", accepted)); n != accepted {
+					t.Errorf("%d of %d records were delivered", n, accepted)
+				}
 			}
 		}
 		for _, sig := range drain {
 			t.Run(way.name+"/drains at "+unix.SignalName(sig), func(t *testing.T) {
-				s, _ := begin(t)
+				s, _, checkDelivered := begin(t)
 				_ = syscall.Kill(way.pid(t, s), sig)
-				checkDelivered(t, s)
+				checkDelivered()
 				if !strings.Contains(s.log.String(), unix.SignalName(sig)) {
 					t.Error("the log does not name the signal")
 				}
 			})
 		}
 		t.Run(way.name+"/lives on at all others", func(t *testing.T) {
-			s, accept := begin(t)
+			s, accept, checkDelivered := begin(t)
 			pid := way.pid(t, s)
 			for sig := syscall.Signal(1); sig <= 64; sig++ {
 				if slices.Contains(drain, sig) || slices.Contains(crash, sig) || sig == syscall.SIGKILL || sig == syscall.SIGSTOP {
@@ -95,7 +94,7 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 				return strings.Contains(s.log.String(), "SIGUSR1") && strings.Contains(s.log.String(), "SIGUSR2 is ignored")
 			})
 			_ = syscall.Kill(pid, syscall.SIGTERM)
-			checkDelivered(t, s)
+			checkDelivered()
 		})
 	}
 }
