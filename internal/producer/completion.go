@@ -149,6 +149,7 @@ func (p *Producer) reassign(messages []kafka.Message, gone *partitionGoneError) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unkeyed.pushFront(unkeyed)
+	p.backlogged += len(unkeyed)
 	p.signal()
 }
 

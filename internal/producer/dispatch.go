@@ -40,8 +40,7 @@ func (p *Producer) dispatch() {
 			ended = nil // what is in flight ends by itself
 		}
 		p.mu.Lock()
-		backlogged := p.backlogged()
-		if backlogged > 0 && !p.known {
+		if p.backlogged > 0 && !p.known {
 			p.mu.Unlock()
 			p.awaitMetadata()
 			continue
@@ -57,7 +56,7 @@ func (p *Producer) dispatch() {
 			ticked = p.linger == 0
 			continue
 		}
-		if backlogged == 0 {
+		if p.backlogged == 0 {
 			if wait = p.idle; len(p.inFlight) == 0 {
 				if wait = p.idle - time.Since(p.used); p.closed || wait <= 0 {
 					break
@@ -94,12 +93,14 @@ func (p *Producer) dispatch() {
 // see to it. The caller holds p.mu.
 func (p *Producer) enqueue(q queued) {
 	b := p.backlogOf(q.key)
+	due := b.len() == 0 || !p.full(b) // if it was before, its partition has a batch in flight
 	b.push(q)
+	p.backlogged++
 	switch {
 	case !p.dispatching:
 		p.dispatching = true
 		go p.dispatch()
-	case p.wakeOnRecord, p.wakeOnFull && p.full(b):
+	case p.wakeOnRecord, p.wakeOnFull && due && p.full(b):
 		p.signal()
 	}
 }
@@ -133,15 +134,6 @@ func (p *Producer) backlogOf(key []byte) *backlog {
 	return b
 }
 
-// backlogged returns how many records are not in flight. The caller holds p.mu.
-func (p *Producer) backlogged() int {
-	n := p.unkeyed.len()
-	for _, b := range p.keyed {
-		n += b.len()
-	}
-	return n
-}
-
 // full reports whether a batch of the backlog need not wait for more records.
 func (p *Producer) full(b *backlog) bool {
 	return p.linger == 0 || b.len() >= p.partitioner.maxRecords || b.bytes >= p.partitioner.maxBytes
@@ -166,9 +158,13 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 	free := len(p.inFlight) < p.maxInFlight
 	maxRecords, maxBytes := p.partitioner.maxRecords, p.partitioner.maxBytes
 	if b := &p.unkeyed; due(b) {
-		n, bytes := b.batch(maxRecords, maxBytes)
 		if free {
+			n, bytes := b.batch(maxRecords, maxBytes)
 			if partition, ok := p.partitioner.choose(p.transport.partitions(), p.inFlight, n, bytes); ok {
+				if k := p.keyed[partition]; k != nil && due(k) && k.first().time.Before(b.first().time) {
+					b = k // or they would wait for as long as others come
+					n, _ = b.batch(maxRecords, maxBytes)
+				}
 				return p.take(b, n, partition), 0
 			}
 		}
@@ -192,9 +188,13 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
 	p.inFlight[partition] = true
 	p.messages = p.messages[:0]
+	p.backlogged -= n
 	b.take(n, func(q *queued) {
 		p.messages = append(p.messages, q.message(p.cfg.Topic, partition))
 	})
+	if b.len() == 0 && p.keyed[partition] == b {
+		delete(p.keyed, partition)
+	}
 	return p.messages
 }
 
@@ -203,6 +203,7 @@ func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
 // backlogged any more, or p has no time left.
 func (p *Producer) awaitMetadata() {
 	t := p.transport
+	var since time.Time // when brokers began to say that the topic is not there
 	for t.ctx.Err() == nil {
 		err := t.fetch(t.ctx)
 		if err == nil {
@@ -222,8 +223,14 @@ func (p *Producer) awaitMetadata() {
 		t.status.unknown(err)
 		switch {
 		case p.cfg.Async && t.unreachable(err): // then records wait for as long as it takes
+			since = time.Time{}
 		case p.cfg.Async && pending(err):
-			p.fail(func(q *queued) bool { return time.Since(q.time) > t.patience }, err)
+			if since.IsZero() {
+				since = time.Now()
+			}
+			if time.Since(since) > t.patience { // an outage before it does not count
+				p.fail(func(q *queued) bool { return time.Since(q.time) > t.patience }, err)
+			}
 		default: // an attempt for each record that had come
 			p.mu.Lock()
 			p.refusals++
@@ -236,7 +243,7 @@ func (p *Producer) awaitMetadata() {
 			return
 		}
 		p.mu.Lock()
-		none := p.backlogged() == 0
+		none := p.backlogged == 0
 		p.mu.Unlock()
 		if none {
 			return
@@ -255,10 +262,13 @@ func (p *Producer) fail(over func(*queued) bool, err error) {
 			n++
 		}
 		b.take(n, func(q *queued) { failed = append(failed, q.message(p.cfg.Topic, partition)) })
+		p.backlogged -= n
 	}
 	of(&p.unkeyed, unassigned)
 	for partition, b := range p.keyed {
-		of(b, partition)
+		if of(b, partition); b.len() == 0 {
+			delete(p.keyed, partition)
+		}
 	}
 	p.mu.Unlock()
 	if len(failed) > 0 {

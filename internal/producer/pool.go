@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +63,7 @@ type Pool struct {
 	entries map[config.Digest]*entry
 	closed  bool
 	past    Stats          // of the producers that were closed
+	late    []*Producer    // closed, with records in flight that the Writer has not given up yet
 	closing sync.WaitGroup // producers that are closed because nobody uses them
 }
 
@@ -145,7 +147,7 @@ func (p *Pool) release(digest config.Digest, e *entry) {
 // for their delivery, but not beyond the orphan timeout.
 func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 	p.mu.Lock()
-	if e.shares.Load() > 0 || p.closed {
+	if p.entries[digest] != e || e.shares.Load() > 0 || p.closed {
 		p.mu.Unlock()
 		return
 	}
@@ -178,8 +180,21 @@ func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 	}
 	e.close(ctx, &orphanedError{p.o.OrphanTimeout, e.status.lastTrouble()})
 	p.mu.Lock()
-	p.past = sum(p.past, e.Stats())
+	p.late = append(p.late, e.Producer)
+	p.settle()
 	p.mu.Unlock()
+}
+
+// settle adds up the counts of closed producers that will not change any more. The caller
+// holds p.mu.
+func (p *Pool) settle() {
+	p.late = slices.DeleteFunc(p.late, func(e *Producer) bool {
+		s := e.Stats()
+		if s.Buffered == 0 {
+			p.past = sum(p.past, s)
+		}
+		return s.Buffered == 0
+	})
 }
 
 // Close closes all producers, each of which delivers what it has until ctx
@@ -223,7 +238,11 @@ func (p *Pool) News() string { return p.news.next() }
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.settle()
 	s := p.past
+	for _, e := range p.late {
+		s = sum(s, e.Stats())
+	}
 	for _, e := range p.entries {
 		s = sum(s, e.Stats())
 	}

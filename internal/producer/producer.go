@@ -79,15 +79,16 @@ type Producer struct {
 	wake    chan struct{} // the dispatcher's
 	drained chan struct{} // closed when p is closed and has no dispatcher any more
 
-	mu       sync.Mutex
-	stats    Stats
-	used     time.Time // when a record was last sent
-	closed   bool
-	known    bool               // the topic's metadata was told
-	unkeyed  backlog            // of records for any partition
-	keyed    map[int32]*backlog // of those for one
-	inFlight map[int32]bool     // partitions
-	refusals int32              // metadata requests that brokers refused
+	mu         sync.Mutex
+	stats      Stats
+	used       time.Time // when a record was last sent
+	closed     bool
+	known      bool               // the topic's metadata was told
+	unkeyed    backlog            // of records for any partition
+	keyed      map[int32]*backlog // of those for one, while it has any
+	backlogged int                // records in all of them
+	inFlight   map[int32]bool     // partitions
+	refusals   int32              // metadata requests that brokers refused
 
 	dispatching      bool // there is a dispatcher
 	wakeOnRecord     bool // it is to be woken when a record comes,

@@ -627,3 +627,16 @@ func ExampleTooLargeError() {
 	fmt.Println(&TooLargeError{Size: 2000, Limit: 1024})
 	// Output: the record has 2000 bytes with its envelope, and producer_request_limits_bytes_per_request allows 1024
 }
+
+func hostPort(t testing.TB, address string) (host string, port int32) {
+	t.Helper()
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, int32(n)
+}

@@ -153,6 +153,9 @@ func (s *status) lastCause() string {
 // lose notes records that were accepted and will not be delivered.
 func (s *status) lose(n int, at place, err error) {
 	cause := s.sentence(err, at)
+	if s.closed.Load() { // the Writer was asleep when its producer was closed
+		s.news.add(s)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tell(s.lost.records == 0)

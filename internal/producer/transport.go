@@ -30,6 +30,8 @@ const (
 	// a few seconds; a partition without a living replica, or a topic that nobody
 	// makes, must not hold the buffer for ever.
 	patience = 60 * time.Second
+	// spread is how long brokers may take to learn of a partition, one after another.
+	spread = 2 * time.Second
 )
 
 // transport stands between kafka-go's Writer and its Transport, and puts right
@@ -276,7 +278,7 @@ func refusalIn(r *produceAPI.Response) *produceAPI.ResponsePartition {
 // pass makes the Writer try again after the backoff.
 func (t *transport) produce(ctx context.Context, req *produceAPI.Request, records *replay) (kafka.Response, error) {
 	var since time.Time // when this attempt found that it has to wait
-	gone := 0           // how often the cluster said that there is no such partition
+	var gone time.Time  // since when the cluster says that there is no such partition
 	for {
 		records.rewind()
 		conns := t.current()
@@ -287,8 +289,13 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request, record
 			if code != kafka.UnknownTopicOrPartition || !t.partitionGone(ctx, req) {
 				return res, err
 			}
-			if gone++; gone > 1 {
+			if gone.IsZero() {
+				gone = time.Now()
+			} else if time.Since(gone) > spread {
 				return nil, t.partitionGoneError(req)
+			}
+			if !t.sleep(ctx) {
+				return res, err
 			}
 			continue
 		}
@@ -317,9 +324,12 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request, record
 		// A broker may not know yet of a partition that was just added, so it is asked
 		// twice.
 		if reason == nil && errors.Is(err, protocol.ErrNoPartition) && t.partitionGone(ctx, req) {
-			if gone++; gone > 1 {
+			if gone.IsZero() {
+				gone = time.Now()
+			} else if time.Since(gone) > spread {
 				return nil, t.partitionGoneError(req)
 			}
+			waits = true // be it for its last attempt
 		}
 		t.status.trouble(t.leader(partitionIn(req)), err)
 		switch {
