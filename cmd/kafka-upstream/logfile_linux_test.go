@@ -137,7 +137,7 @@ func TestLogFileIsOpenedAnewOnUSR1(t *testing.T) {
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
 	eventually(t, "there is a new one", func() bool { _, err := os.Stat(path); return err == nil })
-	eventually(t, "it says so", func() bool { return strings.Contains(s.log.String(), "SIGUSR1: the log file was opened anew") })
+	eventually(t, "it says so", func() bool { return strings.Contains(s.log.String(), "SIGUSR1: the log file was reopened") })
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	s.wait()
 	if !strings.Contains(contents(path), "msg=ended") {
