@@ -60,7 +60,7 @@ func (o *options) openLog(stderr *slog.Logger) logging {
 	file, err := o.openLogFile()
 	if file == nil {
 		if err != nil && (o.logFile != "" || !errors.Is(err, fs.ErrNotExist)) { // without a prefix Kong did not start this
-			stderr.Warn("cannot open the log file; what is undelivered after Kong has ended will not be recorded: see -log-file", "error", err)
+			stderr.Warn("there is no log file, so what is undelivered after Kong has ended is not recorded: see -log-file", "error", err)
 		}
 		return none
 	}

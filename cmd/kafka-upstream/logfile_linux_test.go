@@ -154,7 +154,7 @@ func TestLogFileHasTheStackOfACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
-	eventually(t, "there is a new one", func() bool { return strings.Contains(s.log.String(), "was opened anew") })
+	eventually(t, "there is a new one", func() bool { return strings.Contains(s.log.String(), "was reopened") })
 	_ = syscall.Kill(served(t, s), syscall.SIGABRT)
 	s.wait()
 	if got := contents(path); !strings.Contains(got, "SIGABRT") || !strings.Contains(got, "goroutine ") {
