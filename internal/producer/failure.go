@@ -134,7 +134,7 @@ type orphanedError struct {
 }
 
 func (e *orphanedError) Error() string {
-	text := fmt.Sprintf("undelivered %v after Kong removed their configuration (-orphan-timeout)", e.after)
+	text := fmt.Sprintf("Kong no longer has their configuration, and they were undelivered for %v (-orphan-timeout)", e.after)
 	if e.cause != nil {
 		text += ": " + e.cause.Error()
 	}

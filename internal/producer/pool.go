@@ -169,7 +169,7 @@ func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 
 	ctx := context.Background() // its buffer is empty
 	if buffered {
-		p.o.Log.Warn("giving up records whose configuration was removed from Kong", "topic", e.cfg.Topic, "after", p.o.OrphanTimeout)
+		p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", e.cfg.Topic, "after", p.o.OrphanTimeout)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		cancel()
