@@ -21,18 +21,17 @@ import (
 	"kafka-upstream/internal/pluginserver"
 )
 
-// Kong starts a plugin server that ends again and again, and at its default log
-// level says no more than that it did. What it asks with -dump before, it takes
-// seriously: it does not start, or does not reload, and prints the reason. So -dump
-// fails for all that would end the server each time and that Kong does not mend.
+// Kong restarts a plugin server that ends, again and again, and at its default log
+// level says no more than that. But if -dump, which it runs first, fails, then Kong does
+// not start, or does not reload, and prints the reason. So -dump fails for whatever
+// would end the server at every start.
 //
-// Other things are none of the dump's business. A directory that is missing may be
-// made before the server starts: Kong makes its prefix, and "kong config parse" asks
-// before that. A port that is taken may be the predecessor's, until it has drained.
-// A log file that cannot be opened ends no server. And a socket that is not in Kong's
-// prefix, or is there as another user's, may be that of a supervisor's server, which
-// does not run as Kong's workers do; if it is Kong's after all, the log file says why
-// there is none.
+// It does not fail for other things. A missing directory may be made before the server
+// starts: Kong makes its prefix, and "kong config parse" runs -dump before that. A port
+// that is taken may be the predecessor's, until that has drained. A log file that cannot
+// be opened ends no server. And a socket outside of Kong's prefix, or one that belongs to
+// another user, may be that of a supervisor's server, which need not run as the user of
+// Kong's workers; if it is Kong's after all, the log file has the reason.
 
 // check returns why a server with these options could never serve.
 func (o *options) check() error {
@@ -53,7 +52,7 @@ func (o *options) check() error {
 	return nil
 }
 
-// isOthers reports whether there is a socket that another user has made.
+// isOthers reports whether the socket exists and belongs to another user.
 func (o *options) isOthers() bool {
 	info, err := os.Lstat(o.socket)
 	if err != nil {
@@ -63,8 +62,8 @@ func (o *options) isOthers() bool {
 	return ok && int(owner.Uid) != os.Geteuid()
 }
 
-// checkDirectory returns an error if this user cannot make a socket in a directory
-// that is there.
+// checkDirectory returns an error if this user cannot make a socket in dir. A missing dir
+// is no error.
 func checkDirectory(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
@@ -82,7 +81,7 @@ func checkDirectory(dir string) error {
 	return fmt.Errorf("the plugin server, as %s, cannot make its socket in %s (%w): let that user, as whom Kong's workers run, write there, or choose another directory with -kong-prefix or -socket", who(), dir, err)
 }
 
-// who is the user that this process runs as.
+// who names the user that this process runs as.
 func who() string {
 	id := os.Geteuid()
 	if u, err := user.LookupId(strconv.Itoa(id)); err == nil {
@@ -91,8 +90,8 @@ func who() string {
 	return fmt.Sprintf("user %d", id)
 }
 
-// checkAddress returns an error if nothing can ever listen on an address; "" is
-// none. It asks nobody about the name of a host.
+// checkAddress returns an error if nothing can ever listen on an address; "" means
+// none. It does not resolve host names.
 func checkAddress(flag, address string) error {
 	if address == "" {
 		return nil
@@ -107,15 +106,15 @@ func checkAddress(flag, address string) error {
 	return nil
 }
 
-// refuse says why there is no server, or no dump, and returns the exit code.
+// refuse reports why the server, or the dump, failed, and returns the exit code.
 func (o *options) refuse(code int, reason error, stdin *os.File, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "kafka-upstream: %v\n", reason)
 	if !o.dump {
 		o.lastWords(stdin, reason)
 		return code
 	}
-	// Kong has no look at stderr or at the exit code. What is JSON and no table it
-	// puts into its own error: "not a plugin info table: …".
+	// Kong ignores stderr and the exit code. But output that is JSON and not a table
+	// becomes part of its own error: "not a plugin info table: …".
 	e := json.NewEncoder(stdout)
 	e.SetEscapeHTML(false)
 	_ = e.Encode("kafka-upstream: " + reason.Error())
@@ -127,9 +126,9 @@ func wantsDump(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return a == "-dump" || a == "--dump" })
 }
 
-// dumpAsWorker prints the dump as the user of Kong's workers, one of whom starts the
-// server: what root may do says nothing. It reports false if this process is not
-// root's, or that user is not known, or cannot be had.
+// dumpAsWorker prints the dump as the user of Kong's workers, one of which starts the
+// server: that root has access would prove nothing. It reports false if this process is
+// not root's, or if that user is not known or cannot be switched to.
 func (o *options) dumpAsWorker(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, ok bool) {
 	if os.Geteuid() != 0 {
 		return 0, false
@@ -156,8 +155,8 @@ func (o *options) dumpAsWorker(args []string, stdin *os.File, stdout, stderr io.
 // userDirective is nginx's, which Kong writes from nginx_user.
 var userDirective = regexp.MustCompile(`(?m)^\s*user\s+([^\s;]+)(?:\s+([^\s;]+))?\s*;`)
 
-// workerUser returns the user that nginx's master will run Kong's workers as, by the
-// configuration that Kong has written into its prefix; nil where it does not say.
+// workerUser returns the user that nginx's master will run Kong's workers as, according
+// to the configuration that Kong has written into its prefix; nil if that does not say.
 func workerUser(prefix string) (name string, c *syscall.Credential) {
 	f, err := os.Open(filepath.Join(prefix, "nginx.conf"))
 	if err != nil {

@@ -21,16 +21,16 @@ import (
 // the launcher, however that ended. The server is told by that or by the end of
 // stdin, whichever comes first; it drains, and lives for as long as that takes.
 
-// launched is set for the server by its launcher, to byPipe.
+// launched is the environment variable that the launcher sets to byPipe for the server.
 const (
 	launched = "KAFKA_UPSTREAM_LAUNCHED"
 	byPipe   = "fd3" // the first of exec.Cmd's ExtraFiles
 )
 
-// killTime is how soon after SIGTERM Kong kills its launcher. A second INT or TERM
-// is passed on only by a launcher that lives on after that: under systemd, which
-// signals all processes of a service when it stops Kong, the first is systemd's
-// and the second is Kong's, and nobody is in a hurry.
+// killTime is longer than Kong waits between SIGTERM and SIGKILL for the launcher. A
+// second INT or TERM is passed on only by a launcher that is still alive after it: under
+// systemd, which signals all processes of a service when it stops Kong, the first is
+// systemd's and the second is Kong's, and neither asks to end the drain.
 const killTime = 500 * time.Millisecond
 
 // launch runs the server as a child, passes signals on to it, and returns its
@@ -38,7 +38,7 @@ const killTime = 500 * time.Millisecond
 func launch(args []string) (code int, err error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return 0, fmt.Errorf("finding the own program: %w", err)
+		return 0, fmt.Errorf("finding the path of the program: %w", err)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -49,7 +49,7 @@ func launch(args []string) (code int, err error) {
 	cmd.Env = append(os.Environ(), launched+"="+byPipe)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{r}
-	// Out of this process group: a Ctrl-C is for the launcher, which passes it on.
+	// In a process group of its own: Ctrl-C reaches only the launcher, which passes it on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 
 	signals := make(chan os.Signal, 64)
@@ -72,8 +72,8 @@ func launch(args []string) (code int, err error) {
 	return 0, nil
 }
 
-// passOn writes each signal to the server as one byte. A server that has ended
-// reads none any more.
+// passOn writes each signal to the server as one byte. Errors are ignored: a server that
+// has ended needs no signals.
 func passOn(signals <-chan os.Signal, w io.Writer) {
 	told := false
 	for s := range signals {

@@ -12,9 +12,9 @@ import (
 	"kafka-upstream/internal/upstream"
 )
 
-// What is printed to stderr is in Kong's error log, but only at level info, and
-// only while Kong is there: a server that drains after Kong is not heard, nor is one
-// that cannot start. So both say in a file of their own what an operator must know.
+// What is printed to stderr is in Kong's error log, but only at level info, and only while
+// Kong runs: it misses what a server logs that drains after Kong has ended, or that cannot
+// start. So the server also writes a file with what an operator must know.
 
 // noLogFile is the value of -log-file that turns it off.
 const noLogFile = "off"
@@ -22,9 +22,9 @@ const noLogFile = "off"
 // couldNot is the message of the line that says why the process has ended.
 const couldNot = "kafka-upstream has ended with an error"
 
-// logFiles are the paths of which the first that can be opened is the log file:
-// without the flag beside Kong's own logs, or in the prefix, where the socket is.
-// The logs are Kong's master's, which may be root's.
+// logFiles returns candidate paths; the first that can be opened is the log file. Without
+// the flag it is beside Kong's own logs, or in the prefix, where the socket is: the logs
+// directory belongs to Kong's master, which may run as root.
 func (o *options) logFiles() []string {
 	switch o.logFile {
 	case noLogFile:
@@ -47,20 +47,20 @@ func (o *options) openLogFile() (file *logs.File, err error) {
 
 // logging is where a server logs.
 type logging struct {
-	*slog.Logger              // to stderr, and what is of level warn and above to the file
-	events       *slog.Logger // to both in any case
+	*slog.Logger              // to stderr, and from level warn on to the file
+	events       *slog.Logger // to both, from level info on
 	file         *logs.File   // nil for none
-	flush        func()       // before the last lines: from then on each is written at once
+	flush        func()       // called before the last lines: from then on each is written synchronously
 }
 
-// openLog adds the log file to the logger of stderr. That there is none is no reason
-// not to serve.
+// openLog adds the log file to the logger of stderr. If it cannot be opened, the server
+// serves without it.
 func (o *options) openLog(stderr *slog.Logger) logging {
 	none := logging{stderr, stderr, nil, func() {}}
 	file, err := o.openLogFile()
 	if file == nil {
-		if err != nil && (o.logFile != "" || !errors.Is(err, fs.ErrNotExist)) { // without a prefix this is none of Kong's
-			stderr.Warn("there is no log file, so nobody is told what is undelivered when Kong has ended: see -log-file", "error", err)
+		if err != nil && (o.logFile != "" || !errors.Is(err, fs.ErrNotExist)) { // without a prefix Kong did not start this
+			stderr.Warn("there is no log file, so what is undelivered after Kong has ended is not recorded: see -log-file", "error", err)
 		}
 		return none
 	}
@@ -70,7 +70,7 @@ func (o *options) openLog(stderr *slog.Logger) logging {
 		return none // the format is the one of stderr
 	}
 	if err := file.SetCrashOutput(); err != nil {
-		stderr.Warn("the log file will not have the reason of a crash", "error", err)
+		stderr.Warn("the log file will not record crashes", "error", err)
 	}
 	return logging{all, events, file, flush}
 }
@@ -78,17 +78,17 @@ func (o *options) openLog(stderr *slog.Logger) logging {
 // reopen does what USR1 asks for, and says so.
 func (l logging) reopen() string {
 	if l.file == nil {
-		return "there is no log file to open anew"
+		return "there is no log file to reopen"
 	}
 	if err := l.file.Reopen(); err != nil {
-		return fmt.Sprintf("the log file cannot be opened anew: %v", err)
+		return fmt.Sprintf("the log file cannot be reopened: %v", err)
 	}
-	return "the log file was opened anew"
+	return "the log file was reopened"
 }
 
-// lastWords writes to the log file why the process ends before it has a logger. A
-// file that nobody named is Kong's business, and not that of somebody who types a
-// wrong flag.
+// lastWords writes to the log file why the process ends before it has a logger. Without
+// -log-file it does so only when Kong has started the process, not when somebody mistypes
+// a flag in a shell.
 func (o *options) lastWords(stdin *os.File, reason error) {
 	if o.logFile == "" && !isPipe(stdin) {
 		return

@@ -137,7 +137,7 @@ func TestLogFileIsOpenedAnewOnUSR1(t *testing.T) {
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
 	eventually(t, "there is a new one", func() bool { _, err := os.Stat(path); return err == nil })
-	eventually(t, "it says so", func() bool { return strings.Contains(s.log.String(), "SIGUSR1: the log file was opened anew") })
+	eventually(t, "it says so", func() bool { return strings.Contains(s.log.String(), "SIGUSR1: the log file was reopened") })
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	s.wait()
 	if !strings.Contains(contents(path), "msg=ended") {
@@ -154,7 +154,7 @@ func TestLogFileHasTheStackOfACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
-	eventually(t, "there is a new one", func() bool { return strings.Contains(s.log.String(), "was opened anew") })
+	eventually(t, "there is a new one", func() bool { return strings.Contains(s.log.String(), "was reopened") })
 	_ = syscall.Kill(served(t, s), syscall.SIGABRT)
 	s.wait()
 	if got := contents(path); !strings.Contains(got, "SIGABRT") || !strings.Contains(got, "goroutine ") {

@@ -71,7 +71,7 @@ func (m *socketMode) Set(s string) error {
 	return nil
 }
 
-// parse reads the flags. With an error it returns what it has read until then.
+// parse reads the flags. With an error it also returns what was read before it.
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{mode: 0o660}
 	f := flag.NewFlagSet("kafka-upstream", flag.ContinueOnError)
@@ -150,7 +150,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	}
 	lines := logs.NewWriter(stderr, o.format)
 	defer lines.Close()
-	log, _ := logs.New(lines, o.level, o.format) // the format was looked at
+	log, _ := logs.New(lines, o.level, o.format) // parse has checked the format
 	logging := logging{log, log, nil, func() {}}
 	if !o.dump {
 		logging = o.openLog(log)
@@ -191,7 +191,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// limit returns the bound of what the process holds for others, nil for none.
+// limit returns the memory limit for records and bodies, nil for none.
 func (o *options) limit(log *slog.Logger) *memory.Limit {
 	size, source := int64(o.memory), "-memory-limit"
 	if size == 0 {
@@ -216,7 +216,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	defer end(nil)
 	draining, endDrain := context.WithCancelCause(context.Background())
 	defer endDrain(nil)
-	// Signals are taken to the very end, when the last lines are out.
+	// Signals are handled to the very end, after the last lines were logged.
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, handled()...)
 	told := &ending{begin: end, atOnce: endDrain, log: log, reopen: logging.reopen}
@@ -233,8 +233,8 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	}
 	watched, unwatch := context.WithCancel(context.Background()) // to the very end
 	watch, err := m.Serve(watched, o.metrics, log)
-	if err != nil { // Kong's routes do without
-		log.Error("the server is not watched", "error", err)
+	if err != nil { // routes work without metrics
+		log.Error("metrics are not served", "error", err)
 	}
 	defer func() {
 		unwatch()
@@ -272,10 +272,10 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	return err
 }
 
-// drain ends the service within timeout, or when ctx ends: the requests that are
-// under way are answered, then the buffers are delivered. Requests that are still
-// under way at half time are refused from then on, so that what was accepted has
-// its time. It returns how many records were left, and an error if requests were.
+// drain ends the service within timeout, or when ctx ends: the requests in flight are
+// answered, then the buffers are drained. After half of the timeout, requests that are
+// still in flight are refused, so that time remains for the buffers. It returns the
+// number of undelivered records, and an error if requests were cut off.
 func drain(ctx context.Context, server *pluginserver.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -306,9 +306,8 @@ func isPipe(f *os.File) bool {
 	return err == nil && info.Mode().Type() == fs.ModeNamedPipe
 }
 
-// profile serves Go's profiles until ctx ends. It returns as soon as it listens, or
-// cannot: the address is waited for then. After a reload of Kong it is the
-// predecessor's, until that has ended.
+// profile serves Go's profiles until ctx ends. If the address is taken, it retries in the
+// background: after a reload of Kong the predecessor has the address until it ends.
 func profile(ctx context.Context, address string, log *slog.Logger) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -322,7 +321,7 @@ func profile(ctx context.Context, address string, log *slog.Logger) {
 		log.Info("serving profiles", "address", l.Addr().String())
 		go func() {
 			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				log.Error("profiles are not served any more", "error", err)
+				log.Error("stopped serving profiles", "error", err)
 			}
 		}()
 	}
@@ -331,7 +330,7 @@ func profile(ctx context.Context, address string, log *slog.Logger) {
 		serve(l)
 		return
 	}
-	log.Warn("profiles are served as soon as their address can be had", "address", address, "error", err)
+	log.Warn("cannot serve profiles yet; retrying until the address is free", "address", address, "error", err)
 	go func() {
 		tick := time.NewTicker(250 * time.Millisecond)
 		defer tick.Stop()

@@ -13,20 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What each signal does. Nothing that is in the buffer is lost by a signal, but by
-// KILL, and by those of a crash.
+// What each signal does. No signal loses what is in the buffer, except KILL and those
+// of a crash.
 //
 //	INT, TERM, QUIT, HUP   drain. A second INT or TERM ends the drain at once
 //	XCPU, PWR              drain: KILL, or the end of the power, is near (Linux)
-//	USR1, USR2             a line in the log: whoever sends them takes this process
-//	                       for nginx, which opens its logs anew, or its program
+//	USR1                   reopens the log file, as it makes nginx reopen its logs
+//	USR2                   nothing but a line in the log: it is meant for nginx
 //	all others             nothing: Go's runtime catches them, or [ignoreRest] does
 
-// isEnd reports whether a signal that comes again means: at once.
+// isEnd reports whether a second such signal ends the drain at once.
 func isEnd(s os.Signal) bool { return s == syscall.SIGINT || s == syscall.SIGTERM }
 
-// handled are the signals that this process, and its launcher, ask for. A HUP that
-// is ignored from the start stays so, as nohup wants it.
+// handled returns the signals that this process, and its launcher, handle. A HUP that is
+// ignored from the start, as under nohup, stays ignored.
 func handled() []os.Signal {
 	all := append([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}, limits...)
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -35,7 +35,7 @@ func handled() []os.Signal {
 	return all
 }
 
-// name is that of a signal, as kill takes it.
+// name returns the name of a signal, as kill takes it.
 func name(s os.Signal) string {
 	if n, ok := s.(syscall.Signal); ok {
 		return unix.SignalName(n)
@@ -43,23 +43,23 @@ func name(s os.Signal) string {
 	return s.String()
 }
 
-// errGone is why a server ends whose launcher is gone.
+// errGone is the cause when the server ends because its launcher has ended.
 var errGone = errors.New("the launcher is gone: Kong has killed it")
 
-// ending is how a server learns that it is to end.
+// ending tells the server when to end.
 type ending struct {
-	begin  context.CancelCauseFunc // the drain; only the first cause counts
-	atOnce context.CancelCauseFunc // the end of the drain
-	reopen func() string           // does what USR1 asks for, and says so
+	begin  context.CancelCauseFunc // begins the drain; only the first cause counts
+	atOnce context.CancelCauseFunc // ends the drain
+	reopen func() string           // handles USR1, and says what it did
 	log    *slog.Logger
 }
 
-// follow acts on signals from now on: those that were sent to this process, and
-// those that its launcher passes on, one byte each; r is nil without a launcher.
+// follow handles signals from now on: those sent to this process, and those that its
+// launcher passes on through r, one byte each; r is nil without a launcher.
 //
-// One end may reach both: systemd signals all processes of a service, and Kong its
-// launcher. So the signals of each way are counted by themselves, and it takes two
-// of one way to end a drain at once.
+// A single stop may signal both: systemd signals all processes of a service, and Kong
+// its launcher. So the signals of each source are counted separately, and only a second
+// one from the same source ends the drain at once.
 func (e *ending) follow(sent <-chan os.Signal, r io.Reader) {
 	passed := make(chan os.Signal)
 	if r != nil {

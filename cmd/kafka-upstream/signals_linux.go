@@ -8,12 +8,12 @@ import (
 	"unsafe"
 )
 
-// limits are signals that say that not much time is left: of the CPU, before the
-// kernel kills, and of the power, or so LXC tells a container to halt.
+// limits are signals that warn of an end: XCPU of the CPU time limit, at which the kernel
+// kills, and PWR of a power failure; LXC sends PWR to halt a container.
 var limits = []os.Signal{syscall.SIGXCPU, syscall.SIGPWR}
 
-// sigaction is the kernel's: here the handler comes first on every architecture,
-// and all that follows may be zero where it is to ignore.
+// sigaction is the kernel's struct: on these architectures the handler comes first, and
+// all other fields may be zero for SIG_IGN.
 type sigaction struct {
 	handler uintptr
 	_       [56]byte
@@ -21,10 +21,9 @@ type sigaction struct {
 
 const ignored = 1 // SIG_IGN
 
-// ignoreRest has the kernel ignore the signals that still end the process, since
-// Go's runtime leaves them alone: STKFLT, and those that C libraries use for their
-// threads, 32 to 34. The latter include SIGRTMIN of some. What has a handler by
-// now keeps it.
+// ignoreRest makes the kernel ignore the signals that would still end the process because
+// Go's runtime does not handle them: STKFLT, and 32 to 34, which C libraries use for their
+// threads (one of them is SIGRTMIN in some). Other handlers are left in place.
 func ignoreRest() {
 	for _, s := range []syscall.Signal{syscall.SIGSTKFLT, 32, 33, 34} {
 		set := sigaction{handler: ignored}

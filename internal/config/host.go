@@ -15,8 +15,8 @@ const (
 	maxLabel = 63
 )
 
-// hostProblem returns what keeps host from being a broker's host, and what to do, as
-// the rest of a sentence that names it; "" for nothing. It takes names (RFC 1123, and
+// hostProblem returns what is wrong with host as a broker's host, and what to do, as
+// the end of a sentence that starts with the host; "" if nothing is. It takes names (RFC 1123, and
 // underscores, which Docker Compose puts into names), IPv4 addresses, and IPv6
 // addresses with or without brackets and zones. A host that kafka-go would read as
 // several addresses, or as an address with a port, must not pass.
@@ -46,12 +46,12 @@ func hostProblem(host string) string {
 	return nameProblem(host)
 }
 
-// strange reports whether r belongs to no host at all.
+// strange reports whether r cannot be part of any host.
 func strange(r rune) bool {
 	return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(".-_:[]%", r)
 }
 
-// addressProblem is hostProblem of what can only be an IPv6 address.
+// addressProblem is hostProblem for what can only be an IPv6 address.
 func addressProblem(host string) string {
 	address := host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && (strings.Count(host, ":") == 1 || host[i-min(i, 1)] == ']') {
@@ -77,7 +77,7 @@ func addressProblem(host string) string {
 	return ""
 }
 
-// nameProblem is hostProblem of a host name or an IPv4 address.
+// nameProblem is hostProblem for a host name or an IPv4 address.
 func nameProblem(host string) string {
 	if strings.Trim(host, "0123456789.") == "" && strings.Trim(host, ".") != "" {
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is4() {
@@ -98,8 +98,8 @@ func nameProblem(host string) string {
 	return ""
 }
 
-// topicProblem returns what keeps topic from being a topic's name in Kafka (its
-// Topic.validate), as the rest of a sentence that names it; "" for nothing.
+// topicProblem returns why topic is not a valid name of a topic (Kafka's
+// Topic.validate), as the end of a sentence that starts with it; "" if it is valid.
 func topicProblem(topic string) string {
 	const maxTopic = 249
 	legal := func(r rune) bool { return !strange(r) && !strings.ContainsRune(":[]%", r) }
@@ -114,5 +114,5 @@ func topicProblem(topic string) string {
 	return ""
 }
 
-// shown is a text of a configuration as an error shows it.
+// shown quotes and cuts a text of the configuration for an error.
 func shown(s string) string { return strconv.Quote(foreign.Cut(s, 100)) }

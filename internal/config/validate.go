@@ -12,8 +12,8 @@ import (
 
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// Limits that the schema has as len_max, in bytes. A password may be a token that
-// PLAIN carries, as a JWT: those have kilobytes.
+// Limits that the schema has as len_max, in bytes. A password may be a token sent with
+// PLAIN, such as a JWT of several kilobytes.
 const (
 	maxServers     = 128
 	maxUser        = 4096
@@ -146,7 +146,7 @@ func oneOf(allowed []any, v int64) bool {
 	return false
 }
 
-// problems are sentences, each of them once.
+// problems are sentences without duplicates.
 type problems []string
 
 func (p *problems) add(format string, args ...any) {
@@ -155,7 +155,7 @@ func (p *problems) add(format string, args ...any) {
 	}
 }
 
-// maxProblems is how many of them an error names.
+// maxProblems is how many problems an error lists.
 const maxProblems = 10
 
 func (p problems) err() error {

@@ -1,6 +1,6 @@
-// Package foreign makes text that others have written fit for a log: what brokers,
-// Kong, the Admin API, resolvers and certificates say of themselves. Such text may
-// hold line feeds that forge lines, megabytes, and the very password that it was sent.
+// Package foreign makes text from outside safe to log: what brokers, Kong, the Admin API,
+// resolvers and certificates contain. Such text may have line feeds that forge log lines,
+// may be megabytes long, and may echo the very password that was sent.
 package foreign
 
 import (
@@ -19,7 +19,7 @@ const (
 )
 
 // Text returns s as one line of printable characters in valid UTF-8, of [MaxText]
-// bytes at most. See [Cut] for what becomes of the rest.
+// bytes at most. See [Cut].
 func Text(s string) string { return Cut(s, MaxText) }
 
 // Line is [Text] for a whole line: of [MaxLine] bytes at most.

@@ -16,38 +16,37 @@ import (
 )
 
 const (
-	// Redacted is written in the place of a secret.
+	// Redacted replaces a secret.
 	Redacted = "[redacted]"
-	// maxScan is how many bytes of a text are searched; no more than MaxLine of it is
+	// maxScan is how many bytes of a text are searched; no more than MaxLine bytes are
 	// ever shown.
 	maxScan = 8 << 10
-	// wordSize is the length from which a secret is found within a word, and not only
-	// where it stands alone: a password such as "ok" would be found in "broker", and
-	// show itself by that.
+	// wordSize is the length from which a secret is also found within a word: a shorter
+	// one such as "ok" would be found in "broker", and the redaction would give it away.
 	wordSize = 8
 )
 
-// Redactor finds the secrets of one configuration in texts of others, also where
-// they are written in another way: in base64, in hexadecimal, as decimal numbers,
+// Redactor finds the secrets of one configuration in foreign text, even if they are
+// encoded: in base64, in hexadecimal, as decimal numbers,
 // percent-encoded, escaped as in JSON, Go, Java or HTML. A nil Redactor knows no
 // secret. Its methods may be called from many goroutines at once.
 type Redactor struct{ forms func() *forms }
 
-// forms are the ways to write the secrets.
+// forms are the encodings of the secrets.
 type forms struct {
 	all   []form      // the longest first
 	first [256][]form // by their first byte
 }
 
-// form is a way to write a secret.
+// form is one encoding of a secret.
 type form struct {
 	text   string
-	base64 bool // what it belongs to is a longer text in base64
+	base64 bool // part of a longer base64 text, all of which is redacted
 	short  bool // found only where no letter or digit touches it
 }
 
-// NewRedactor returns a Redactor of these secrets. Empty ones count for nothing.
-// That of no secrets is nil.
+// NewRedactor returns a Redactor of these secrets, ignoring empty ones; nil if there are
+// none.
 func NewRedactor(secrets ...string) *Redactor {
 	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" })
 	if len(secrets) == 0 {
@@ -74,9 +73,9 @@ func (r *Redactor) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Redacted)
 // Text returns s without the secrets, as [Text] does.
 func (r *Redactor) Text(s string) string { return Text(r.Redact(s)) }
 
-// Redact returns s with [Redacted] in the place of each secret, and of a very long s
-// only the beginning. It comes before anything that changes the text, or secrets would
-// not be found any more; s is still to be made fit for a line.
+// Redact returns s with each secret replaced by [Redacted], and only the beginning of a
+// very long s. It must come before anything that changes the text, such as [Cut], or
+// secrets would not be found.
 func (r *Redactor) Redact(s string) string {
 	if r == nil {
 		return s
@@ -117,8 +116,8 @@ func replace(s string, forms *forms) string {
 // minBegun is how much of a secret at the end of a text counts as one.
 const minBegun = 4
 
-// begun returns the length of the longest end of s that is the beginning of a secret: of
-// a message that its author has cut.
+// begun returns the length of the longest suffix of s that is a prefix of a secret, as
+// at the end of a message that was cut.
 func begun(s string, forms []form) (longest int) {
 	for _, f := range forms {
 		for n := min(len(f.text)-1, len(s)); n > longest && n >= minBegun; n-- {
@@ -130,8 +129,8 @@ func begun(s string, forms []form) (longest int) {
 	return longest
 }
 
-// find returns where the secret that is written at s[i:] in one of the forms begins and
-// ends; to is 0 if there is none.
+// find returns where the secret begins and ends that matches one of the forms at s[i:];
+// to is 0 if none does.
 func find(s string, i int, forms []form) (from, to int) {
 	for _, f := range forms {
 		if !strings.HasPrefix(s[i:], f.text) {

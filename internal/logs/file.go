@@ -15,21 +15,21 @@ import (
 )
 
 const (
-	// MaxFileSize is how many bytes a [File] has at most. It is renamed then, to its
-	// path with .1 behind it, so there are at most twice as many. Where it cannot be
-	// renamed, it is emptied.
+	// MaxFileSize is the largest size of a [File]. At that size it is renamed, with .1
+	// appended to its path, so both take at most twice as much. If it cannot be renamed,
+	// it is truncated.
 	MaxFileSize = 10 << 20
-	// FileEvery is the shortest time between two lines in a file that say the same.
+	// FileEvery is the shortest time between two lines of the same kind in a file.
 	FileEvery = time.Minute
 
 	fileMode = 0o640
 )
 
-// File is a log file to which several processes may write: a server that ends,
-// and its successor. A line is one write at the end of the file.
+// File is a log file that several processes may append to: a server that ends, and its
+// successor. Each line is one write.
 //
-// The file is opened anew when its path leads to another one, or to none, so
-// whoever rotates logs has to tell nobody. Its methods may be called from many
+// The file is reopened when its path leads to another file, or to none, so log rotation
+// need not notify the process. Its methods may be called from many
 // goroutines.
 type File struct {
 	path string
@@ -44,8 +44,8 @@ type File struct {
 var _ io.WriteCloser = (*File)(nil)
 
 // OpenFile opens the log file at path, and makes it, with mode 0640, where there is
-// none. It is an error if path is a link, or anything but a regular file: who may
-// write to the directory must not choose what this process writes to.
+// none. It is an error if path is a symbolic link, or anything but a regular file: write
+// access to the directory must not let others choose what this process writes to.
 func OpenFile(path string) (*File, error) {
 	f := &File{path: path, max: MaxFileSize}
 	if err := f.open(); err != nil {
@@ -87,8 +87,7 @@ func (f *File) Write(line []byte) (int, error) {
 	return f.file.Write(line)
 }
 
-// follow sees to it that f.file is what the path leads to, and has room for n more
-// bytes.
+// follow makes sure that f.file is the file at the path, and can take n more bytes.
 func (f *File) follow(n int64) error {
 	now, err := os.Lstat(f.path)
 	if err == nil && f.file != nil && os.SameFile(now, f.info) {
@@ -110,8 +109,8 @@ func (f *File) reopen() error {
 	return f.open()
 }
 
-// SetCrashOutput has Go's runtime write to the file what it prints when the process
-// dies of a fault of its own. There can be one such file.
+// SetCrashOutput makes Go's runtime also write its crash reports to the file. A process
+// has at most one such file.
 func (f *File) SetCrashOutput() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -138,12 +137,11 @@ func (f *File) Close() error {
 	return err
 }
 
-// WithFile returns two loggers that log what log does, and to file, in that format,
-// too: all writes its lines of level warn and above there, those that say the same
-// at most once in [FileEvery], and events all of level info and above. Each line in
-// the file has the number of the process. Nobody waits for the disk until flush is
-// called; what is logged after that is written at once. A file that cannot be
-// written is no trouble to anybody: log is told.
+// WithFile returns two loggers that log to log and, in that format, to file: all writes
+// lines of level warn and above to the file, those of the same kind at most once in
+// [FileEvery]; events writes all lines of level info and above. Each line in the file has
+// the process id. Logging does not wait for the disk until flush is called; after that,
+// lines are written synchronously. Errors of the file are logged to log.
 func WithFile(log *slog.Logger, file *File, format string) (all, events *slog.Logger, flush func(), err error) {
 	lines := NewWriter(noted{file, log}, format)
 	h, err := handler(lines, slog.LevelInfo, format)
@@ -157,7 +155,7 @@ func WithFile(log *slog.Logger, file *File, format string) (all, events *slog.Lo
 	return all, events, func() { _ = lines.Close() }, nil
 }
 
-// noted tells of lines that could not be written.
+// noted logs an error for lines that could not be written.
 type noted struct {
 	*File
 	log *slog.Logger

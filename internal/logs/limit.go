@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	// Every is the shortest time between two lines that say the same.
+	// Every is the shortest time between two lines of the same kind.
 	Every = time.Second
-	// Burst is how many lines of a level below warn may say the same in that time:
-	// a reload of Kong starts an instance for each of its routes.
+	// Burst is how many lines of the same kind below level warn are passed on in that
+	// time: a reload of Kong starts an instance for each of its routes.
 	Burst = 10
 	// maxKinds is how many kinds of lines are counted one by one.
 	maxKinds = 1 << 14
 )
 
-// limited is a slog.Handler that passes on some of the lines that say the same.
+// limited is a slog.Handler that passes on only some of the lines of the same kind.
 type limited struct {
 	slog.Handler
-	failures *limiter // of level warn and above, of this handler alone
-	others   *limiter // of all handlers that were made of one
+	failures *limiter // for level warn and above, of this handler alone
+	others   *limiter // for lower levels, shared by all handlers derived from one
 }
 
 var _ slog.Handler = (*limited)(nil)
@@ -50,7 +50,7 @@ func (l *limited) WithGroup(name string) slog.Handler {
 	return &limited{Handler: l.Handler.WithGroup(name), failures: newLimiter(1, l.failures.every), others: l.others}
 }
 
-// kind is what lines have in common that say the same.
+// kind is what lines that are limited together have in common.
 type kind struct {
 	level   slog.Level
 	message string
@@ -75,7 +75,7 @@ type limiter struct {
 
 	mu    sync.Mutex
 	kinds map[kind]*count // nil before the first line
-	swept time.Time       // when it was last cleared of kinds that are over
+	swept time.Time       // when expired kinds were last removed
 }
 
 func newLimiter(burst int, every time.Duration) *limiter {
@@ -86,10 +86,10 @@ func newLimiter(burst int, every time.Duration) *limiter {
 type count struct {
 	since      time.Time // of the current interval
 	passed     int       // lines in it
-	suppressed int       // lines that no line has told of yet
+	suppressed int       // lines that are not reported yet
 	last       slog.Record
 	handler    slog.Handler // that of last
-	timer      *time.Timer  // passes last on where no line follows; nil while nothing is suppressed
+	timer      *time.Timer  // passes on last if no line follows; nil while nothing is suppressed
 }
 
 // handle passes r on to h, or counts it.
@@ -103,7 +103,7 @@ func (l *limiter) handle(ctx context.Context, h slog.Handler, r slog.Record, k k
 		c.suppressed++
 		c.last, c.handler = cleaned(&r), h
 		if c.timer == nil {
-			// A line that follows in time tells of those that were suppressed.
+			// Unless a line follows in time, which then has the count.
 			c.timer = time.AfterFunc(2*l.every, func() { l.flush(c) })
 		}
 		l.mu.Unlock()
@@ -126,7 +126,7 @@ func cleaned(r *slog.Record) slog.Record {
 	return c
 }
 
-// take returns how many lines were suppressed, for a line that tells of them.
+// take returns how many lines were suppressed, and resets the count.
 func (c *count) take() int {
 	n := c.suppressed
 	if n > 0 {
@@ -136,8 +136,7 @@ func (c *count) take() int {
 	return n
 }
 
-// flush passes on the last line that was suppressed, unless another one has told of
-// it.
+// flush passes on the last line that was suppressed, unless it was reported already.
 func (l *limiter) flush(c *count) {
 	l.mu.Lock()
 	r, h := c.last, c.handler
@@ -159,8 +158,8 @@ func pass(ctx context.Context, h slog.Handler, r slog.Record, suppressed int) er
 	return h.Handle(ctx, r)
 }
 
-// count returns the count of a kind. Of too many kinds those that come last share
-// one: by their message, and where there are too many messages, by nothing.
+// count returns the count of a kind. Beyond maxKinds, new kinds share one by level and
+// message; beyond twice as many, they all share one.
 func (l *limiter) count(k kind, now time.Time) *count {
 	if c := l.kinds[k]; c != nil {
 		return c

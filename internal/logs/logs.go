@@ -1,5 +1,5 @@
 // Package logs makes the process's logger: one line of bounded length per event on
-// stderr, and no flood of lines when a broker is away and every request says so.
+// stderr, and no flood of lines when a broker is down and every request fails.
 package logs
 
 import (
@@ -17,11 +17,11 @@ const maxStack = 32 << 10
 // New returns a logger that writes to w in that format, text or json. It may write
 // from a goroutine of its own, up to two seconds after the last line was logged.
 //
-// Lines that say the same are limited, at every level. Of level warn and above, lines
-// with the same message and the same topic, of a logger with the same attributes
-// (With), come at most once in [Every]. Below, lines with the same message come at
-// most [Burst] times in [Every], whatever their attributes are. The next line says
-// how many were suppressed, and where none follows, the last of those does.
+// Repeated lines are limited, at every level. At level warn and above, lines with the
+// same message and topic, of a logger with the same attributes (With), are logged at most
+// once in [Every]. Below, lines with the same message are logged at most [Burst] times in
+// [Every], whatever their attributes. The next line has the number that was suppressed;
+// if none follows, the last suppressed line is logged with it.
 //
 // Every value is cut, and made one line of printable characters: see [foreign.Line].
 func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
@@ -67,7 +67,7 @@ func clean(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// text is the value that is logged for s. A stack keeps its line feeds, which the
+// text returns the value that is logged for s. A stack keeps its line feeds, which the
 // handlers write as \n.
 func text(key, s string) slog.Value {
 	if key == "stack" {

@@ -2,5 +2,5 @@
 
 package memory
 
-// addressSpace is not looked at here.
+// addressSpace is unknown here.
 func addressSpace() int64 { return 0 }

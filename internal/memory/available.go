@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// files are what the kernel says of memory. The root is another one in tests.
+// files reads what the kernel reports about memory; tests use another root.
 type files struct{ root string }
 
-// Available returns how many bytes of memory the process may use at most, and what
-// says so: the limit of a control group it is in, a limit of its address space (ulimit
-// -v), or the machine's memory; 0 where nothing says.
+// Available returns how many bytes of memory the process may use at most, and what sets
+// that limit: the limit of a control group it is in, a limit of its address space (ulimit
+// -v), or the machine's memory; 0 if it is not known.
 func Available() (bytes int64, source string) { return files{"/"}.available(addressSpace()) }
 
 func (f files) available(addressSpace int64) (bytes int64, source string) {
@@ -32,7 +32,7 @@ func (f files) available(addressSpace int64) (bytes int64, source string) {
 }
 
 func (f files) read(name string) string {
-	b, _ := os.ReadFile(filepath.Join(f.root, name)) // a file that is missing says nothing
+	b, _ := os.ReadFile(filepath.Join(f.root, name)) // a missing file means unknown
 	return strings.TrimSpace(string(b))
 }
 
@@ -68,8 +68,8 @@ func (f files) controlGroup() (least int64) {
 		default:
 			continue
 		}
-		// In a container the path may be one of the host's, of which only the root is
-		// there to be seen: it is the container's own group.
+		// In a container the path may be the host's, of which only the root can be seen:
+		// that is the container's own group.
 		for path := filepath.Clean("/" + part[2]); ; path = filepath.Dir(path) {
 			note(f.read(filepath.Join(dir, path, file)))
 			if path == "/" {
@@ -80,8 +80,8 @@ func (f files) controlGroup() (least int64) {
 	return least
 }
 
-// number returns 0 for what is none, as for "max". A limit of almost 2^63, as version
-// 1 has it, is none either.
+// number returns 0 for what is not a number, such as "max", and for almost 2^63, which in
+// version 1 means no limit.
 func number(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n >= 1<<62 {

@@ -1,7 +1,7 @@
-// Package memory bounds what the process holds for others, whoever holds it: the
-// records of all producers, bodies under way, commands that are not whole yet.
-// Each of these has limits of its own; together they could still take more than
-// the machine has, and the kernel would end the process with all its records.
+// Package memory bounds the memory for all requests and records of the process: the
+// backlogs of all producers, bodies, and commands that are being received. Each of these
+// has limits of its own; together they could still take more than the machine has, and the
+// kernel would kill the process, with all its records.
 package memory
 
 import (
@@ -14,7 +14,7 @@ import (
 // ErrFull is the error of a request for which the limit has no memory.
 var ErrFull = errors.New("the memory limit of the process is reached (-memory-limit)")
 
-// Limit is a number of bytes and how many of them are taken. Its methods may be
+// Limit is a number of bytes, of which some are taken. Its methods may be
 // called from many goroutines at once, and on a nil *Limit, which has no limit.
 type Limit struct {
 	size int64
@@ -24,8 +24,7 @@ type Limit struct {
 // NewLimit returns a limit of that many bytes.
 func NewLimit(bytes int64) *Limit { return &Limit{size: bytes} }
 
-// Take takes n bytes, and reports false if there are not so many: then it has taken
-// none. What is taken never exceeds the limit.
+// Take takes n bytes. If fewer are free it takes none, and reports false. What is taken never exceeds the limit.
 func (l *Limit) Take(n int64) bool {
 	if l == nil {
 		return true
@@ -60,13 +59,13 @@ func (l *Limit) Size() int64 {
 	return l.size
 }
 
-// headroom is the least that Go may have beyond a limit: for all that does not count
-// there, and for what the garbage collector has not found yet.
+// headroom is the least memory for Go beyond a limit: for all that is not counted in it,
+// and for garbage that is not collected yet.
 const headroom = 64 << 20
 
-// Bound makes the limit also that of Go's heap (GOMEMLIMIT), with half as much again for
-// all else, and at most 1 GiB: near it the garbage collector works harder, where by
-// itself it would let the heap double. A limit that the environment has set stays.
+// Bound sets Go's memory limit (GOMEMLIMIT) to the limit plus half of it, but at least
+// headroom and at most 1 GiB more: near it the garbage collector works harder, where
+// otherwise the heap might double. A limit from the environment is kept.
 func (l *Limit) Bound() {
 	if l != nil && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(l.size + min(max(l.size/2, headroom), 1<<30))

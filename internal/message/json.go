@@ -154,7 +154,7 @@ func (c *compactor) run(s []byte) error {
 	}
 }
 
-// end ends the text behind its value: only white space may follow.
+// end checks what follows the value: only white space may.
 func (c *compactor) end(s []byte, i int) error {
 	if i > len(s) || c.dropSpace(s, i) < len(s) {
 		return errJSON
@@ -220,7 +220,7 @@ func (c *compactor) skipName(s []byte, i int) int {
 	return c.skipOddName(s, i, offset)
 }
 
-// skipOddName is skipName from behind the opening quote on, for a name that has
+// skipOddName is skipName from after the opening quote on, for a name that has
 // escapes or is at the end of s.
 func (c *compactor) skipOddName(s []byte, i, offset int) int {
 	c.escaped = false
@@ -304,8 +304,8 @@ func (c *compactor) skipEscape(s []byte, i int) int {
 }
 
 // escapedRune returns the character of an escape whose \u is before s, and how many
-// bytes of s are of it: four hex digits, or ten bytes where a second escape makes
-// a surrogate pair of it. Half of a pair is returned as it is. n is 0 if s does
+// bytes of s belong to it: four hex digits, or ten bytes if a second escape completes
+// a surrogate pair. Half of a pair is returned as it is. n is 0 if s does
 // not begin with four hex digits.
 func escapedRune(s []byte) (r rune, n int) {
 	r = codeUnit(s)

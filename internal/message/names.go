@@ -19,8 +19,8 @@ import (
 // text, and all of it is removed at the end. The memory is that of the members of
 // the open objects: 8 bytes for each, and up to 16 more while a large object closes.
 type nameStack struct {
-	// stack has one entry for each level that is open, which says what the level
-	// around it is, followed by an entry for each member so far if it is an object.
+	// stack has one entry for each open level, which describes the level around it,
+	// followed, if the level is an object, by an entry for each member so far.
 	stack []nameEntry
 	level int // where in stack the members of the innermost level begin
 
@@ -37,7 +37,7 @@ type nameEntry uint64
 func (e nameEntry) hash() uint32 { return uint32(e >> 32) }
 func (e nameEntry) offset() int  { return int(uint32(e)) }
 
-// keepNames is how many entries and how many slots are kept for another text.
+// keepNames is how many entries and how many slots are kept for reuse.
 const keepNames = 8192
 
 func (n *nameStack) reset() {
@@ -78,8 +78,7 @@ func (n *nameStack) add(hash uint32, offset int) {
 }
 
 // distinct reports whether the names of the innermost level are known to differ.
-// Six bits of the hashes are mostly enough to tell, for the few names of usual
-// objects.
+// For the few names of a typical object, six bits of the hashes usually suffice.
 func (n *nameStack) distinct() bool {
 	var seen uint64
 	for _, e := range n.stack[n.level:] {
@@ -92,7 +91,7 @@ func (n *nameStack) distinct() bool {
 	return true
 }
 
-// fewNames is how many hashes are compared each with each; above, a hash table is
+// fewNames is up to how many hashes are compared pairwise; beyond, a hash table is
 // faster.
 const fewNames = 16
 
@@ -202,8 +201,8 @@ func decodeString(dst, s []byte) []byte {
 	}
 }
 
-// The keys are this process's secret: clients must not be able to choose names
-// whose hashes are equal.
+// The keys are random and secret, so that clients cannot choose names whose hashes
+// collide.
 var (
 	seed       = maphash.MakeSeed()
 	key0, key1 = rand.Uint64(), rand.Uint64()

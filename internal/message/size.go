@@ -9,13 +9,13 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// Size returns how long the message of r will be, in bytes: least is what it has for
-// certain if it can be made at all, and most is what memory to have for it. The message
-// is longer than most only where arguments are written longer than they came, such as
-// those of a form made of control characters.
+// Size estimates the length of the message of r, in bytes: least is a lower bound if the
+// message can be made at all, and most is how much memory to allocate. The message is
+// longer than most only if arguments grow by their encoding, such as those of a form made
+// of control characters.
 //
-// It goes over the whole body, which pays for a large one: [Append] then writes into
-// memory of the right size, and nothing is copied.
+// Size reads the whole body, which pays for a large one: [Append] then writes into memory
+// of the right size, and nothing is copied.
 func Size(r *request.Request, parts request.Parts) (least, most int) {
 	const around = 256 // names of fields, quotes, and what appendEscaped may write beyond
 	least, most = 2, around
@@ -70,7 +70,7 @@ func escapedLen(s []byte) int {
 	return n
 }
 
-// zeros has the top bit of those bytes of a word set that are zero, and no other bit.
+// zeros sets the top bit of each byte of a word that is zero, and no other bit.
 func zeros(w uint64) uint64 {
 	const low = 0x7f7f7f7f7f7f7f7f // no sum of these carries into the next byte
 	return ^(w&low + low | w | low)

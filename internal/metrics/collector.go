@@ -9,9 +9,9 @@ import (
 // collector exposes the counts of the topics. It reads them itself, topic by
 // topic, because their sums must agree within each scrape.
 //
-// The series of a topic are there, at 0, as soon as it has a producer: Prometheus
-// sees no increase in a series that appears with its first event. The exception is
-// at detailedTopics.
+// The series of a topic start at 0 with its first producer, because Prometheus sees no
+// increase in a series that appears with its first event. For exceptions see
+// detailedTopics.
 type collector struct{ metrics *Metrics }
 
 var _ prometheus.Collector = collector{}
@@ -83,7 +83,7 @@ func (s *snapshot) collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{t.name}, labels...)...)
 	}
-	var shown [failures]bool // the reasons whose series are there
+	var shown [failures]bool // the reasons that have a series
 	for i := range shown {
 		shown[i] = t.detailed || t.hasFailed(i)
 	}

@@ -54,8 +54,7 @@ var failureNames = [failures]string{
 }
 
 // failureOf returns the class of an error as kafka-go, crypto/tls and net return
-// them, wrapped or not. Three methods let an error say what cannot be seen from
-// outside: AuthenticationFailed() bool, NotKafka() bool, and Cause() error for one
+// them, wrapped or not. An error can classify itself by three methods: AuthenticationFailed() bool, NotKafka() bool, and Cause() error for one
 // that must not unwrap to its cause.
 func failureOf(err error) failure {
 	if e, ok := errors.AsType[interface {
@@ -147,7 +146,7 @@ func isTLS(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "remote error" || op.Op == "local error") {
 		return true
 	}
-	// Whatever else it finds wrong in a handshake is a text.
+	// Other handshake failures have no type, only a text.
 	for ; err != nil; err = errors.Unwrap(err) {
 		if text := err.Error(); strings.HasPrefix(text, "tls: ") || strings.HasPrefix(text, "x509: ") {
 			return true

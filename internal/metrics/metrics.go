@@ -32,9 +32,10 @@ const (
 	otherTopics = "(other)"
 	// detailedTopics is how many topics have histograms of their own, and all their
 	// series at 0 from the start: with all topics a scrape would be four times as
-	// large. Of further topics the histograms add up under otherTopics. What they sent
-	// or left, and what failed for a reason, comes when there is some; but records that
-	// failed have all reasons at 0, since a loss must be seen as an increase.
+	// large. The histograms of further topics add up under otherTopics, and their series
+	// of records sent or left, and of failures by reason, appear when they are above 0.
+	// But records that failed have a series at 0 for every reason, since a loss must be
+	// seen as an increase.
 	detailedTopics = 50
 	// maxTopicName is Kafka's limit.
 	maxTopicName = 249

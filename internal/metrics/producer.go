@@ -13,7 +13,7 @@ type Producer struct {
 	topic       *topic
 	unconfirmed bool
 	limits      Limits
-	orphaned    atomic.Bool // no instance refers to it
+	orphaned    atomic.Bool // no instance uses it
 
 	// What is in this producer's buffer. The topic's counts have it too, summed
 	// with what is in others'.
@@ -182,8 +182,8 @@ func (p *Producer) ConnectionFailed(err error) {
 	p.topic.connectionsFailed[failureOf(err)].Add(1)
 }
 
-// Orphaned says whether the producer has no instance any more. Then it only delivers what
-// it has, and readiness does not ask for it: no request depends on it.
+// Orphaned sets whether the producer has no instance any more. It then only drains its
+// buffer, and readiness ignores it, because no request depends on it.
 func (p *Producer) Orphaned(is bool) {
 	if p != nil {
 		p.orphaned.Store(is)

@@ -49,7 +49,7 @@ func newTopic(name string, h histograms, detailed bool) *topic {
 	}
 }
 
-// hasFailed reports whether anything has failed for that reason.
+// hasFailed reports whether anything failed for that reason.
 func (t *topic) hasFailed(i int) bool {
 	return t.attemptsFailed[i].Load() > 0 || t.lookupsFailed[i].Load() > 0 || t.connectionsFailed[i].Load() > 0 || t.failed[i].records.Load() > 0
 }

@@ -64,7 +64,7 @@ var panicked = NewAnswer(500, `{"message":"An unexpected error occurred"}`,
 	map[string]string{"Content-Type": "application/json; charset=utf-8"})
 
 // appendLog appends the call that writes a line into Kong's error log. The message may
-// hold text of others: it is made one line of bounded length there, whatever it is.
+// hold foreign text: it is made one line of bounded length.
 func appendLog(b []byte, message string) []byte {
 	b = appendFrame(b, []byte("kong.log.err"))
 	return appendFrame(b, marshal(&structpb.ListValue{Values: []*structpb.Value{

@@ -16,17 +16,17 @@ import (
 	"kafka-upstream/internal/memory"
 )
 
-// A peer that stalls holds nothing for ever.
+// A peer that stalls holds no resource forever.
 const (
 	// eventTimeout bounds a request's conversation. It is above the 60 s after
 	// which Kong itself gives up.
 	eventTimeout = 65 * time.Second
-	// commandTimeout bounds how long a command takes to come, from its first byte
-	// on. Kong sends one in two writes, without a pause between them.
+	// commandTimeout bounds how long it takes to receive a command, from its first
+	// byte on. Kong sends one in two writes, without a pause between them.
 	commandTimeout = 10 * time.Second
-	// endTimeout bounds how long Shutdown waits for what a peer still has to send or
-	// to read. Kong replies within milliseconds. It puts an event whose connection was
-	// closed before its replies were here to the successor; nothing was done for it.
+	// endTimeout bounds how long Shutdown waits for a peer to send or to read. Kong
+	// replies within milliseconds. An event whose connection closes before its replies
+	// have come had no effect, and Kong sends it to the successor.
 	endTimeout = 2 * time.Second
 )
 
@@ -62,7 +62,7 @@ type conn struct {
 	mu       sync.Mutex
 	busy     bool // with a command or a request
 	stopping bool // as soon as it is not busy
-	idleSeen bool // was found idle by the last look for connections that do nothing
+	idleSeen bool // was idle when idle connections were last looked for
 }
 
 // serve runs until the connection ends.
@@ -90,7 +90,7 @@ func (c *conn) serve() {
 	}
 }
 
-// next waits for a command, for as long as it takes to begin, and reads it.
+// next waits without limit for a command to begin, and reads it.
 func (c *conn) next() (span, error) {
 	c.in.next()
 	if !c.in.whole() {
@@ -147,7 +147,7 @@ func (c *conn) end() bool {
 	return !c.stopping
 }
 
-// stopWhenIdle is for a connection that a goroutine of its own serves.
+// stopWhenIdle is for a connection that has a goroutine of its own.
 func (c *conn) stopWhenIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,15 +156,15 @@ func (c *conn) stopWhenIdle() {
 		_ = c.nc.SetDeadline(time.Now().Add(c.server.endTimeout)) // see await
 		return
 	}
-	// Wakes the reader, but not before it has read what has come: closed with
-	// something unread the connection would be reset, and Kong puts a command to
-	// our successor only where it was closed.
+	// Wakes the reader, after it has read what was received: closing with unread data
+	// would reset the connection, and Kong sends a command to our successor only if the
+	// connection was closed.
 	_ = c.nc.SetReadDeadline(time.Now().Add(lastRead))
 }
 
-// await is called before the peer is waited for, to send something or to read it.
-// While the server ends, each such wait is bounded by endTimeout from its own
-// beginning: what the instance does between them may take as long as it may.
+// await is called before each wait for the peer to send or to read. While the server
+// shuts down, it bounds each such wait by endTimeout; what the instance does between them
+// is not bounded here.
 func (c *conn) await() {
 	if c.poll != nil {
 		return // the loop bounds it
@@ -176,8 +176,8 @@ func (c *conn) await() {
 	}
 }
 
-// closeIfIdle ends a connection that a goroutine of its own serves, if it was found
-// idle before and still is.
+// closeIfIdle closes a connection that has a goroutine of its own, if it was idle the
+// last time and still is.
 func (c *conn) closeIfIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,7 +197,7 @@ var (
 	errUnknownInstance = errors.New("unknown instance")
 	errOver            = errors.New("the request is over")
 	errUnfinished      = errors.New("a part of a command came, and the rest of it did not")
-	errSilent          = errors.New("its peer neither sent nor read what was due when the server ended")
+	errSilent          = errors.New("its peer neither sent nor read anything while the server shut down")
 )
 
 // report logs why the connection ends, where that is not its usual end.
@@ -256,7 +256,7 @@ func (c *conn) do(cmd command) error {
 		started := &instance{Instance: in, asks: in.Asks(), started: time.Now()}
 		id, closed := s.instances.add(started, len(m.Config))
 		if len(closed) > 0 {
-			s.log.Warn("closing the oldest instances: there are more than there is memory for; Kong starts again what it needs", "instances", len(closed))
+			s.log.Warn("closing the oldest instances, which exceed their share of the memory limit; Kong starts those that it needs again", "instances", len(closed))
 		}
 		for _, in := range closed {
 			in.Close()
@@ -300,15 +300,14 @@ func (c *conn) do(cmd command) error {
 	return c.write(appendFrame(nil, marshal(ret)))
 }
 
-// start starts an instance. One of another plugin is started too, and refuses each
-// request: were the connection closed instead, Kong would answer without a reason
-// that anybody could find.
+// start starts an instance. One of another plugin is started too, but refuses each
+// request: if the connection were closed instead, no log would have the reason.
 func (s *Server) start(m *pb.CmdStartInstance) Instance {
 	if m.Name == s.plugin.Name {
 		return s.plugin.Start(m.Config)
 	}
 	err := fmt.Errorf("Kong wants the plugin %.100q of this plugin server, which serves %q alone: see pluginserver_names and the sockets in kong.conf", m.Name, s.plugin.Name)
-	s.log.Error("an instance of another plugin was started, which can only refuse", "error", err)
+	s.log.Error("starting an instance of another plugin: its requests are answered 500", "error", err)
 	if s.plugin.Refuse != nil {
 		return s.plugin.Refuse(err)
 	}

@@ -21,7 +21,7 @@ type Exchange struct {
 	conn    *conn
 	began   time.Time
 	replies []span
-	taken   int64  // of the memory limit, beside what the replies hold
+	taken   int64  // from the memory limit, not counting the replies
 	log     []byte // frames to be sent before the exit
 	exited  bool
 	err     error // of the connection; nothing more can be said on it
@@ -34,7 +34,7 @@ func (x *Exchange) begin(c *conn) {
 // Began returns when the request came.
 func (x *Exchange) Began() time.Time { return x.began }
 
-// Marks of replies that were thrown away.
+// Marks of replies that were discarded.
 var (
 	tooLarge = span{-1, -1}
 	noMemory = span{-2, -2}
@@ -58,9 +58,9 @@ func (x *Exchange) Reply(i int) ([]byte, error) {
 }
 
 // Reserve takes n bytes of the server's memory limit for what the instance makes
-// of the request, and reports false if there are not so many. Release gives them
-// back, at the latest when Access returns. A request whose replies are short makes
-// so little of them that nothing needs to be reserved.
+// of the request, and reports false if fewer are free. Release, or the return of
+// Access, gives them back. For requests with short replies nothing needs to be
+// reserved.
 func (x *Exchange) Reserve(n int64) bool {
 	if !x.conn.server.Memory.Take(n) {
 		return false
@@ -69,8 +69,8 @@ func (x *Exchange) Reserve(n int64) bool {
 	return true
 }
 
-// Release gives back what was reserved and the memory of the replies, which are not
-// to be used any more. It is to be called before a long wait.
+// Release gives back what was reserved and the memory of the replies, which must not
+// be used any more. Call it before a long wait.
 func (x *Exchange) Release() {
 	x.unreserve()
 	x.replies = x.replies[:0]
@@ -84,9 +84,8 @@ func (x *Exchange) unreserve() {
 	}
 }
 
-// PeerUID returns the id of the user as whom the peer of the connection runs, which
-// is a worker of Kong. It costs one system call for each connection, at its first
-// call. The error is [errors.ErrUnsupported] where the system does not tell.
+// PeerUID returns the id of the user that the connection's peer, a worker of Kong,
+// runs as. It costs one system call for each connection, at its first call. The error is [errors.ErrUnsupported] where the system does not tell.
 func (x *Exchange) PeerUID() (uint32, error) {
 	c := x.conn
 	if c.uidRead {

@@ -4,10 +4,9 @@ package pluginserver
 
 import "golang.org/x/sys/unix"
 
-// FileLimit raises the number of files that the process may have open to the most
-// that it may be raised to (RLIMIT_NOFILE), and returns it; 0 if it is not known or
-// so large that it is no limit. Go has raised it by then to one less, for this process
-// alone; what is set here goes on to processes that are started.
+// FileLimit raises the limit of open files (RLIMIT_NOFILE) to the hard limit, and
+// returns it; 0 if it is not known or practically unlimited. Go has already raised it
+// to one less, but for this process alone; child processes inherit what is set here.
 func FileLimit() int {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {

@@ -82,14 +82,14 @@ func (r *reader) next() {
 	r.buf, r.at = r.buf[:n], 0
 }
 
-// release gives the buffer back, and what was taken for it.
+// release gives back the buffer and what was taken for it from the memory limit.
 func (r *reader) release() {
 	putBuffer(r.buf)
 	r.memory.Return(r.taken)
 	r.buf, r.at, r.taken = nil, 0, 0
 }
 
-// whole reports whether a frame has come to its end.
+// whole reports whether a frame was received completely.
 func (r *reader) whole() bool {
 	have := len(r.buf) - r.at
 	return have >= frameHeader && uint64(have-frameHeader) >= uint64(binary.LittleEndian.Uint32(r.buf[r.at:]))
@@ -114,8 +114,7 @@ func (r *reader) frame(limit int) (span, error) {
 	return s, nil
 }
 
-// discard takes the frame that frame has refused, or had no memory for, without
-// keeping it.
+// discard skips the frame that frame has refused, or had no memory for.
 func (r *reader) discard() error {
 	n := int(binary.LittleEndian.Uint32(r.buf[r.at:]))
 	if n > maxFrame {
@@ -168,9 +167,9 @@ func (r *reader) more(n int) error {
 	return err
 }
 
-// grow makes the full buffer larger, for n bytes that are wanted. A buffer is at
-// most four times what has come, and the last of these steps is to the very size:
-// a large frame is copied little, and leaves a third of its size to the collector.
+// grow enlarges the full buffer, towards n bytes that are wanted. A buffer is at most
+// four times what was received, and the last step is to the exact size: so a large frame
+// is copied little, and leaves a third of its size as garbage.
 func (r *reader) grow(n int) error {
 	size := len(r.buf) + n
 	for size/4 > max(len(r.buf), bufferSize) {
@@ -182,11 +181,11 @@ func (r *reader) grow(n int) error {
 			r.taken += more
 		case n > frameHeader:
 			return memory.ErrFull
-		} // else it is a few bytes, without which the frame could not even be passed over
+		} // else a few bytes, without which the frame could not even be skipped
 	}
 	buf := make([]byte, len(r.buf), size)
 	copy(buf, r.buf)
-	r.buf = buf // the other one is the collector's: what was read may still be in use
+	r.buf = buf // the old one is left to the GC: what was read may still be in use
 	return nil
 }
 

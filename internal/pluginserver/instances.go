@@ -17,11 +17,11 @@ type instance struct {
 }
 
 const (
-	// instanceSize is about what an instance holds beside the texts of its
+	// instanceSize is about what an instance takes in addition to the texts of its
 	// configuration.
 	instanceSize = 3 << 10
-	// instancesShare is the part of the memory limit that instances may hold, and
-	// instancesMost what they may where there is no limit.
+	// instancesShare is the part of the memory limit that instances may take, and
+	// instancesMost what they may take without a limit.
 	instancesShare = 8
 	instancesMost  = 256 << 20
 )
@@ -30,8 +30,8 @@ const (
 // looks one up, from many goroutines at once.
 //
 // Kong never closes the instances of plugins that were deleted, and a peer may start
-// any number. Beyond most bytes the oldest are closed: an event for one of them makes
-// Kong start it anew.
+// any number. Beyond most bytes the oldest are closed: Kong starts one of them again when
+// it has an event for it.
 type instances struct {
 	byID sync.Map // int32 → *instance
 	last atomic.Uint32

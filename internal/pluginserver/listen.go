@@ -16,8 +16,8 @@ import (
 const maxPath = 107
 
 // CheckPath returns an error if a socket can never be at path: it is too long, or
-// something else is there. It changes nothing, and takes no directory for one that
-// will be made.
+// something else exists there. It changes nothing. A missing directory is no error: it
+// may be made later.
 func CheckPath(path string) error {
 	if len(path) > maxPath {
 		return fmt.Errorf("the path of the socket, %s, has %d bytes: it cannot have more than %d", path, len(path), maxPath)
@@ -41,8 +41,8 @@ func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
-	// Nobody may connect to a socket whose mode is not set yet, and no moment may
-	// pass in which there is none: it is made under another name and moved.
+	// The socket must not accept connections before its mode is set, and the path must
+	// never be missing: so it is made under another name and renamed.
 	draft, l, err := listenDraft(path)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", path, err)

@@ -45,13 +45,13 @@ type loop struct {
 	paused   time.Time // not accepting until then, unless zero
 	full     bool      // not accepting until there is a slot
 	relieved time.Time // when idle connections were looked for, while full
-	deadline time.Time // while the server ends: of the peers that are waited for
+	deadline time.Time // for peers, while the server shuts down
 	events   [128]unix.EpollEvent
 
 	open     atomic.Int64 // connections
 	stopping atomic.Bool
 	cutting  atomic.Bool
-	relief   atomic.Bool   // idle connections are to be looked for
+	relief   atomic.Bool   // idle connections are to be closed
 	done     chan struct{} // closed at the end
 	err      error         // why it ended, unless it was stopped
 
@@ -250,8 +250,8 @@ func (l *loop) accept() bool {
 	return true
 }
 
-// acceptAgain accepts connections again where there was no slot and now is one. Until
-// then it sees to it that idle connections are looked for.
+// acceptAgain resumes accepting connections if a slot is free. Until then it makes sure
+// that idle connections are closed.
 func (l *loop) acceptAgain() {
 	if !l.full {
 		return
@@ -270,8 +270,8 @@ func (l *loop) acceptAgain() {
 	}
 }
 
-// closeIdle closes the connections that were idle when it was last called and have
-// been since. It reports false if another goroutine runs the loop by now.
+// closeIdle closes the connections that were idle at its last call and have been since.
+// It reports false if another goroutine runs the loop by now.
 func (l *loop) closeIdle() bool {
 	l.relief.Store(false)
 	for fd, c := range l.conns {
@@ -426,7 +426,7 @@ func (l *loop) ending() bool {
 		l.deadline = time.Now().Add(l.server.endTimeout)
 	}
 	cutting := l.cutting.Load()
-	silent := !time.Now().Before(l.deadline) // all that is left waits for its peer
+	silent := !time.Now().Before(l.deadline) // all remaining connections wait for their peers
 	for _, c := range l.conns {
 		switch {
 		case c == nil:
@@ -477,8 +477,8 @@ func (l *loop) sweepTime() time.Duration {
 	return min(l.server.eventTimeout/sweeps, l.server.commandTimeout/3)
 }
 
-// sweep ends the requests that take too long, and the commands that take too long to
-// come, and accepts connections again after a shortage.
+// sweep ends requests and incomplete commands that take too long, and resumes accepting
+// connections after a shortage.
 func (l *loop) sweep() {
 	if l.paused.IsZero() && len(l.conns) == 0 {
 		return

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user id of the process that has made the connection, as it
-// was then (SO_PEERCRED in unix(7)).
+// peerUID returns the user id of the process that has made the connection, at that time
+// (SO_PEERCRED in unix(7)).
 func peerUID(s stream) (uint32, error) {
 	f, ok := s.(syscall.Conn)
 	if !ok {

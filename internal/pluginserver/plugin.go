@@ -27,8 +27,8 @@ type Plugin struct {
 	// configuration is only valid during the call.
 	Start func(config []byte) Instance
 
-	// Refuse, unless nil, makes an instance that can only refuse, for that reason: one
-	// of a plugin that is not served here. As Start it cannot fail.
+	// Refuse, unless nil, makes an instance that refuses every request, for that reason:
+	// one of a plugin that is not served here. Like Start it cannot fail.
 	Refuse func(reason error) Instance
 
 	// Panicked, unless nil, is told of each request whose handling has panicked

@@ -26,7 +26,7 @@ type polled struct {
 	fresh  bool // is among the loop's fresh ones
 	exited bool // the client was answered: all that follows is the end
 
-	partial time.Time // when a part of a command was first seen by sweep
+	partial time.Time // when sweep first saw an incomplete command
 
 	// in is the instance whose asks were put to Kong, nil if none.
 	in *instance

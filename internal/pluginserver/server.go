@@ -23,11 +23,11 @@ import (
 type Server struct {
 	// Portable, set before Serve, has every connection served by the net package.
 	Portable bool
-	// Memory, set before Serve, is the limit that large replies and commands take
-	// their memory from. nil is no limit.
+	// Memory, set before Serve, is the limit that large replies and commands count
+	// against. nil is no limit.
 	Memory *memory.Limit
 	// Files, set before Serve, is how many files the process may have open
-	// ([FileLimit]). A share of them is kept for others than Kong. 0 is no limit.
+	// ([FileLimit]). A share of them is reserved for other uses. 0 is no limit.
 	Files int
 
 	plugin    *Plugin
@@ -44,8 +44,8 @@ type Server struct {
 	parts    []part             // what accepts connections
 	conns    map[*conn]struct{} // those that no loop serves
 	closing  bool
-	cutting  bool      // requests under way are not waited for any more
-	relieved time.Time // when idle connections were looked for
+	cutting  bool      // requests in flight are cut off
+	relieved time.Time // when idle connections were last closed
 }
 
 // NewServer returns a server of the plugin. What goes wrong on a connection is
@@ -131,8 +131,8 @@ func isShortage(err error) bool {
 type part interface {
 	stop()    // accepts none any more, and ends those that are idle
 	cut() int // ends the others too, and returns how many there were
-	resume()  // looks whether it may accept again
-	relieve() // ends the connections that were idle for some time
+	resume()  // accepts again, if it may
+	relieve() // closes the connections that were idle for some time
 }
 
 // accepting accepts connections, each of which is served elsewhere.

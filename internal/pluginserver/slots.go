@@ -8,8 +8,8 @@ import (
 )
 
 // slots bounds how many connections are open at once: each has a file, a buffer and
-// perhaps a goroutine. Connections beyond that wait in the socket's backlog, as if
-// nobody had come to accept them yet.
+// perhaps a goroutine. Further connections wait in the socket's backlog, not accepted
+// yet.
 type slots struct {
 	most    int64
 	why     string // what most comes from
@@ -32,14 +32,14 @@ func (s *slots) take() bool {
 	}
 }
 
-// release gives back a slot that nobody waits for.
+// release gives back a slot that no part waits for.
 func (s *slots) release() { s.taken.Add(-1) }
 
 const (
 	// connectionShare is the part of the memory limit that the free buffers of all
-	// connections may be.
+	// connections may take.
 	connectionShare = 4
-	// leastConnections are served whatever the limits are.
+	// leastConnections is how many are served whatever the limits.
 	leastConnections = 4
 )
 
@@ -59,7 +59,7 @@ func (s *Server) mostConnections() (most int64, why string) {
 
 // Files that are not for Kong's connections: some 15 of the process itself, one for
 // each body file that is read (16 at once), and a connection to each broker for each
-// producer, whose number nobody knows before.
+// producer, whose number is not known in advance.
 const (
 	keptPart  = 4 // of all
 	leastKept = 40
@@ -67,8 +67,8 @@ const (
 	lowFiles  = 1024 // with fewer, Kong may be made to wait under an ordinary load
 )
 
-// keptFiles returns how many of n files are kept for others than Kong. A quarter is,
-// at least 40, but never more than three quarters.
+// keptFiles returns how many of n files are reserved for other uses: a quarter, but at
+// least 40 (or three quarters, if fewer), and at most 4096.
 func keptFiles(n int) int {
 	return min(max(n/keptPart, min(leastKept, n*3/4)), mostKept)
 }
@@ -78,8 +78,8 @@ func keptFiles(n int) int {
 // and makes others when it needs them.
 const relieveTime = 50 * time.Millisecond
 
-// wait has a part wait for a slot, of which it is told by resume. Whoever calls it
-// looks for a free slot once more after that: one may have been released just before.
+// wait registers a part that waits for a slot; resume tells it when there is one. The
+// caller must try to take a slot once more after that: one may just have been released.
 func (s *Server) wait() {
 	s.slots.waiting.Add(1)
 	s.log.Warn("connections of Kong have to wait: as many are open as may be", "connections", s.slots.most, "because of", s.slots.why)
@@ -98,7 +98,7 @@ func (s *Server) release() {
 	}
 }
 
-// relieve closes connections that were idle for relieveTime at least.
+// relieve closes connections that have been idle for at least relieveTime.
 func (s *Server) relieve() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 type queued struct {
 	key, value []byte
 	time       time.Time
-	done       chan error // of the sender that waits; nil: none does
-	refusals   int32      // metadata requests that brokers had refused when it came
+	done       chan error // for the result, if the sender waits for it; else nil
+	refusals   int32      // Producer.refusals when the record was accepted
 }
 
-// size is what counts of the record against the limits of the buffer.
+// size is what the record counts against the limits of the buffer.
 func (q *queued) size() int64 { return int64(len(q.key) + len(q.value)) }
 
 // message returns the record as the Writer takes it.
@@ -26,14 +26,14 @@ func (q *queued) message(topic string, partition int32) kafka.Message {
 	return m
 }
 
-// backlog is a FIFO of records for one partition, or for any.
+// backlog is a FIFO of records for one partition, or of records without a key.
 type backlog struct {
-	records []queued // those before head are taken
+	records []queued // those before head were taken
 	head    int
-	bytes   int64 // of the others, as they count in a batch
+	bytes   int64 // of those from head on, as they count in a batch
 }
 
-// keepBacklog is how many records an empty backlog keeps the memory of.
+// keepBacklog is the capacity, in records, that an empty backlog keeps.
 const keepBacklog = 1024
 
 func (b *backlog) len() int       { return len(b.records) - b.head }
@@ -59,8 +59,8 @@ func (b *backlog) pushFront(records []queued) {
 	}
 }
 
-// batch returns how many records a batch of at most that many records and bytes takes, and
-// their bytes as they count there. A record that is larger has a batch of its own.
+// batch returns how many records the next batch takes within these limits, and their
+// bytes as they count in it. A record larger than maxBytes has a batch of its own.
 func (b *backlog) batch(maxRecords int, maxBytes int64) (n int, bytes int64) {
 	if b.len() <= maxRecords && b.bytes <= maxBytes {
 		return b.len(), b.bytes

@@ -8,7 +8,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// completed learns what became of a batch that was handed to the Writer.
+// completed is the Writer's Completion: it receives the result of each batch.
 func (p *Producer) completed(messages []kafka.Message, err error) {
 	partition := int32(messages[0].Partition) // as the dispatcher chose it
 	p.completeBatch(messages, err)
@@ -20,7 +20,7 @@ func (p *Producer) completed(messages []kafka.Message, err error) {
 	}
 }
 
-// completeBatch completes a batch. Where only some of its records are at fault, the
+// completeBatch completes a batch. If only some of its records were rejected, the
 // others are sent again; the partition has no other batch in flight meanwhile, so
 // they keep their order.
 func (p *Producer) completeBatch(messages []kafka.Message, err error) {
@@ -46,7 +46,8 @@ func (p *Producer) completeWhole(messages []kafka.Message, err error) {
 	p.complete(messages, err)
 }
 
-// complete ends the way of records that were accepted: each passes here once.
+// complete accounts for accepted records that are delivered or given up, and tells
+// senders that wait. Each record passes through it exactly once.
 func (p *Producer) complete(messages []kafka.Message, err error) {
 	bytes, taken := sizes(messages), int64(0)
 	for i := range messages {
@@ -102,8 +103,8 @@ func tooLarge(err error) bool {
 }
 
 // split delivers a batch that was too large for the broker (its
-// message.max.bytes, or the topic's, is below our limit) in halves, and these in
-// halves again, so that only the records that are too large by themselves fail.
+// message.max.bytes, or the topic's, is below our limit) in halves, recursively, so
+// that only records that are too large by themselves fail.
 func (p *Producer) split(messages []kafka.Message) {
 	half := len(messages) / 2
 	for _, part := range [][]kafka.Message{messages[:half], messages[half:]} {
@@ -111,8 +112,8 @@ func (p *Producer) split(messages []kafka.Message) {
 	}
 }
 
-// sift delivers a batch without the records for which the broker refused it, and
-// these fail.
+// sift fails the records for which the broker rejected the batch, and delivers the
+// others.
 func (p *Producer) sift(messages []kafka.Message, refused *recordsRefusedError) {
 	var good, bad []kafka.Message
 	for i, m := range messages {
@@ -130,8 +131,9 @@ func (p *Producer) sift(messages []kafka.Message, refused *recordsRefusedError) 
 	p.completeBatch(good, p.deliver(good))
 }
 
-// reassign puts the records of a batch whose partition is gone back before all others
-// that wait for any partition. Those with a key belong to that partition and no other.
+// reassign returns the records of a batch whose partition is gone to the head of the
+// backlog of records without a key. Those with a key belong to that partition alone, and
+// fail.
 func (p *Producer) reassign(messages []kafka.Message, gone *partitionGoneError) {
 	var keyed []kafka.Message
 	var unkeyed []queued
@@ -154,7 +156,7 @@ func (p *Producer) reassign(messages []kafka.Message, gone *partitionGoneError) 
 }
 
 // deliver sends one batch to the partition of its messages, with as many attempts as the
-// Writer makes.
+// Writer would make.
 func (p *Producer) deliver(messages []kafka.Message) error {
 	t := p.transport
 	client := &kafka.Client{Addr: t.servers, Transport: t}

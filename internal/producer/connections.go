@@ -13,27 +13,27 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// connections are those to a cluster, with the layout that they were found by.
-// Where either turns out to be out of date, others take their place.
+// connections is one kafka.Transport, that is a pool of connections to the brokers
+// of a cluster and the metadata it has fetched. Both are replaced together when either
+// is stale.
 //
-// Beside what it is asked for, kafka-go looks at the cluster by itself at random
-// moments, for as long as its Transport lives: also with the password of a
-// configuration that nobody has any more, and once more where a login was refused
-// a moment ago. Nobody is told how that ended. So a look gets no connection that
-// is of no use.
+// A kafka.Transport refreshes its metadata by itself, at random intervals, for as long
+// as it lives: even with the password of a configuration that was removed, and right
+// after a login was refused. It reports no error of that. So a refresh gets no
+// connection unless the producer needs fresh metadata.
 type connections struct {
 	*kafka.Transport
 	servers net.Addr
-	number  uint64 // counts those of one producer
+	number  uint64 // generation, within one producer
 	dialer  *dialer
-	needed  func() bool // whether the layout is of use while no record asks for it
+	needed  func() bool // whether the metadata is to be kept fresh while no record needs it
 
-	asking   atomic.Int32 // metadata requests of ours
-	looked   atomic.Bool  // the first look is over
-	known    atomic.Bool  // the layout is
-	lost     atomic.Bool  // a look's connection has ended before it was
-	replaced atomic.Bool  // others take their place
-	closed   atomic.Bool  // the idle ones are closed, or about to be
+	asking   atomic.Int32 // our own metadata requests in flight
+	looked   atomic.Bool  // the first metadata fetch has ended
+	known    atomic.Bool  // metadata was fetched
+	lost     atomic.Bool  // a refresh's connection was closed before it was fetched
+	replaced atomic.Bool  // by a newer generation
+	closed   atomic.Bool  // idle connections are closed, or about to be
 	ending   atomic.Bool  // hangUp is under way
 }
 
@@ -51,17 +51,17 @@ func (c *connections) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Re
 		c.looked.Store(true)
 	}
 	if c.closed.Load() {
-		c.CloseIdleConnections() // for it may have begun when the others were closed
+		c.CloseIdleConnections() // this request may have begun before the others were closed
 	}
 	return res, err
 }
 
-// lull is how long connections that were replaced stay idle: one that has just been
-// answered on is not idle yet, and would escape hangUp.
+// lull is how long to wait before replaced connections are closed: kafka-go marks a
+// connection idle only some time after its answer, and hangUp would miss it.
 const lull = 50 * time.Millisecond
 
-// close closes what is idle, after the lull, or once ctx is done. Requests in flight keep
-// their connections.
+// close closes idle connections, after the lull or once ctx is done. Requests in flight
+// keep theirs.
 func (c *connections) close(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -73,21 +73,21 @@ func (c *connections) close(ctx context.Context) {
 	c.CloseIdleConnections()
 }
 
-// hangUp ends the idle connections one by one. CloseIdleConnections alone leaves the timer
-// of each running until its idle timeout is over, and with it all that kafka-go knew of
-// the cluster: some 300 bytes for each partition, with each of the connections that take
-// the place of others while a broker is away.
+// hangUp closes the idle connections one by one. CloseIdleConnections alone leaves the
+// timer of each running until its idle timeout is over, and the timer keeps the metadata
+// of the cluster alive: some 300 bytes for each partition, and again for each generation
+// that is opened while a broker is down.
 func (c *connections) hangUp() {
 	c.ending.Store(true)
 	defer c.ending.Store(false)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // it takes no time, but nor may it wait for ever
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // normally immediate, but it must not block forever
 	defer cancel()
 	for last, i := 0, 0; i <= last; i++ {
 		for {
 			bye := &goodbye{broker: i}
 			_, err := c.Transport.RoundTrip(ctx, c.servers, bye)
 			last = bye.brokers
-			if !errors.Is(err, errGoodbye) { // no idle one is there any more
+			if !errors.Is(err, errGoodbye) { // no idle connection remains
 				break
 			}
 		}
@@ -96,9 +96,9 @@ func (c *connections) hangUp() {
 
 var errGoodbye = errors.New("the connection is not used any more")
 
-// goodbye is a request that makes the connection that it is given to end, and is never
-// sent: an idle one to a broker, by the order of their numbers, or for the number after
-// the last one to the bootstrap servers.
+// goodbye is a request that is never sent, and makes kafka-go close the idle connection
+// that it is given: one to a broker, by the index of its id, or for the index after the
+// last one to a bootstrap server.
 type goodbye struct{ broker, brokers int }
 
 var (
@@ -119,7 +119,7 @@ func (g *goodbye) Broker(c protocol.Cluster) (protocol.Broker, error) {
 	return c.Brokers[ids[g.broker]], nil
 }
 
-type askedKey struct{} // in the context of a request of ours
+type askedKey struct{} // in the context of our own requests
 
 // errNotNeeded is why a look got no connection. It is nobody's to see, for an
 // error changes nothing of a layout that is known.
@@ -154,13 +154,14 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 type connection struct {
 	net.Conn
 	connections *connections
-	asked       bool // it was made for a request of ours, and not for a look
+	asked       bool // made for a request of ours, not for a refresh
 }
 
-// Write writes a request, or a part of one. A look at the cluster that is of no use ends
-// the connection: kafka-go would look for as long as that is open, and so keep it open.
+// Write writes a request, or a part of one. A metadata refresh that is not needed fails,
+// which closes the connection: otherwise kafka-go would go on to refresh on it, and so
+// keep it open.
 func (n *connection) Write(p []byte) (int, error) {
-	const key = 4 // behind the size
+	const key = 4 // after the size
 	if c := n.connections; len(p) > key+1 && protocol.ApiKey(binary.BigEndian.Uint16(p[key:])) == protocol.Metadata &&
 		c.known.Load() && c.asking.Load() == 0 && !c.needed() {
 		return 0, errNotNeeded

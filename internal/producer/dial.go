@@ -47,19 +47,19 @@ func (e *dialError) Error() string {
 }
 func (e *dialError) Unwrap() error { return e.err }
 
-// dialer connects to brokers. Each step of a connection, the connect, the TLS
-// handshake, every write and every answer, ends within timeout: kafka-go itself sets
-// no deadline during SASL, where a broker that never answers would hold it for ever.
+// dialer connects to brokers. Each step, that is the connect, the TLS handshake, every
+// write and every answer, is bounded by timeout: kafka-go itself sets no deadline during
+// SASL, where a broker that never answers would block it forever.
 //
-// TLS is the dialer's and not the kafka.Transport's, because what a broker answers is
-// checked, by brokerconn, before kafka-go reads it.
+// The dialer speaks TLS, not the kafka.Transport, because brokerconn checks each answer
+// of a broker before kafka-go reads it.
 type dialer struct {
 	timeout     time.Duration
 	connect     time.Duration // of timeout, for the connect
 	pause       time.Duration // between two logins, while they are refused
 	tls         *tls.Config   // nil: without TLS
 	net         net.Dialer
-	dialContext func(ctx context.Context, network, address string) (net.Conn, error) // net's; a test's, in memory
+	dialContext func(ctx context.Context, network, address string) (net.Conn, error) // net's, or a test's
 	metrics     *metrics.Producer
 
 	holding atomic.Bool // refusal is set

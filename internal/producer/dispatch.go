@@ -9,20 +9,21 @@ import (
 
 // The dispatcher is the one goroutine that calls kafka-go's Writer. It hands over whole
 // batches, each for one partition, and none for a partition that has one in flight. So
-// records keep their order, they linger in one place alone, and what cannot be
-// delivered now stays in the backlog, where it takes little more than its bytes: the
-// Writer makes room for a full batch with the first record of each (152 bytes a record),
-// and its queue has no bound.
+// each partition keeps its order, records linger only in the backlog, and what cannot be
+// delivered now stays there too, where it takes little more than its bytes: the Writer
+// allocates a full batch (152 bytes a record) with the first record of each, and its
+// queue is unbounded.
 //
-// It runs while there are records, and for Producer.idle after the last one. A producer
-// that is not used has no goroutine and no connection.
+// The dispatcher runs while there are records, and for Producer.idle after the last one.
+// An unused producer has no goroutine and no connection.
 
 const (
-	// maxInFlightBytes bounds the room that the Writer makes for the batches in flight,
-	// beside their records' bytes. There is always one.
+	// maxInFlightBytes bounds what the Writer allocates for the batches in flight, not
+	// counting their records' bytes. One batch may always be in flight.
 	maxInFlightBytes = 16 << 20
 	messageSize      = 152 // of a kafka.Message
-	// early is how much before its time a batch may leave: no timer is set for less.
+	// early is how long before its linger is over a batch may be sent: no timer is set
+	// for less.
 	early = time.Millisecond / 2
 )
 
@@ -37,7 +38,7 @@ func (p *Producer) dispatch() {
 	for {
 		if p.transport.ctx.Err() != nil {
 			p.fail(func(*queued) bool { return true }, context.Cause(p.transport.ctx))
-			ended = nil // what is in flight ends by itself
+			ended = nil // batches in flight end by themselves
 		}
 		p.mu.Lock()
 		if p.backlogged > 0 && !p.known {
@@ -49,7 +50,7 @@ func (p *Producer) dispatch() {
 		if len(messages) > 0 {
 			p.mu.Unlock()
 			p.transport.refresh()
-			if err := writer.WriteMessages(p.transport.ctx, messages...); err != nil { // ruled out by what was checked before
+			if err := writer.WriteMessages(p.transport.ctx, messages...); err != nil { // ruled out by earlier checks
 				p.completed(messages, err)
 			}
 			clear(messages) // they hold the bytes of records
@@ -62,8 +63,8 @@ func (p *Producer) dispatch() {
 					break
 				}
 			}
-			// Asleep for one linger it is up in time for any record that comes, so that
-			// no sender has to wake it while they come all the time.
+			// A sleep of one linger ends in time for any record that comes, so no sender
+			// has to wake the dispatcher while records keep coming.
 			if p.wakeOnRecord = ticked; !ticked {
 				wait, ticked = min(wait, p.linger), true
 			}
@@ -77,20 +78,20 @@ func (p *Producer) dispatch() {
 		case <-ended:
 		}
 	}
-	// Here p.mu is held, and nothing is in flight. A record that comes after it starts
-	// another dispatcher.
+	// Here p.mu is held, and nothing is in flight. The next record starts another
+	// dispatcher.
 	p.dispatching = false
 	p.transport.rest()
 	closed := p.closed
 	p.mu.Unlock()
-	_ = writer.Close() // it has nothing
+	_ = writer.Close() // it holds no records
 	if closed {
 		close(p.drained)
 	}
 }
 
-// enqueue adds a record to its backlog and, if that makes a batch due, has the dispatcher
-// see to it. The caller holds p.mu.
+// enqueue adds a record to its backlog. It starts the dispatcher if there is none, and
+// wakes it if it would sleep too long for this record. The caller holds p.mu.
 func (p *Producer) enqueue(q queued) {
 	b := p.backlogOf(q.key)
 	due := b.len() == 0 || !p.full(b) // if it was before, its partition has a batch in flight
@@ -114,10 +115,10 @@ func (p *Producer) signal() {
 	}
 }
 
-// unassigned stands for the partition of keys while that is not known yet.
+// unassigned stands for the partition of keyed records until the metadata is known.
 const unassigned = -1
 
-// backlogOf returns the backlog of a key, nil for none. The caller holds p.mu.
+// backlogOf returns the backlog for a key; nil means no key. The caller holds p.mu.
 func (p *Producer) backlogOf(key []byte) *backlog {
 	if key == nil {
 		return &p.unkeyed
@@ -140,7 +141,8 @@ func (p *Producer) full(b *backlog) bool {
 }
 
 // nextBatch takes the records of a batch that is due and whose partition has none in
-// flight, or returns when to look again. The caller holds p.mu, and is the dispatcher.
+// flight, or returns how long to wait for one. The caller holds p.mu, and is the
+// dispatcher.
 func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time.Duration) {
 	wait = time.Hour
 	due := func(b *backlog) bool {
@@ -148,7 +150,7 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 			return false
 		}
 		rest := p.linger - now.Sub(b.first().time)
-		if p.closed || p.full(b) || rest <= early || rest > p.linger { // no record waits for a date to come
+		if p.closed || p.full(b) || rest <= early || rest > p.linger { // more than linger: its time is in the future
 			return true
 		}
 		wait = min(wait, rest)
@@ -183,8 +185,8 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 	return nil, wait
 }
 
-// take makes the first n records of the backlog messages to that partition, which are good
-// until it is called again. The caller holds p.mu, and is the dispatcher.
+// take returns the first n records of the backlog as messages to that partition, valid
+// until the next call. The caller holds p.mu, and is the dispatcher.
 func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
 	p.inFlight[partition] = true
 	p.messages = p.messages[:0]
@@ -198,9 +200,9 @@ func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
 	return p.messages
 }
 
-// awaitMetadata requests the topic's metadata until the cluster has told it: without, the
-// Writer would have its caller wait, or lose the records. It gives up when no record is
-// backlogged any more, or p has no time left.
+// awaitMetadata requests the topic's metadata until the cluster has answered: without it,
+// the Writer would block, or lose the records. It gives up when the backlog is empty, or
+// when the transport is closed.
 func (p *Producer) awaitMetadata() {
 	t := p.transport
 	var since time.Time // when brokers began to say that the topic is not there
@@ -222,7 +224,7 @@ func (p *Producer) awaitMetadata() {
 		}
 		t.status.unknown(err)
 		switch {
-		case p.cfg.Async && t.unreachable(err): // then records wait for as long as it takes
+		case p.cfg.Async && t.unreachable(err): // records wait, and use up no attempt
 			since = time.Time{}
 		case p.cfg.Async && pending(err):
 			if since.IsZero() {
@@ -231,14 +233,14 @@ func (p *Producer) awaitMetadata() {
 			if time.Since(since) > t.patience { // an outage before it does not count
 				p.fail(func(q *queued) bool { return time.Since(q.time) > t.patience }, err)
 			}
-		default: // an attempt for each record that had come
+		default: // counts as an attempt for each record in the backlog
 			p.mu.Lock()
 			p.refusals++
 			refusals := p.refusals
 			p.mu.Unlock()
 			p.fail(func(q *queued) bool { return refusals-q.refusals >= int32(t.maxAttempts) }, err)
 		}
-		// Brokers that refuse us are not asked again and again for nothing.
+		// Pause before the next request, and send none if no record needs it.
 		if !t.sleep(t.ctx) {
 			return
 		}
@@ -251,8 +253,7 @@ func (p *Producer) awaitMetadata() {
 	}
 }
 
-// fail gives up the records of each backlog for which over reports true, from the first
-// one on.
+// fail gives up records at the head of each backlog for as long as over reports true.
 func (p *Producer) fail(over func(*queued) bool, err error) {
 	var failed []kafka.Message
 	p.mu.Lock()

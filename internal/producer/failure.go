@@ -18,7 +18,7 @@ import (
 )
 
 // unsent reports whether err shows that no record went out: there was no
-// connection, nobody to connect to, or somebody who is no Kafka broker.
+// connection, no broker to connect to, or a peer that is not a Kafka broker.
 func unsent(err error) bool {
 	if _, ok := errors.AsType[*dialError](err); ok {
 		return true
@@ -35,8 +35,8 @@ func unsent(err error) bool {
 	return false
 }
 
-// stale reports whether err is of a connection that the broker had ended while it was
-// idle: nothing was sent, and nothing is known against the broker.
+// stale reports whether err is that of a connection that the broker had closed while it
+// was idle: nothing was sent, and the broker may be healthy.
 func stale(err error) bool {
 	e, ok := errors.AsType[*brokerconn.Error](err)
 	return ok && e.Stale()
@@ -81,7 +81,7 @@ func (e *gaveUpError) Error() string { return fmt.Sprintf("gave up after %v: %v"
 // Cause returns why there was to wait.
 func (e *gaveUpError) Cause() error { return e.cause }
 
-// noAnswerError is the error of a request that had no answer when its attempt was over.
+// noAnswerError is the error of a request that was not answered within its attempt.
 type noAnswerError struct {
 	after time.Duration
 	err   error
@@ -93,8 +93,8 @@ func (e *noAnswerError) Error() string {
 
 func (e *noAnswerError) Unwrap() error { return e.err }
 
-// answered is the error of a request that began then: kafka-go only says that a
-// deadline has passed.
+// answered returns err, or a noAnswerError for a deadline that has passed: kafka-go does
+// not say how long the request took.
 func answered(began time.Time, err error) error {
 	if err == context.DeadlineExceeded {
 		return &noAnswerError{time.Since(began), err}
@@ -102,8 +102,8 @@ func answered(began time.Time, err error) error {
 	return err
 }
 
-// partitionGoneError ends the attempts for a batch whose partition the topic has no more,
-// as when it was deleted and made again with fewer. It does not unwrap, as gaveUpError.
+// partitionGoneError ends the attempts for a batch whose partition no longer exists, as
+// when the topic was recreated with fewer. Like gaveUpError it does not unwrap.
 type partitionGoneError struct {
 	topic     string
 	partition int32
@@ -117,8 +117,8 @@ func (e *partitionGoneError) Error() string {
 // Cause returns what brokers say of such a partition.
 func (e *partitionGoneError) Cause() error { return kafka.UnknownTopicOrPartition }
 
-// undeliveredError is what a sender that waits is told: the error, and where its record was
-// to go.
+// undeliveredError is the result for a sender that waits: the error, and the partition
+// and leader of its record.
 type undeliveredError struct {
 	error
 	at place
@@ -126,7 +126,7 @@ type undeliveredError struct {
 
 func (e *undeliveredError) Unwrap() error { return e.error }
 
-// orphanedError is that of records which had not been delivered when the orphan timeout
+// orphanedError is the error of records that were undelivered when the orphan timeout
 // was over.
 type orphanedError struct {
 	after time.Duration
@@ -134,14 +134,14 @@ type orphanedError struct {
 }
 
 func (e *orphanedError) Error() string {
-	text := fmt.Sprintf("no configuration of Kong's needs them any more, and they could not be delivered for %v (-orphan-timeout)", e.after)
+	text := fmt.Sprintf("Kong no longer has their configuration, and they were undelivered for %v (-orphan-timeout)", e.after)
 	if e.cause != nil {
 		text += ": " + e.cause.Error()
 	}
 	return text
 }
 
-// Cause returns why they could not be delivered.
+// Cause returns why the records could not be delivered; it may be nil.
 func (e *orphanedError) Cause() error { return e.cause }
 
 // temporary is an error after which the Writer may try again.
@@ -183,7 +183,7 @@ type place struct {
 	broker    string
 }
 
-// leader returns a partition with its leader, as far as either is known.
+// leader returns a partition with the address of its leader, as far as it is known.
 func (t *transport) leader(partition int32) place {
 	at := place{partition: partition, broker: "unknown"}
 	l := t.layout.Load()

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// newsEvery is how often the producers are asked for news while they have none.
+// newsEvery is the shortest time between two searches for news that found none.
 const newsEvery = 100 * time.Millisecond
 
-// news is what Kong's error log has to be told of all producers of a process. A loss has
-// no request of its own, and the configuration it happened to may have none any more, so
-// it is told with the next request of any.
+// news collects what is to be reported in Kong's error log, for all producers of the
+// process. When a record is lost its request was answered long before, and its
+// configuration may get no further request, so the next request of any reports it.
 type news struct {
-	any   atomic.Bool // there may be some
-	first atomic.Bool // some that must not wait for again
+	any   atomic.Bool // there may be news
+	first atomic.Bool // there is news that must not wait for again
 
 	mu       sync.Mutex
-	again    time.Time // when the producers are asked next
+	again    time.Time // when the next search may begin
 	statuses map[*status]struct{}
 }
 
@@ -43,7 +43,8 @@ func (n *news) tell(first bool) {
 	n.any.Store(true)
 }
 
-// next returns one line, "" for none. No request waits for another one's.
+// next returns one line, "" for none. It never blocks: while another request searches
+// there is none.
 func (n *news) next() string {
 	if !n.any.Load() || !n.mu.TryLock() {
 		return ""

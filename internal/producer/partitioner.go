@@ -8,32 +8,32 @@ import (
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 )
 
-// partitionOf returns where Kong's own producer puts a key: the CRC-32 of the key modulo
-// the number of partitions.
+// partitionOf returns the partition that Kong's own producer chooses for a key: the
+// CRC-32 of the key modulo the number of partitions.
 func partitionOf(key []byte, all []metadataAPI.ResponsePartition) int32 {
 	return all[crc32.ChecksumIEEE(key)%uint32(len(all))].PartitionIndex
 }
 
-// partitioner chooses the partitions of batches whose records have no key. It stays with
-// one until a batch's worth of records went there, so that there are fewer and fuller
-// requests and fewer connections, for the brokers too.
+// partitioner is a sticky partitioner for batches of records without a key. It stays with
+// a partition for a batch's worth of records, which makes fewer and fuller requests.
 type partitioner struct {
 	maxRecords int   // in a batch
-	maxBytes   int64 // likewise, with recordOverhead for each
+	maxBytes   int64 // in a batch, with recordOverhead for each record
 
-	position int // of the partition, modulo how many there are
-	records  int // that went there since it was chosen
-	bytes    int64
+	position int   // of the partition, modulo how many there are
+	records  int   // sent to the partition since it was chosen
+	bytes    int64 // of those records
 }
 
-// newPartitioner begins anywhere, so that many gateways started together do not move
+// newPartitioner starts at a random partition, so that many gateways started together do not move
 // through the partitions in step.
 func newPartitioner(maxRecords int, maxBytes int64) partitioner {
 	return partitioner{maxRecords: maxRecords, maxBytes: maxBytes, position: rand.IntN(1 << 20)}
 }
 
-// choose returns the partition for a batch of that much. It passes over those that have
-// one in flight and, where there are others, over those without a leader.
+// choose returns the partition for a batch of that size. It skips partitions that have a
+// batch in flight and, if there are others, those without a leader. It reports false if
+// every partition has a batch in flight.
 func (c *partitioner) choose(all []metadataAPI.ResponsePartition, inFlight map[int32]bool, records int, bytes int64) (int32, bool) {
 	if c.records > 0 && (c.records+records > c.maxRecords || c.bytes+bytes > c.maxBytes) {
 		c.move(1)
@@ -68,7 +68,7 @@ func (c *partitioner) stay(all []metadataAPI.ResponsePartition, by, records int,
 	return all[c.position%len(all)].PartitionIndex
 }
 
-// assigned has the Writer take the partitions that messages have.
+// assigned makes the Writer use the partition that is set in each message.
 type assigned struct{}
 
 var _ kafka.Balancer = assigned{}

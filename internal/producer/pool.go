@@ -26,7 +26,7 @@ type Access struct {
 	// Refused reports whether an error says that a broker and we do not accept
 	// who the other is, which no waiting mends; may be nil.
 	Refused func(error) bool
-	// Redact finds the configuration's secrets in what brokers say; nil: it has none.
+	// Redact finds the configuration's secrets in what brokers send; nil: it has none.
 	Redact  *foreign.Redactor
 	Release func() // called when the producer is closed; may be nil
 }
@@ -47,8 +47,8 @@ type PoolOptions struct {
 	Metrics  *metrics.Metrics // may be nil
 	Memory   *memory.Limit    // of all records together; may be nil
 	Log      *slog.Logger
-	// OrphanTimeout is how long records may wait for their brokers once no instance has
-	// their configuration any more; 0: for ever.
+	// OrphanTimeout is how long records may stay undelivered once no instance has their
+	// configuration any more; 0: forever.
 	OrphanTimeout time.Duration
 }
 
@@ -64,13 +64,13 @@ type Pool struct {
 	closed  bool
 	past    Stats          // of the producers that were closed
 	late    []*Producer    // closed, with records in flight that the Writer has not given up yet
-	closing sync.WaitGroup // producers that are closed because nobody uses them
+	closing sync.WaitGroup // unused producers that are being closed
 }
 
 type entry struct {
 	*Producer             // its shares change under the Pool's mutex
-	timer     *time.Timer // looks whether it is still unused; nil before the first
-	orphaned  time.Time   // when its last share was given back
+	timer     *time.Timer // runs closeUnused; nil before the first release
+	orphaned  time.Time   // when its last share was released
 }
 
 // NewPool returns an empty pool.
@@ -143,8 +143,8 @@ func (p *Pool) release(digest config.Digest, e *entry) {
 	}
 }
 
-// closeUnused closes the producer unless it is in use again. While it has records it waits
-// for their delivery, but not beyond the orphan timeout.
+// closeUnused closes the producer unless it is in use again. It waits for the delivery of
+// its records, but not beyond the orphan timeout.
 func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 	p.mu.Lock()
 	if p.entries[digest] != e || e.shares.Load() > 0 || p.closed {
@@ -171,12 +171,12 @@ func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 
 	ctx := context.Background() // its buffer is empty
 	if buffered {
-		p.o.Log.Warn("giving up the records of a configuration that is no more", "topic", e.cfg.Topic, "after", p.o.OrphanTimeout)
+		p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", e.cfg.Topic, "after", p.o.OrphanTimeout)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		cancel()
 	} else {
-		p.o.Log.Info("closing a producer that nobody uses any more", "topic", e.cfg.Topic)
+		p.o.Log.Info("closing an unused producer", "topic", e.cfg.Topic)
 	}
 	e.close(ctx, &orphanedError{p.o.OrphanTimeout, e.status.lastTrouble()})
 	p.mu.Lock()
@@ -229,9 +229,9 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 	return total.Load()
 }
 
-// News returns a line for Kong's error log, "" for none: what became of records since
-// their requests were answered, of any of the producers. There is at most one a second
-// for each. It is cheap where there is nothing to tell.
+// News returns a line for Kong's error log, "" for none: losses and rejections of any
+// producer that were not reported yet. There is at most one line a second for each
+// producer. A call without news is cheap.
 func (p *Pool) News() string { return p.news.next() }
 
 // Stats returns the sums over all producers there are and were.

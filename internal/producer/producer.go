@@ -43,12 +43,12 @@ const (
 // key and value must be.
 const Overhead = batchOverhead + recordOverhead
 
-// perRecord is what a record takes beside its bytes until it is completed: its entry in
-// the backlog, its message and its batch in flight.
+// perRecord is the overhead of a record until it is completed: its entry in the backlog,
+// its message, and its share of the batch in flight.
 const perRecord = 256
 
-// memoryOf returns what a record of that many bytes takes; Go rounds them up by up to an
-// eighth.
+// memoryOf returns the memory that a record of that many bytes takes; Go's allocator
+// rounds sizes up by at most an eighth.
 func memoryOf(size int64) int64 { return perRecord + size + size/8 }
 
 // Record is one record. The producer owns its bytes once Send was called.
@@ -70,34 +70,34 @@ type Producer struct {
 	done      func() // called when all is over; may be nil
 
 	limit       int64         // of a record's bytes, with its envelope
-	linger      time.Duration // how long a record may wait for others of its batch; 0: not at all
-	idle        time.Duration // how long after a record something is kept for the next one
+	linger      time.Duration // how long a record may wait for its batch to fill; 0: not at all
+	idle        time.Duration // how long connections are kept after the last record
 	backoff     time.Duration // between two attempts
 	maxInFlight int           // batches
 
-	shares  atomic.Int64  // that instances have in it
-	wake    chan struct{} // the dispatcher's
-	drained chan struct{} // closed when p is closed and has no dispatcher any more
+	shares  atomic.Int64  // how many instances use the producer
+	wake    chan struct{} // wakes the dispatcher
+	drained chan struct{} // closed when p is closed and its dispatcher has ended
 
 	mu         sync.Mutex
 	stats      Stats
 	used       time.Time // when a record was last sent
 	closed     bool
-	known      bool               // the topic's metadata was told
-	unkeyed    backlog            // of records for any partition
-	keyed      map[int32]*backlog // of those for one, while it has any
+	known      bool               // the topic's metadata was fetched
+	unkeyed    backlog            // of records without a key
+	keyed      map[int32]*backlog // of records with a key, by partition; none is empty
 	backlogged int                // records in all of them
-	inFlight   map[int32]bool     // partitions
+	inFlight   map[int32]bool     // partitions with a batch in flight
 	refusals   int32              // metadata requests that brokers refused
 
-	dispatching      bool // there is a dispatcher
-	wakeOnRecord     bool // it is to be woken when a record comes,
+	dispatching      bool // the dispatcher runs
+	wakeOnRecord     bool // wake it when a record is accepted,
 	wakeOnFull       bool // when a batch is full,
 	wakeOnCompletion bool // or when a batch is completed
 
-	// The dispatcher's, with mu held.
+	// Used by the dispatcher only, with mu held.
 	partitioner partitioner
-	messages    []kafka.Message // of the batch that it hands over
+	messages    []kafka.Message // of the current batch
 }
 
 func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Producer {
@@ -166,7 +166,7 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 }
 
 // newWriter returns the Writer of a dispatcher. Each call hands it one whole batch, so it
-// has nothing to wait for.
+// does not linger.
 func (p *Producer) newWriter() *kafka.Writer {
 	return &kafka.Writer{
 		Addr:            p.transport.servers,
@@ -182,7 +182,7 @@ func (p *Producer) newWriter() *kafka.Writer {
 		// The transport bounds each attempt itself; a patient one may hold it
 		// for as long as no broker can be reached.
 		WriteTimeout: 1000 * time.Hour,
-		Async:        true, // a sender that waits does so by its own channel
+		Async:        true, // senders that wait have a channel of their own
 		Completion:   p.completed,
 	}
 }
@@ -212,7 +212,7 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 	}
 }
 
-// accept puts the record into the buffer, if it has room.
+// accept puts the record into the buffer unless a limit is reached.
 func (p *Producer) accept(q *queued) error {
 	size := q.size()
 	p.mu.Lock()
@@ -249,15 +249,14 @@ func (p *Producer) refuse(why metrics.Reason) {
 	p.metrics.Refused(why)
 }
 
-// abandonTime is how long the Writer gets to notice that it is to give up.
+// abandonTime is how long close waits for the Writer to give up.
 const abandonTime = 200 * time.Millisecond
 
 // errAbandoned is the fate of the records that a drain had no time for.
 var errAbandoned = errors.New("the server was shut down before the record was delivered")
 
-// close lets the records in the buffer be delivered until ctx ends, and gives up those
-// that are undelivered then with that error. It returns how many they were. Records that
-// are sent from now on are refused.
+// close drains the buffer until ctx ends, gives up records that are undelivered then with
+// that error, and returns their number. Records that are sent from now on are refused.
 func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	p.mu.Lock()
 	if p.closed {

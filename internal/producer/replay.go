@@ -10,15 +10,15 @@ import (
 	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
 )
 
-// replay is the records of a produce request for more than one attempt: kafka-go's own
-// reader can be read once, and takes a second attempt for one without records, which
-// counts as delivered. It keeps what the first attempt reads.
+// replay is a record reader for several attempts: it keeps what the first one reads.
+// kafka-go's own can be read only once, so a second attempt would have no records, and
+// count as delivered.
 type replay struct {
 	source protocol.RecordReader
 	read   []replayed
 	next   int
 
-	record     protocol.Record // the one that was returned last
+	record     protocol.Record // returned last
 	key, value recordBytes
 	kept       keeper
 }
@@ -35,8 +35,7 @@ func (*recordBytes) Close() error { return nil }
 
 var replays = sync.Pool{New: func() any { return new(replay) }}
 
-// replayOf has the request's records read by way of a replay. A request of ours has one
-// batch.
+// replayOf puts a replay around the record reader of a request, which has one batch.
 func replayOf(req *produceAPI.Request) *replay {
 	r := replays.Get().(*replay)
 	records := &req.Topics[0].Partitions[0].RecordSet.Records
@@ -44,11 +43,11 @@ func replayOf(req *produceAPI.Request) *replay {
 	return r
 }
 
-// rewind begins another attempt. Whoever read for the last one must be done.
+// rewind starts another attempt. The previous one must not be reading any more.
 func (r *replay) rewind() { r.next = 0 }
 
-// free is called when nobody reads any more, after an answer for one: an attempt that
-// ended without leaves its request with a connection that may yet begin to read.
+// free puts r up for reuse. It must only be called after an answer: an attempt that ended
+// without one leaves its request with a connection that may still read from r.
 func (r *replay) free() {
 	clear(r.read)
 	*r = replay{read: r.read[:0]}
@@ -86,8 +85,8 @@ func (r *replay) ReadRecord() (*protocol.Record, error) {
 	return &r.record, nil
 }
 
-// content returns the bytes of a key or a value, nil for none. They are not copied:
-// what kafka-go reads from is a bytes.Reader, which writes what it was made of.
+// content returns the bytes of a key or a value, nil for none. It does not copy them:
+// kafka-go's is a bytes.Reader, whose WriteTo passes on the slice that it was made of.
 func (r *replay) content(b protocol.Bytes) ([]byte, error) {
 	if b == nil {
 		return nil, nil

@@ -25,35 +25,35 @@ const (
 	clock = "15:04:05"
 )
 
-// status is what there is to say about one producer's deliveries: to stderr as
-// it happens, and to Kong's error log by way of the next request, for a failed
-// delivery has no request of its own any more.
+// status reports on one producer's deliveries: to the log as they happen, and to
+// Kong's error log with the next request, since a failed delivery has no request of
+// its own any more.
 type status struct {
 	topic    string
 	servers  string            // the bootstrap servers, for errors that name no broker
 	redact   *foreign.Redactor // of what brokers say; nil: there are no secrets
 	log      *slog.Logger
-	failed   func(error)  // told of every trouble; may be nil
-	buffered func() int64 // records
+	failed   func(error)  // called with every error; may be nil
+	buffered func() int64 // how many records the buffer holds
 	news     *news
 	troubled atomic.Bool // cause is set
-	toTell   atomic.Bool // there may be something to say to Kong
-	closed   atomic.Bool // its producer is
+	toTell   atomic.Bool // there may be something to report to Kong
+	closed   atomic.Bool // its producer is closed
 
 	mu       sync.Mutex
-	cause    string // of the trouble at hand; "" for none
-	last     string // the latest, which a close leaves
-	err      error  // likewise
+	cause    string // why nothing can be delivered now; "" if that is not known to be so
+	last     string // the latest cause, kept by close
+	err      error  // the error of last
 	since    time.Time
-	lost     tally     // not yet told to Kong
-	refused  tally     // likewise
+	lost     tally     // not yet reported to Kong
+	refused  tally     // not yet reported to Kong
 	logged   time.Time // last line to stderr about refused records
 	unlogged int       // refused since
 	told     time.Time // last line to Kong
 	toldWait time.Time // last line to Kong about records that wait
 }
 
-// tally counts records that met the same fate.
+// tally counts records with the same outcome.
 type tally struct {
 	records int
 	since   time.Time
@@ -74,7 +74,7 @@ func newStatus(topic string, log *slog.Logger, n *news, buffered func() int64) *
 	return s
 }
 
-// close is for a producer that is closed. What is not told yet will be.
+// close is called when the producer is closed. What was not reported yet still will be.
 func (s *status) close() {
 	s.mu.Lock()
 	s.cause = ""
@@ -85,29 +85,28 @@ func (s *status) close() {
 	}
 }
 
-// tell has Kong's error log told: by the next request if this is the first of its kind
-// since the last line, else by one soon after.
+// tell schedules a line for Kong's error log: with the next request if this is the first
+// event of its kind since the last line, else with one soon after.
 func (s *status) tell(first bool) {
 	s.toTell.Store(true)
 	s.news.tell(first)
 }
 
-// lastTrouble returns why nothing can be delivered now, nil where nothing is known.
+// lastTrouble returns why nothing can be delivered now, nil if that is not known.
 func (s *status) lastTrouble() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// trouble notes an attempt to deliver to a partition that failed. Nothing is
-// lost by it yet.
+// trouble notes a failed attempt to deliver to a partition. No record is lost yet.
 func (s *status) trouble(at place, err error) {
 	cause := s.sentence(err, at)
 	s.blocked(err, cause)
 	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "cause", cause)
 }
 
-// unknown notes a request for the layout that failed.
+// unknown notes a metadata request that failed.
 func (s *status) unknown(err error) {
 	cause := s.sentence(err, nowhere)
 	s.blocked(err, cause)
@@ -142,8 +141,8 @@ func (s *status) fine() {
 	s.troubled.Store(false)
 }
 
-// lastCause returns why records could not be delivered the last time, "" if they
-// all were, or were merely too slow.
+// lastCause returns the latest reason why records could not be delivered, "" if there
+// was none since the last success.
 func (s *status) lastCause() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,8 +163,8 @@ func (s *status) lose(n int, at place, err error) {
 	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "cause", cause)
 }
 
-// refuse notes a record that was not accepted for want of room, with what has none. It is
-// cheap: many are refused when there is least time for it.
+// refuse notes a record that was not accepted because a limit is reached; full says
+// which. It is cheap, because many records are refused under the highest load.
 func (s *status) refuse(now time.Time, full error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,8 +178,7 @@ func (s *status) refuse(now time.Time, full error) {
 	s.logged, s.unlogged = now, 0
 }
 
-// kong returns what Kong's error log has to be told, "" for nothing: at most
-// one line per lineEvery.
+// kong returns a line for Kong's error log, "" for none: at most one per lineEvery.
 func (s *status) kong() string {
 	waiting := s.buffered()
 	s.mu.Lock()
@@ -215,17 +213,17 @@ func (s *status) kong() string {
 	return strings.Join(parts, "; ")
 }
 
-// nowhere is the place of a failure that belongs to no partition.
+// nowhere is for failures that belong to no partition.
 var nowhere = place{partition: -1, broker: "unknown"}
 
-// names matches what an error of a connection begins with, which names the broker. What
-// a broker says of itself comes after that.
+// names matches the beginning of errors that name the broker themselves. What a broker
+// sent comes only after that.
 var names = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d`)
 
-// sentence is err as one line of bounded length that names a broker: the one that the
-// error names, else that of the place, else the bootstrap servers. It is without the
-// secrets of the configuration, which a broker may have been told and repeat, and
-// without what kafka-go puts before the error.
+// sentence returns err as one line of bounded length that names a broker: the one that
+// the error names, else the partition's leader, else the bootstrap servers. Secrets of
+// the configuration are redacted, because a broker may echo them, and kafka-go's prefix
+// is removed.
 func (s *status) sentence(err error, at place) string {
 	text := s.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
 	text = foreign.Text(strings.Join(strings.Fields(text), " "))
@@ -240,7 +238,7 @@ func (s *status) sentence(err error, at place) string {
 	return text
 }
 
-// maxServers is how many bytes a sentence has for the bootstrap servers.
+// maxServers is how many bytes of a sentence the bootstrap servers may take.
 const maxServers = 320
 
 // Explain returns an error of Send as a sentence for a log, with the broker and without
@@ -256,8 +254,8 @@ func (p *Producer) Explain(err error) string {
 	return p.status.sentence(err, at)
 }
 
-// Trouble returns why records cannot be delivered at present and since when; "" if
-// they can, as far as is known.
+// Trouble returns why records cannot be delivered at present, and since when; "" if no
+// reason is known.
 func (p *Producer) Trouble() string {
 	s := p.status
 	if !s.troubled.Load() {

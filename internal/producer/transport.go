@@ -58,7 +58,7 @@ type transport struct {
 	requestTimeout time.Duration // told to the broker
 	attempt        time.Duration // the longest that one attempt may take
 	pause          time.Duration // before the cluster is looked at again
-	resetPause     time.Duration // the shortest between two resets of the connections
+	resetPause     time.Duration // the shortest time between two resets of the connections
 	patient        bool
 	patience       time.Duration
 	maxAttempts    int
@@ -72,7 +72,7 @@ type transport struct {
 	layout   atomic.Pointer[layout]
 	renewing atomic.Bool
 	renewals sync.WaitGroup
-	closing  sync.WaitGroup // connections that were replaced; added to with mu held and ctx not done
+	closing  sync.WaitGroup // for replaced connections to close; Add with mu held and before ctx ends
 
 	mu      sync.Mutex
 	conns   *connections
@@ -92,7 +92,7 @@ type tries struct {
 // layout is what a cluster said about the topic.
 type layout struct {
 	response   *metadataAPI.Response
-	partitions []metadataAPI.ResponsePartition // one at least
+	partitions []metadataAPI.ResponsePartition // at least one
 	at         time.Time
 }
 
@@ -173,7 +173,7 @@ func (t *transport) keep(res *metadataAPI.Response) error {
 	return fmt.Errorf("topic %s: %w", t.topic, kafka.UnknownTopicOrPartition)
 }
 
-// partitions returns those that the topic had when the cluster last told.
+// partitions returns the topic's partitions by the latest metadata.
 func (t *transport) partitions() []metadataAPI.ResponsePartition { return t.layout.Load().partitions }
 
 // refresh has the layout renewed if it is old.
@@ -234,7 +234,7 @@ func (t *transport) tried(req *produceAPI.Request, began time.Time, res kafka.Re
 	}
 }
 
-// partitionGone reports whether the cluster knows the topic, and not the request's
+// partitionGone reports whether the cluster knows the topic but not the request's
 // partition.
 func (t *transport) partitionGone(ctx context.Context, req *produceAPI.Request) bool {
 	if t.ask(ctx, false) != nil {
@@ -248,10 +248,10 @@ func (t *transport) partitionGoneError(req *produceAPI.Request) error {
 	return &partitionGoneError{t.topic, partitionIn(req), len(t.partitions())}
 }
 
-// partitionIn returns the one partition that a request of the Writer's is for.
+// partitionIn returns the partition of a produce request, which has only one.
 func partitionIn(req *produceAPI.Request) int32 { return req.Topics[0].Partitions[0].Partition }
 
-// refusalOf returns the code for which the broker has not taken the batch, 0 if it has.
+// refusalOf returns the code with which the broker rejected the batch, 0 if it did not.
 func refusalOf(res kafka.Response) kafka.Error {
 	if r, ok := res.(*produceAPI.Response); ok {
 		if refusal := refusalIn(r); refusal != nil {
@@ -278,7 +278,7 @@ func refusalIn(r *produceAPI.Response) *produceAPI.ResponsePartition {
 // pass makes the Writer try again after the backoff.
 func (t *transport) produce(ctx context.Context, req *produceAPI.Request, records *replay) (kafka.Response, error) {
 	var since time.Time // when this attempt found that it has to wait
-	var gone time.Time  // since when the cluster says that there is no such partition
+	var gone time.Time  // since when the metadata has lacked the partition
 	for {
 		records.rewind()
 		conns := t.current()
@@ -321,8 +321,7 @@ func (t *transport) produce(ctx context.Context, req *produceAPI.Request, record
 		if t.ctx.Err() != nil {
 			return nil, context.Cause(t.ctx)
 		}
-		// A broker may not know yet of a partition that was just added, so it is asked
-		// twice.
+		// A broker may not know a partition yet that was just added.
 		if reason == nil && errors.Is(err, protocol.ErrNoPartition) && t.partitionGone(ctx, req) {
 			if gone.IsZero() {
 				gone = time.Now()
@@ -375,9 +374,9 @@ func (t *transport) noteRefusal(conns *connections, err error) {
 	}
 }
 
-// letIn reports whether err is of a login that was held back though brokers let
-// us in by now: connections that were made after the refusal have a layout, for
-// which they had to log in. That is how it shows where there is no SASL.
+// letIn reports whether err is that of a suppressed login which may now be retried: a
+// generation that is newer than the refusal has fetched metadata, so the login works
+// again. Without SASL (mTLS) there is no other signal.
 func (t *transport) letIn(ctx context.Context, conns *connections, err error) bool {
 	if _, held := errors.AsType[*heldError](err); !held {
 		return false
@@ -443,9 +442,9 @@ func (t *transport) current() *connections {
 	return t.conns
 }
 
-// reset has others take the place of the connections, unless that was done
-// already: at once, or where that was done a moment ago, when these are asked for
-// later. Requests in flight keep theirs.
+// reset replaces the connections, unless that was done already: at once or, if the last
+// replacement was less than resetPause ago, with the next use after that. Requests in
+// flight keep theirs.
 func (t *transport) reset(conns *connections) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -454,15 +453,16 @@ func (t *transport) reset(conns *connections) {
 	}
 }
 
-// replace does so, with t.mu held.
+// replace swaps the connections, or marks them as worn if the last swap was less than
+// resetPause ago. The caller holds t.mu.
 func (t *transport) replace() {
 	if t.worn = time.Since(t.resetAt) < t.resetPause; !t.worn {
 		t.swap()
 	}
 }
 
-// swap opens other connections and closes those there are, once they are idle. The caller
-// holds t.mu.
+// swap starts a new generation of connections, and closes the current one as it becomes
+// idle. The caller holds t.mu.
 func (t *transport) swap() {
 	old := t.conns
 	t.conns = t.open(old.number + 1)
@@ -489,8 +489,8 @@ func (t *transport) sleep(ctx context.Context) bool {
 	return false
 }
 
-// rest closes connections that nobody uses, and ends the goroutine that looks at the
-// cluster by itself. What comes after it opens others.
+// rest closes the idle connections, and ends kafka-go's goroutine that refreshes the
+// metadata. The next request opens new connections.
 func (t *transport) rest() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

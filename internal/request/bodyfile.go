@@ -16,9 +16,9 @@ type door interface {
 	Reserve(bytes int64) bool
 }
 
-// A file that does not answer holds a thread of the process until it does: a network
-// file system whose server is away, or one that the peer itself serves. So only so many
-// are read at once, and a request waits for its turn no longer than fileTimeout.
+// A file on a file system that hangs blocks a thread of the process: a network file system
+// whose server is down, or one that the peer itself serves. So only filesAtOnce files are
+// read at once, and a request waits for its turn no longer than fileTimeout.
 const (
 	filesAtOnce = 16
 	fileTimeout = 10 * time.Second
@@ -30,14 +30,14 @@ var fileTurns = make(chan struct{}, filesAtOnce)
 // reserves. Kong's worker has made the file for this request, with its own user as
 // the owner and mode 0600, and removes it when the request is answered.
 //
-// The path is what the peer says, and who may write to the socket may say anything. So
-// it is only read if it is a regular file, no symbolic link, and belongs to the user as
-// whom the peer of the connection runs: then the peer could have read it by itself, and
-// has the server read nothing more. That holds for root, too: it names root's own files,
-// and no other user's. Where the system does not tell who the peer is, the file has to
-// belong to the server's own user, as which Kong starts it. Directories on the way may
-// be links, because Kong's prefix often lies behind one. The file holds what its size
-// says: those of /proc have none and still have content.
+// The path comes from the peer, and anyone who may write to the socket may send any path.
+// So the file is only read if it is a regular file, not a symbolic link, and belongs to
+// the user that the peer of the connection runs as: the peer could have read that file
+// itself. The same goes for root, which can name root's own files, and no other user's.
+// Where the system does not tell who the peer is, the file has to belong to the server's
+// own user, which is Kong's if Kong starts the server. Directories in the path may be
+// links, because Kong's prefix often lies behind one. The file must be as long as its size
+// says: files in /proc say 0 and have content.
 func readFile(b []byte, path string, limit int, d door) ([]byte, error) {
 	turn := time.NewTimer(fileTimeout)
 	defer turn.Stop()

@@ -2,6 +2,5 @@
 
 package request
 
-// sizeUnknown reports false: only what can be read beyond a size of 0 shows there that
-// the size is none.
+// sizeUnknown reports false: here a wrong size only shows when more can be read.
 func sizeUnknown(int) bool { return false }

@@ -16,9 +16,9 @@ type file int
 
 // openFile opens the owner's regular file for reading and returns its size in bytes.
 //
-// Opening a device can do something by itself, so the file is looked at before. What
-// was opened is looked at again, for it may have been exchanged meanwhile: by then
-// nothing has waited, for O_NONBLOCK, and no link was followed.
+// Opening a device can have side effects, so the path is checked first. The open file is
+// checked again, because the path may have been replaced meanwhile; O_NONBLOCK and
+// O_NOFOLLOW make sure that the open has not blocked or followed a link.
 func openFile(path string, owner uint32) (file, int64, error) {
 	if path[0] != '/' {
 		return -1, 0, errRelative

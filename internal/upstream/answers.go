@@ -18,8 +18,8 @@ import (
 // errConfig is the error of a configuration that cannot be used.
 var errConfig = errors.New("invalid plugin configuration")
 
-// errOutOfTime is the error of a request that has waited for syncTimeout. That of an
-// attempt or of a connection that took too long is another one.
+// errOutOfTime is the error of a request that has waited for syncTimeout, as opposed to
+// that of an attempt or of a connection that timed out.
 var errOutOfTime = errors.New("the request has no time left")
 
 // body is what a client reads.
@@ -53,10 +53,10 @@ var (
 	unexpected  = answer(500, "An unexpected error occurred", "")
 )
 
-// undeliveredError is the error of a record that the producer has accepted and whose
-// request is answered before it is acknowledged.
+// undeliveredError is the error of a record that the producer has accepted and that was
+// not acknowledged when its request is answered.
 type undeliveredError struct {
-	why      string        // for a log
+	why      string        // for the log
 	took     time.Duration // since the request came
 	timedOut bool          // the request has no time left; the record may still be delivered
 	err      error
@@ -75,9 +75,8 @@ func (e *undeliveredError) Error() string {
 
 func (e *undeliveredError) Unwrap() error { return e.err }
 
-// undeliveredAs makes an error of Send, which came that time after the request, one that
-// says for a log what has failed. Errors of records that were not accepted stay as they
-// are.
+// undeliveredAs wraps an error of Send in one that says, for the log, what has failed and
+// how long after the request. Errors of records that were not accepted stay as they are.
 func undeliveredAs(err error, p explainer, took time.Duration) error {
 	_, tooLarge := errors.AsType[*producer.TooLargeError](err)
 	switch {

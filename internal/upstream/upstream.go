@@ -137,7 +137,7 @@ func (in *instance) send(x *pluginserver.Exchange, h *producer.Handle) error {
 		s.message = nil
 	}
 	scratches.Put(s)
-	x.Release() // the record counts from here on, and may wait for long
+	x.Release() // Send counts the record itself, and may block for long
 	if err != nil {
 		return err
 	}
@@ -175,12 +175,12 @@ func (in *instance) value(x *pluginserver.Exchange, s *scratch) ([]byte, error) 
 	return append([]byte(nil), s.message...), nil
 }
 
-// largeBody is the size from which on memory is reserved for a message before it is
-// made. A smaller one is made in a scratch, and its copies are too short to count.
+// largeBody is the size above which memory is reserved for a message before it is
+// made. The message of a smaller body is made in a scratch buffer, too small to count.
 const largeBody = 32 << 10
 
 // largeValue returns the message of a request with a large body. The message is made
-// once, in memory of its size, for which the process's limit has to have room.
+// in memory of the right size, which is reserved from the process's limit first.
 func (in *instance) largeValue(x *pluginserver.Exchange, r *request.Request) ([]byte, error) {
 	least, most := message.Size(r, in.parts)
 	if least > in.cfg.BytesPerRequest-producer.Overhead {

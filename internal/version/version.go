@@ -17,13 +17,12 @@ const Number = "0.1.0"
 // git.
 const unknown = "unknown"
 
-// commit is what the linker was told (-X), empty if nothing.
+// commit is set by the linker (-X), or empty.
 var commit string
 
-// Commit returns the commit that the program was built from, with "-dirty" behind
-// it where files were changed since, or "unknown": the one that the linker was
-// told, or else the one that Go has found by itself. It is for people, and for
-// nothing that has to be a version.
+// Commit returns the commit that the program was built from, with "-dirty" appended
+// if files were changed since, or "unknown": the one given to the linker, or else the
+// one that Go has recorded. It is for people, not for what has to be a version.
 func Commit() string {
 	if c := strings.TrimSpace(commit); c != "" && c != unknown {
 		return c

@@ -29,10 +29,10 @@ func main() {
 	}
 }
 
-// isLicence is a file that a licence wants to be passed on, or is one.
+// isLicence matches files that are licences, or that licences require to be passed on.
 var isLicence = regexp.MustCompile(`(?i)^(licen[cs]e|copying|copyright|notice|patents)([-.].*)?$`)
 
-// notice is a text, and the files that it is in, by the path of their module.
+// notice is a text, and the files that contain it, by module.
 type notice struct {
 	text  string
 	files []string
@@ -103,8 +103,8 @@ func notices(root string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// module is one that is linked, and the directories in it that hold packages which
-// are, or lead to such.
+// module is a linked module, with its directories that hold linked packages, and their
+// parents.
 type module struct {
 	module, root string
 	dirs         []string

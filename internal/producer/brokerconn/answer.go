@@ -16,23 +16,23 @@ const (
 	// (10,000, KAFKA-17870). Partitions are numbered from 0, so it bounds their
 	// numbers as well.
 	maxPartitions = 1 << 15
-	// maxBrokers is some times as many as the largest clusters have.
+	// maxBrokers is several times the size of the largest clusters.
 	maxBrokers = 10_000
 	// maxHost is the longest name of DNS, with its last dot (RFC 1035).
 	maxHost = 254
 )
 
-// violation is what an answer breaks of Kafka's rules. It follows the answer's name.
+// violation says how an answer violates Kafka's protocol. In an error it follows the
+// answer's name.
 type violation string
 
 func (v violation) Error() string { return string(v) }
 
 func violationf(format string, args ...any) error { return violation(fmt.Sprintf(format, args...)) }
 
-// check walks an answer's body to its end. It makes sure that all lengths and counts
-// fit into the bytes there are, that none is left over, and that the values are such
-// that kafka-go can act on. The error is a violation, or says that the broker has no
-// answer for us.
+// check walks an answer's body to its end. It verifies that all lengths and counts fit
+// the body, that no byte remains, and that kafka-go can handle the values. The error is
+// a violation, or the broker's refusal to answer.
 func (r *request) check(body []byte) error {
 	w := walker{rest: body}
 	var err error
@@ -65,8 +65,8 @@ func (r *request) check(body []byte) error {
 	return err
 }
 
-// apiVersions also returns an error if the broker does not tell its versions, or has
-// none that kafka-go has: kafka-go would take one that the broker does not know.
+// apiVersions also returns an error if the broker does not list its versions, or shares
+// none with kafka-go, which would then use one that the broker does not support.
 func (w *walker) apiVersions(r *request) error {
 	code := kafka.Error(w.int16())
 	produce, metadata := false, false
@@ -168,7 +168,7 @@ func (w *walker) metadata(r *request) {
 	}
 }
 
-// partitions walks those of one topic.
+// partitions walks the partitions of one topic.
 func (w *walker) partitions(v int16, seen *bitmap) {
 	least := 2 + 4 + 4 + 4 + 4
 	if v >= 5 {
@@ -186,9 +186,9 @@ func (w *walker) partitions(v int16, seen *bitmap) {
 			w.int32() // epoch of the leader
 		}
 		w.take(4 * w.array(4, maxFrame)) // replicas
-		w.take(4 * w.array(4, maxFrame)) // those in sync
+		w.take(4 * w.array(4, maxFrame)) // in-sync replicas
 		if v >= 5 {
-			w.take(4 * w.array(4, maxFrame)) // those that are away
+			w.take(4 * w.array(4, maxFrame)) // offline replicas
 		}
 		if w.err != nil {
 			return
@@ -199,8 +199,7 @@ func (w *walker) partitions(v int16, seen *bitmap) {
 	}
 }
 
-// produce takes an answer that is for the one partition of the request, and for no
-// other.
+// produce accepts only an answer for the one partition of the request.
 func (w *walker) produce(r *request) {
 	v := r.version
 	topics := w.array(2+4, maxFrame)
@@ -236,8 +235,8 @@ func (w *walker) produce(r *request) {
 	}
 }
 
-// isHost reports whether a name or an address can be dialled, and is only one: kafka-go
-// takes a comma for the end of an address and panics at it.
+// isHost reports whether host is a single name or address that can be dialled: kafka-go
+// splits addresses at commas, and panics.
 func isHost(host []byte) bool {
 	if len(host) == 0 || len(host) > maxHost {
 		return false
@@ -277,7 +276,7 @@ func (w *walker) fail(format string, args ...any) {
 	w.rest = nil
 }
 
-// take returns the next n bytes, nil if there are not as many.
+// take returns the next n bytes, or fails if fewer remain.
 func (w *walker) take(n int) []byte {
 	if n < 0 || n > len(w.rest) {
 		w.fail("ends too early")
@@ -302,10 +301,10 @@ func (w *walker) int32() int32 {
 	return 0
 }
 
-// string reads a string, or none.
+// string reads a nullable string.
 func (w *walker) string() []byte { return w.sized(int(w.int16())) }
 
-// bytes reads bytes, or none.
+// bytes reads nullable bytes.
 func (w *walker) bytes() []byte { return w.sized(int(w.int32())) }
 
 func (w *walker) sized(n int) []byte {
@@ -318,8 +317,8 @@ func (w *walker) sized(n int) []byte {
 	return w.take(n)
 }
 
-// array reads the number of elements of an array, of which each has least bytes. Brokers
-// write -1 for no array.
+// array reads the number of elements of an array, each of which takes at least that many
+// bytes. Brokers write -1 for a null array.
 func (w *walker) array(least, most int) int {
 	n := int(w.int32())
 	switch {
@@ -340,7 +339,7 @@ type bitmap []uint64
 
 func (s bitmap) clear() { clear(s) }
 
-// set adds a number, and reports whether it was there.
+// set adds a number, and reports whether the set had it already.
 func (s *bitmap) set(n int) (twice bool) {
 	for n/64 >= len(*s) {
 		*s = append(*s, 0)

@@ -1,10 +1,10 @@
-// Package brokerconn is the connection that kafka-go has to a broker. Nothing reaches
-// kafka-go by it but whole, well-formed answers to the request that waits for one.
+// Package brokerconn provides kafka-go's connections to brokers. It passes on to kafka-go
+// only complete, well-formed answers to the request in flight.
 //
-// kafka-go trusts the lengths, counts and texts that a peer sends: it makes memory for
+// kafka-go trusts the lengths, counts and texts that a peer sends: it allocates memory for
 // them, and panics in goroutines of its own, where nothing can recover. A peer that is
-// no Kafka broker, an HTTP server on its port for one, would end a process that many
-// routes share. So a [Conn] reads each answer whole and walks it before kafka-go sees
+// not a Kafka broker, such as an HTTP server on that port, would end a process that many
+// routes share. So a [Conn] reads each answer whole, and walks it, before kafka-go sees
 // the first byte.
 package brokerconn
 
@@ -21,28 +21,28 @@ import (
 	"time"
 )
 
-// Options are how a [Conn] talks to its broker.
+// Options configure a [Conn].
 type Options struct {
 	// Broker is the address that was dialled, host:port, for TLS and for errors.
 	Broker string
-	// Timeout bounds each wait: for a write to be taken, the TLS handshake with it; for
-	// an answer to begin; and for an answer that has begun to be whole. An earlier
-	// deadline that was set holds.
+	// Timeout bounds each of these: a write, with the TLS handshake; the wait for the
+	// first byte of an answer; and the time from that to its last byte. An earlier
+	// deadline that was set takes precedence.
 	Timeout time.Duration
-	// TLS is how to speak TLS; nil: not at all. Without a ServerName it is the host of
-	// Broker. The handshake is made with the first write.
+	// TLS configures TLS; nil: plain TCP. The ServerName defaults to the host of Broker.
+	// The handshake is made with the first write.
 	TLS *tls.Config
 	// Closed is called by each Close. It may be nil.
 	Closed func()
 }
 
-// Conn is a connection to a broker. It expects what kafka-go does: one request at a
-// time, written by calls of Write the first of which holds at least its first 64 KiB,
-// then its answer read to the end. One goroutine at a time may use it; Close may be
-// called by any. A deadline holds for the reads and writes that begin after it was set.
+// Conn is a connection to a broker. It relies on how kafka-go uses it: one request at a
+// time, whose first 64 KiB, or all of it, come with one call of Write, and whose answer is
+// then read to the end. Only one goroutine at a time may use it, but Close may be called
+// at any time. A deadline holds for reads and writes that begin after it was set.
 //
-// After the first error each further read and write returns that one. All of them are
-// of type [*Error].
+// After an error, which is always an [*Error], all further reads and writes return the
+// same one.
 type Conn struct {
 	net.Conn          // the TCP connection, or TLS over it
 	tcp      net.Conn // deadlines are set here: TLS passes them on
@@ -51,11 +51,11 @@ type Conn struct {
 	err      error
 
 	request   request // the last one
-	number    int     // of requests that were begun
-	served    bool    // one that was not for making the connection is done
-	unwritten int     // bytes of the request
+	number    int     // how many requests were begun
+	served    bool    // a request other than for the login was completed
+	unwritten int     // bytes of the request that are still to be written
 	waiting   bool    // for its answer
-	buf       []byte  // the answer, as far as it has come, and what came after it
+	buf       []byte  // what was received of the answer, and what came after it
 	checked   []byte  // the part of buf that kafka-go may read
 
 	read, write time.Time // deadlines that were set; zero: none
@@ -81,8 +81,8 @@ const (
 	keptBuffer  = 64 << 10 // an idle connection keeps no larger one
 )
 
-// Write writes a request, or a part of one. Before the first byte of a request it looks
-// whether the broker has closed the connection meanwhile; nothing is sent then.
+// Write writes a request, or a part of one. Before the first byte of a request it checks
+// whether the broker has closed the connection; if so, nothing is sent.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -132,7 +132,7 @@ func (c *Conn) begin(p []byte) *Error {
 }
 
 // idle returns an error if the broker has closed the connection since the last answer,
-// or has sent something that nobody asked for.
+// or has sent something unasked.
 func (c *Conn) idle() *Error {
 	state := quiet
 	if len(c.buf) == 0 {
@@ -157,8 +157,8 @@ func (c *Conn) idle() *Error {
 	return nil
 }
 
-// Read reads from the answer to the last request, once that has come whole and is well
-// formed.
+// Read reads from the answer to the last request. It blocks until that is complete, and
+// was checked.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -175,7 +175,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// forget makes room for the next answer. What came after the last one is kept.
+// forget drops the answer from the buffer, and keeps what came after it.
 func (c *Conn) forget() {
 	rest := c.buf[4+binary.BigEndian.Uint32(c.buf):]
 	if cap(c.buf) > keptBuffer {
@@ -204,7 +204,7 @@ func (c *Conn) await() *Error {
 			c.waiting, c.checked = false, frame
 			return nil
 		}
-		if !began && len(c.buf) > 0 { // from now on the whole answer has the timeout
+		if !began && len(c.buf) > 0 { // the timeout starts again for the whole answer
 			began, limit = true, c.earlier(c.read)
 		}
 		if err := c.tcp.SetReadDeadline(limit); err != nil {
@@ -219,17 +219,17 @@ func (c *Conn) await() *Error {
 	}
 }
 
-// grow makes room for more of an answer of so many bytes: never for much more than has
-// come, whatever its size says.
+// grow makes the buffer larger for an answer of that many bytes, but at most doubles it:
+// the size may be wrong.
 func (c *Conn) grow(whole int) {
 	if n := len(c.buf); n == cap(c.buf) {
 		c.buf = slices.Grow(c.buf, max(firstBuffer, min(n, whole-n)))
 	}
 }
 
-// frame looks at what has come of an answer: its size, which is 4 while it is not
-// known, and whether all of it is there. The error is of what cannot be an answer to
-// the request.
+// frame returns the size of the answer that is being received, or 4 while it is not
+// known, and whether the answer is complete. The error says why it cannot be the answer
+// to the request.
 func (c *Conn) frame() (size int, whole bool, _ *Error) {
 	b := c.buf
 	if len(b) > 0 && b[0] > maxFrame>>24 {
@@ -256,8 +256,9 @@ func (c *Conn) frame() (size int, whole bool, _ *Error) {
 	return size, len(b) >= 4+size, nil
 }
 
-// earlier is the end of a wait that begins now. Deadlines are kept with their monotonic
-// clock, so a jump of the wall clock ends nothing.
+// earlier returns the deadline of a wait that begins now: the timeout's, or the one that
+// was set, if earlier. Both have a monotonic clock reading, so jumps of the wall clock do
+// not matter.
 func (c *Conn) earlier(set time.Time) time.Time {
 	t := time.Now().Add(c.options.Timeout)
 	if !set.IsZero() && set.Before(t) {
@@ -321,8 +322,8 @@ func (c *Conn) broken(err error) *Error {
 	default:
 		e.what = err.Error()
 	}
-	// A peer that hangs up or is silent at the first question was sent no record, and
-	// did not say no to who we are.
+	// A peer that hangs up or stays silent at ApiVersions was sent no record, and did not
+	// refuse the login.
 	e.unsent = c.request.key == apiVersionsKey && hungUp(err)
 	return e
 }
@@ -336,8 +337,8 @@ func hungUp(err error) bool {
 	return false
 }
 
-// foreign is the error of an answer that is no Kafka broker's, or not the one that the
-// request waits for.
+// foreign is the error of bytes that are not a Kafka broker's answer, or not the answer to
+// the request.
 func (c *Conn) foreign() *Error {
 	e := &Error{what: "the answer is not Kafka's: it begins with " + quote(c.buf), notKafka: true, unsent: c.request.key != produceKey}
 	if looksLikeTLS(c.buf) {
@@ -346,7 +347,7 @@ func (c *Conn) foreign() *Error {
 	return e
 }
 
-// malformed is the error of an answer of which check has said err.
+// malformed is the error of an answer that check rejected with err.
 func (c *Conn) malformed(err error) *Error {
 	e := &Error{what: err.Error(), err: err, unsent: c.request.key != produceKey}
 	if v, ok := err.(violation); ok {

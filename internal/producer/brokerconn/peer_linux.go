@@ -9,7 +9,7 @@ import (
 
 // peer looks at the other side of a TCP connection without reading from it.
 type peer struct {
-	raw    syscall.RawConn // nil: nothing can be seen, as of a connection in memory
+	raw    syscall.RawConn // nil: state unknown, as of a connection in memory
 	events int16
 	poll   func(fd uintptr)
 }
@@ -18,8 +18,8 @@ type peerState int
 
 const (
 	quiet    peerState = iota
-	readable           // it has sent something
-	closed             // it has closed the connection, or its half of it
+	readable           // there is something to read
+	closed             // the peer has closed the connection, or its half of it
 )
 
 func (p *peer) init(nc net.Conn) {
@@ -33,7 +33,7 @@ func (p *peer) init(nc net.Conn) {
 	}
 	p.raw = raw
 	fds := make([]unix.PollFd, 1)
-	p.poll = func(fd uintptr) { // made once, for it is called for each request
+	p.poll = func(fd uintptr) { // made once, because it is called for each request
 		fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
 		p.events = 0
 		if n, err := unix.Poll(fds, 0); n == 1 && err == nil {
@@ -42,7 +42,7 @@ func (p *peer) init(nc net.Conn) {
 	}
 }
 
-// look does not wait.
+// look returns the state without blocking.
 func (p *peer) look() peerState {
 	if p.raw == nil {
 		return quiet

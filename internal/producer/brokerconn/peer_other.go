@@ -4,8 +4,8 @@ package brokerconn
 
 import "net"
 
-// peer sees nothing of the other side where there is no poll with POLLRDHUP: a
-// connection that it has closed is found by the write that fails.
+// peer knows no state where there is no poll with POLLRDHUP: a connection that the broker
+// has closed is noticed by a write that fails.
 type peer struct{}
 
 type peerState int

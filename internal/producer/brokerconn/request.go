@@ -9,8 +9,8 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// The requests that the producer makes. Others are not sent, for nothing here knows
-// their answers.
+// The requests that the producer makes. Others are not sent, because their answers cannot
+// be checked here.
 const (
 	produceKey          = int16(protocol.Produce)
 	metadataKey         = int16(protocol.Metadata)
@@ -33,7 +33,7 @@ func newest(key int16) int16 {
 	return -1
 }
 
-// request is what is kept of a request to know its answer by.
+// request is what check needs to know of a request.
 type request struct {
 	size        int // in bytes, with the four of the size itself
 	key         int16
@@ -41,7 +41,7 @@ type request struct {
 	correlation int32
 	answered    bool // a broker answers it: not with acks 0
 
-	topics    [][]byte // that it asks for
+	topics    [][]byte // that it names
 	partition int32    // of topics[0], for Produce
 	records   int      // in the batch, for Produce from version 3 on
 }
@@ -90,7 +90,7 @@ func (r *request) parse(b []byte) error {
 	return nil
 }
 
-// ask notes a topic. Its memory is that of an earlier one.
+// ask adds a topic, in the memory of an earlier request's.
 func (r *request) ask(topic []byte) {
 	n := len(r.topics)
 	if n == cap(r.topics) {
@@ -100,8 +100,7 @@ func (r *request) ask(topic []byte) {
 	r.topics[n] = append(r.topics[n][:0], topic...)
 }
 
-// asked returns which of the topics that the request asks for has that name, -1 for
-// none.
+// asked returns the index of the request's topic with that name, -1 for none.
 func (r *request) asked(name []byte) int {
 	for i, t := range r.topics {
 		if bytes.Equal(t, name) {
@@ -111,8 +110,8 @@ func (r *request) asked(name []byte) int {
 	return -1
 }
 
-// recordsOf returns the number of records that a batch of format 2 begins with (KIP-98);
-// older formats have none.
+// recordsOf returns the record count in the header of a batch of format 2 (KIP-98), 0 for
+// older formats.
 func recordsOf(batch []byte) int {
 	const magic, count = 16, 57
 	w := walker{rest: batch}
@@ -123,8 +122,8 @@ func recordsOf(batch []byte) int {
 	return int(w.int32())
 }
 
-// limit is the most bytes that an answer may have after its size. It bounds what
-// kafka-go makes of it, which is some times as much.
+// limit is the largest size that an answer may have. It bounds what kafka-go allocates
+// for it, which is several times as much.
 func (r *request) limit() int {
 	switch r.key {
 	case metadataKey:
