@@ -31,6 +31,9 @@ var escapes = func() (table [256]uint64) {
 	return table
 }()
 
+// tops are the top bits of eight bytes, none of which ASCII has.
+const tops = 0x8080808080808080
+
 // marks has the top bit of those bytes of an eight-byte little-endian word set
 // that need an escape. The lowest mark is true; those above one may be wrong.
 //
@@ -39,7 +42,7 @@ var escapes = func() (table [256]uint64) {
 // such test finds it and what is below 0x20; another finds `\`. Borrows can mark
 // bytes wrongly only above one that is marked rightly.
 func marks(w uint64) uint64 {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	const ones = 0x0101010101010101
 	quoteOrControl := (w ^ ones*2) - ones*0x21
 	backslash := (w ^ ones*'\\') - ones
 	return (quoteOrControl | backslash) & ^w & tops

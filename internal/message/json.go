@@ -34,7 +34,7 @@ const maxNesting = 999
 // json.Compact take (BenchmarkBodyArgs).
 func appendCompactJSON(dst, s []byte) ([]byte, error) {
 	c := compactors.Get().(*compactor)
-	c.dst, c.start, c.from, c.shift = slices.Grow(dst, len(s)), len(dst), 0, 0
+	c.dst, c.start, c.from, c.shift, c.size = slices.Grow(dst, len(s)), len(dst), 0, 0, len(s)
 	err := c.run(s)
 	if err == nil {
 		dst = c.dst
@@ -209,9 +209,16 @@ func (c *compactor) skipName(s []byte, i int) int {
 		}
 	}
 	offset := i + c.shift
+	if len(c.stack) == cap(c.stack) {
+		c.grow(offset)
+	}
 	i++
 	if end := skipPlain(s, i); end < len(s) && s[end] == '"' {
-		c.add(hashName(s[i:end]), offset)
+		if n := end - i; n < 8 && i <= len(s)-8 {
+			c.add(hashWord(binary.LittleEndian.Uint64(s[i:]), n), offset)
+		} else {
+			c.add(hashName(s[i:end]), offset)
+		}
 		if end+1 < len(s) && s[end+1] == ':' {
 			return end + 2
 		}

@@ -16,15 +16,16 @@ import (
 // The time it takes is proportional to the length of the JSON, whatever the names
 // and however deep they nest: names are hashed as they come, with a secret key, and
 // compared only where hashes are equal; what is to be removed is marked in the
-// text, and all of it is removed at the end. The memory is that of the members of
-// the open objects: 8 bytes for each, and up to 16 more while a large object closes.
+// text, and all of it is removed at the end. The memory it takes is about 8 bytes for
+// each member of the objects that are open; the shortest member has 5 bytes.
 type nameStack struct {
 	// stack has one entry for each open level, which describes the level around it,
 	// followed, if the level is an object, by an entry for each member so far.
 	stack []nameEntry
 	level int // where in stack the members of the innermost level begin
+	size  int // of the text, about
 
-	index  []uint32  // hash table with open addressing: the number of a member in its level, plus one
+	index  []uint32  // hash table with open addressing: numbers of members in their level, from one on
 	names  [2][]byte // decoded names
 	marked bool      // is anything marked?
 }
@@ -37,7 +38,8 @@ type nameEntry uint64
 func (e nameEntry) hash() uint32 { return uint32(e >> 32) }
 func (e nameEntry) offset() int  { return int(uint32(e)) }
 
-// keepNames is how many entries and how many slots are kept for reuse.
+// keepNames is how many entries are kept for another text, with the slots that so
+// many need.
 const keepNames = 8192
 
 func (n *nameStack) reset() {
@@ -45,7 +47,7 @@ func (n *nameStack) reset() {
 	if cap(n.stack) > keepNames {
 		n.stack = nil
 	}
-	if cap(n.index) > keepNames {
+	if cap(n.index) > 4*keepNames {
 		n.index = nil
 	}
 	if cap(n.names[0])+cap(n.names[1]) > keepNames {
@@ -71,10 +73,21 @@ func (n *nameStack) close() (inObject bool) {
 	return around&1 == 1
 }
 
-// add records a member of the innermost level. offset is that of its name's
-// opening quote.
+// add records a member of the innermost level. offset is that of its name's opening
+// quote.
 func (n *nameStack) add(hash uint32, offset int) {
 	n.stack = append(n.stack, nameEntry(hash)<<32|nameEntry(offset))
+}
+
+// grow makes room in the stack for what follows offset. If the stack is large, that
+// is as many members as there will be if the text goes on as it was: to grow step by
+// step would take several times the memory.
+func (n *nameStack) grow(offset int) {
+	more := 16
+	if len(n.stack) >= keepNames {
+		more += int(float64(len(n.stack)) * (float64(n.size)/float64(offset) - 1))
+	}
+	n.stack = slices.Grow(n.stack, more)
 }
 
 // distinct reports whether the names of the innermost level are known to differ.
@@ -111,25 +124,70 @@ func (n *nameStack) distinctHashes() bool {
 	return true
 }
 
+// manyNames is how many names have one index; of more than that, each of 16 parts has
+// one after the other, so that it stays in the processor's caches.
+const manyNames = 1 << 16
+
 // markRepeated marks in text each member of the innermost level whose name a later
 // member has. text holds that level up to its end.
 func (n *nameStack) markRepeated(text []byte) {
 	level := n.stack[n.level:]
-	size := 1 << bits.Len(uint(2*len(level)))
+	parts, slots := nameEntry(1), 2*len(level)
+	if len(level) > manyNames {
+		parts, slots = 16, manyNames/4
+	}
+	for part := range parts {
+		index := n.clearIndex(slots)
+		distinct := 0
+		for i, e := range level {
+			if parts > 1 && e>>60 != part {
+				continue
+			}
+			if 2*distinct >= len(index) {
+				index = n.growIndex(level)
+			}
+			slot := int(e.hash()) & (len(index) - 1)
+			for ; index[slot] != 0; slot = (slot + 1) & (len(index) - 1) {
+				earlier := index[slot] - 1
+				if level[earlier].hash() == e.hash() && n.sameName(text, level[earlier], e) {
+					mark(text, level[earlier].offset(), level[earlier+1].offset())
+					n.marked = true
+					distinct--
+					break
+				}
+			}
+			index[slot] = uint32(i) + 1
+			distinct++
+		}
+		slots = len(index) / 2 // the next part needs about as many
+	}
+}
+
+// clearIndex makes an index of more than that many slots, a power of two.
+func (n *nameStack) clearIndex(slots int) []uint32 {
+	size := 1 << bits.Len(uint(slots))
 	n.index = slices.Grow(n.index[:0], size)[:size]
 	clear(n.index)
-	for i, e := range level {
-		slot := int(e.hash()) & (size - 1)
-		for ; n.index[slot] != 0; slot = (slot + 1) & (size - 1) {
-			earlier := n.index[slot] - 1
-			if level[earlier].hash() == e.hash() && n.sameName(text, level[earlier], e) {
-				mark(text, level[earlier].offset(), level[earlier+1].offset())
-				n.marked = true
-				break
-			}
+	return n.index
+}
+
+// growIndex makes the index twice as large. Large levels begin with less than they
+// may need, because their names may all be equal.
+func (n *nameStack) growIndex(level []nameEntry) []uint32 {
+	old := n.index
+	n.index = make([]uint32, 2*len(old))
+	mask := len(n.index) - 1
+	for _, number := range old {
+		if number == 0 {
+			continue
 		}
-		n.index[slot] = uint32(i) + 1
+		slot := int(level[number-1].hash()) & mask
+		for n.index[slot] != 0 {
+			slot = (slot + 1) & mask
+		}
+		n.index[slot] = number
 	}
+	return n.index
 }
 
 func (n *nameStack) sameName(text []byte, a, b nameEntry) bool {
@@ -209,19 +267,28 @@ var (
 )
 
 // hashName returns the hash of a name. Up to 16 bytes, which is nearly all names,
-// it takes less time than maphash: two words that overlap hold all of the name.
+// it takes less time than maphash.
 func hashName(name []byte) uint32 {
-	var a, b uint64
-	switch n := len(name); {
-	case n > 16:
-		return uint32(maphash.Bytes(seed, name))
-	case n >= 8:
-		a, b = binary.LittleEndian.Uint64(name), binary.LittleEndian.Uint64(name[n-8:])
-	case n >= 4:
-		a, b = uint64(binary.LittleEndian.Uint32(name)), uint64(binary.LittleEndian.Uint32(name[n-4:]))
-	case n > 0:
-		a = uint64(name[0])<<16 | uint64(name[n/2])<<8 | uint64(name[n-1])
+	n := len(name)
+	if n < 8 {
+		var w uint64
+		for i, b := range name {
+			w |= uint64(b) << (8 * i)
+		}
+		return hashWord(w, n)
 	}
-	high, low := bits.Mul64(a^key0, b^key1^uint64(len(name))<<56)
+	if n > 16 {
+		return uint32(maphash.Bytes(seed, name))
+	}
+	return hashWords(binary.LittleEndian.Uint64(name), binary.LittleEndian.Uint64(name[n-8:])^uint64(n))
+}
+
+// hashWord is hashName of the n bytes, fewer than eight, that w begins with.
+func hashWord(w uint64, n int) uint32 {
+	return hashWords(w&(1<<(8*n)-1)|uint64(n)<<56, 0)
+}
+
+func hashWords(a, b uint64) uint32 {
+	high, low := bits.Mul64(a^key0, b^key1)
 	return uint32(high ^ low)
 }

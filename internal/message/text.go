@@ -1,6 +1,9 @@
 package message
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 const replacement = "\uFFFD"
 
@@ -100,7 +103,14 @@ func utf8Prefix(s []byte) int {
 	}
 }
 
-func isASCII(s []byte) bool { return asciiPrefix(s) == len(s) }
+func isASCII(s []byte) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		if binary.LittleEndian.Uint64(s)&tops != 0 {
+			return false
+		}
+	}
+	return asciiPrefix(s) == len(s)
+}
 
 func asciiPrefix(s []byte) int {
 	for i, c := range s {
