@@ -108,6 +108,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if o.drain < 0 {
 		return o, fmt.Errorf("-drain-timeout is %v: it cannot be negative", o.drain)
 	}
+	if o.orphan < 0 {
+		return o, fmt.Errorf("-orphan-timeout is %v: it cannot be negative; 0 is for ever", o.orphan)
+	}
 	if _, err := logs.New(io.Discard, o.level, o.format); err != nil {
 		return o, fmt.Errorf("-log-format: %w", err)
 	}

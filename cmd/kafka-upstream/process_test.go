@@ -82,6 +82,8 @@ func TestFlagsThatAreWrongAreExplained(t *testing.T) {
 		{[]string{"serve"}, 2, `unexpected argument "serve"`},
 		{[]string{"-socket-mode", "rw"}, 2, "octal"},
 		{[]string{"-drain-timeout", "-1s"}, 2, "cannot be negative"},
+		{[]string{"-orphan-timeout", "-1s"}, 2, "cannot be negative"},
+		{[]string{"-memory-limit", "1GB"}, 2, "512MiB"},
 		{[]string{"-log-level", "loud"}, 2, "log-level"},
 		{[]string{"-log-format", "xml"}, 2, "use text or json"},
 		{[]string{"-kong-prefix", "/nowhere"}, 1, "/nowhere/kafka-upstream.socket"},

@@ -65,7 +65,7 @@ func NewServer(plugin *Plugin, log *slog.Logger) *Server {
 func (s *Server) Serve(l net.Listener) error {
 	s.slots.most, s.slots.why = s.mostConnections()
 	if s.Files > 0 && s.Files < lowFiles {
-		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "of them for connections of Kong", s.slots.most)
+		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "connections", s.slots.most)
 	}
 	if n := s.Memory.Size(); n > 0 {
 		s.instances.most = n / instancesShare

@@ -82,7 +82,7 @@ const relieveTime = 50 * time.Millisecond
 // caller must try to take a slot once more after that: one may just have been released.
 func (s *Server) wait() {
 	s.slots.waiting.Add(1)
-	s.log.Warn("connections of Kong have to wait: as many are open as may be", "connections", s.slots.most, "because of", s.slots.why)
+	s.log.Warn("connections of Kong have to wait: as many are open as may be", "connections", s.slots.most, "cause", s.slots.why)
 }
 
 // release gives back the slot of a connection that was closed.
