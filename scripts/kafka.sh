@@ -1,11 +1,11 @@
 #!/bin/sh
 # kafka.sh - puts the releases of Apache Kafka that versions.txt names into the
-# cache, where the tests look for them (internal/kafkatest), once for each.
+# cache, where the tests look for them (internal/test/kafkatest), once for each.
 set -eu
 cd "$(dirname "$0")/.."
 
 cache=${KAFKA_UPSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kafka-upstream}
-pom=internal/kafkatest/pom.xml
+pom=internal/test/kafkatest/pom.xml
 new=
 trap '[ -z "$new" ] || rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -42,5 +42,5 @@ while read -r broker tools; do
 	rm -rf "$dir"
 	mv "$new" "$dir"
 	new=
-done <internal/kafkatest/versions.txt
-"${GO:-go}" run ./internal/kafkatest/prepare
+done <internal/test/kafkatest/versions.txt
+"${GO:-go}" run ./internal/test/kafkatest/prepare

@@ -17,7 +17,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // console prints records as they arrive, and counts them. It may be used by any

@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 func main() {

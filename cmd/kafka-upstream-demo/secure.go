@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	yaml "go.yaml.in/yaml/v4"
 
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // What -secure logs in with. The password protects nothing: the broker lives as

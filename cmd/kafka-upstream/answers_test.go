@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"google.golang.org/protobuf/proto"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // kong answers calls as the test says, and the others as for a POST of JSON.
@@ -159,7 +159,7 @@ func TestAnswers(t *testing.T) {
 			if row.kong == nil {
 				row.kong = new(kong)
 			}
-			p := plugin(row.config)
+			p := pluginOf(row.config)
 			for range row.before {
 				if exit, err := w.HandleEvent(t.Context(), p, row.kong); err != nil || exit.Status != 200 {
 					t.Fatalf("before: %v, %v", exit, err)

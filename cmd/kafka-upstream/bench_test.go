@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // BenchmarkRefusals has 8 clients send, as fast as they can, while brokers are away and the buffer is
@@ -18,7 +18,7 @@ func BenchmarkRefusals(b *testing.B) {
 			s := start(b, "-drain-timeout", "10ms")
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			p := plugin(settings(b, []string{closedPort(b)}, map[string]any{
+			p := pluginOf(settings(b, []string{closedPort(b)}, map[string]any{
 				"producer_async_buffering_limits_messages_in_memory": limit, "producer_async_buffering_limits_bytes_in_memory": 1 << 40}))
 			var mu sync.Mutex
 			var took []time.Duration

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"kafka-upstream/internal/pluginserver"
+	"kafka-upstream/internal/kongpdk"
 )
 
 // Kong restarts a plugin server that ends, again and again, and at its default log
@@ -35,7 +35,7 @@ import (
 
 // check returns why a server with these options could never serve.
 func (o *options) check() error {
-	if err := pluginserver.CheckPath(o.socket); err != nil {
+	if err := kongpdk.CheckPath(o.socket); err != nil {
 		return err
 	}
 	dir := filepath.Dir(o.socket)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // shared is a directory that every user may enter, with a copy of the program that
@@ -214,7 +214,7 @@ func TestPortsThatAreTakenKeepNothingFromBeingServed(t *testing.T) {
 		s := start(t, args...)
 		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 		defer w.Close()
-		if n := events(t, w, plugin(settings(t, f.Addrs(), nil)), 1); n != 1 {
+		if n := events(t, w, pluginOf(settings(t, f.Addrs(), nil)), 1); n != 1 {
 			t.Errorf("%q: it does not serve", args)
 		}
 		eventually(t, "both are told", func() bool {

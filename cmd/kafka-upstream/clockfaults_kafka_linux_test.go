@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 // A genuine broker looks at timestamps: Kafka 4 refuses those that are more than an

@@ -8,9 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 const year = 365 * 24 * time.Hour

@@ -18,9 +18,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/upstream"
+	"kafka-upstream/internal/plugin"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // settings returns a configuration for topic "t" as Kong hands it over.
@@ -59,10 +59,10 @@ func all(more map[string]any) map[string]any {
 
 var pluginID int
 
-// plugin returns a plugin of its own with that configuration.
-func plugin(config []byte) *kongsim.Plugin {
+// pluginOf returns a plugin of its own with that configuration.
+func pluginOf(config []byte) *kongsim.Plugin {
 	pluginID++
-	return &kongsim.Plugin{ID: fmt.Sprint("p", pluginID), Name: upstream.Name, Seq: 1, Config: config}
+	return &kongsim.Plugin{ID: fmt.Sprint("p", pluginID), Name: plugin.Name, Seq: 1, Config: config}
 }
 
 // decode reads JSON with numbers as they are written.
@@ -105,8 +105,8 @@ func TestRecordedRequestsBecomeTheExpectedMessages(t *testing.T) {
 			defer w.Close()
 			sync := map[string]any{"producer_async": false}
 			plugins := map[string]*kongsim.Plugin{
-				"all":     plugin(settings(t, f.Addrs(), all(sync))),
-				"default": plugin(settings(t, f.Addrs(), sync)),
+				"all":     pluginOf(settings(t, f.Addrs(), all(sync))),
+				"default": pluginOf(settings(t, f.Addrs(), sync)),
 			}
 			type expected struct{ name, message string }
 			var want []expected

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"google.golang.org/protobuf/proto"
 
-	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 // wire is a connection whose every byte the test decides.

@@ -16,9 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // saying is one cell of the table in docs/security.md: what the log may say.
@@ -251,7 +251,7 @@ func TestErrorsAreThoseOfTheDocumentation(t *testing.T) {
 				t.Fatalf("docs/security.md does not say what it means")
 			}
 			k := new(kong)
-			exit, err := w.HandleEvent(t.Context(), plugin(settings(t, row.brokers, with(once, row.more))), k)
+			exit, err := w.HandleEvent(t.Context(), pluginOf(settings(t, row.brokers, with(once, row.more))), k)
 			if err != nil || exit.Status != 502 {
 				t.Fatalf("%+v, %v", exit, err)
 			}

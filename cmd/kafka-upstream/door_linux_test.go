@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sys/unix"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // slower divides the sizes of bodies where the race detector makes them take long.
@@ -37,7 +37,7 @@ func TestBodiesThatAreNoFilesOfKongsAreRefusedAtOnce(t *testing.T) {
 			s := start(t, args...)
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			p := plugin(settings(t, []string{closedPort(t)}, nil))
+			p := pluginOf(settings(t, []string{closedPort(t)}, nil))
 			for _, path := range []string{fifo, link, dir, s.socket, "/dev/zero", "/dev/null", "/proc/version", "/proc/self/environ", "/proc/kmsg", "relative"} {
 				k := &kong{body: inFile(path)}
 				exit, err := w.HandleEvent(t.Context(), p, k)
@@ -89,7 +89,7 @@ func TestBodyFileOfAnotherUserIsRefused(t *testing.T) {
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	defer w.Close()
 	k := &kong{body: inFile(other)}
-	exit, err := w.HandleEvent(t.Context(), plugin(settings(t, []string{closedPort(t)}, nil)), k)
+	exit, err := w.HandleEvent(t.Context(), pluginOf(settings(t, []string{closedPort(t)}, nil)), k)
 	if err != nil || exit.Status != 500 || !strings.Contains(k.log(), "another user") {
 		t.Errorf("%s: %+v, %v, Kong's log has %q", other, exit, err, k.log())
 	}
@@ -103,7 +103,7 @@ func TestLargeRequestsAreBoundedByTheMemoryLimit(t *testing.T) {
 			s := start(t, append(args, "-memory-limit", fmt.Sprintf("%dMiB", limit), "-drain-timeout", "10ms")...)
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			p := plugin(settings(t, []string{closedPort(t)}, map[string]any{
+			p := pluginOf(settings(t, []string{closedPort(t)}, map[string]any{
 				"producer_request_limits_bytes_per_request": 100 << 20, "producer_async_buffering_limits_messages_in_memory": 1}))
 			text := map[string][]byte{"kong.request.get_headers": []byte("\x0a\x1c\x0a\x0ccontent-type\x12\x0c\x1a\x0atext/plain")}
 			body := strings.Repeat("x", 30<<20/slower)
@@ -151,7 +151,7 @@ func TestOneRequestTakesLittleMoreThanItsBodyAndItsMessage(t *testing.T) {
 	s := start(t, "-drain-timeout", "10ms")
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	defer w.Close()
-	p := plugin(settings(t, []string{closedPort(t)}, map[string]any{"producer_request_limits_bytes_per_request": 100 << 20}))
+	p := pluginOf(settings(t, []string{closedPort(t)}, map[string]any{"producer_request_limits_bytes_per_request": 100 << 20}))
 	k := &kong{replies: map[string][]byte{"kong.request.get_headers": []byte("\x0a\x1c\x0a\x0ccontent-type\x12\x0c\x1a\x0atext/plain")},
 		body: inline(strings.Repeat("x", 90<<20/slower))}
 	if exit, err := w.HandleEvent(t.Context(), p, k); err != nil || exit.Status != 200 {
@@ -188,7 +188,7 @@ func TestServerEndsSoonThoughPeersStall(t *testing.T) {
 			s := start(t, append(args, "-drain-timeout", "30s")...)
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			p := plugin(settings(t, f.Addrs(), nil))
+			p := pluginOf(settings(t, f.Addrs(), nil))
 			events(t, w, p, 1)
 			for _, b := range [][]byte{{1}, {0, 0, 16, 0}, append([]byte{0, 0, 16, 0}, make([]byte, 1<<19)...)} {
 				c, err := net.Dial("unix", s.socket)
@@ -229,7 +229,7 @@ func TestStartUnderAnotherPluginsNameIsRefused(t *testing.T) {
 	s := start(t)
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	defer w.Close()
-	p := plugin(settings(t, []string{closedPort(t)}, nil))
+	p := pluginOf(settings(t, []string{closedPort(t)}, nil))
 	p.Name = "kafka-log"
 	k := new(kong)
 	exit, err := w.HandleEvent(t.Context(), p, k)

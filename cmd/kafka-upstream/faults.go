@@ -5,15 +5,15 @@ package main
 import (
 	"bytes"
 
-	"kafka-upstream/internal/pluginserver"
+	"kafka-upstream/internal/kongpdk"
 )
 
 // A program built with the tag "faults" panics with each request of the topic
 // "fault-panic", so that tests can see what becomes of the others.
 func init() {
-	fault = func(p *pluginserver.Plugin) {
+	fault = func(p *kongpdk.Plugin) {
 		start := p.Start
-		p.Start = func(config []byte) pluginserver.Instance {
+		p.Start = func(config []byte) kongpdk.Instance {
 			in := start(config)
 			if bytes.Contains(config, []byte(`"fault-panic"`)) {
 				return panicking{in}
@@ -23,6 +23,6 @@ func init() {
 	}
 }
 
-type panicking struct{ pluginserver.Instance }
+type panicking struct{ kongpdk.Instance }
 
-func (panicking) Access(*pluginserver.Exchange) { panic("a fault was injected") }
+func (panicking) Access(*kongpdk.Exchange) { panic("a fault was injected") }

@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // Faults done to three brokers of a genuine Kafka, each a process. acks is -1

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // Faults that cannot be done to processes, or not in a test's time, are done to

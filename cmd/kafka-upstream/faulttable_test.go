@@ -14,7 +14,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // faultCase is a fault by name, through the program: what is done to the

@@ -12,8 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // startLimited is start in a shell that has run a command, such as ulimit, before.
@@ -38,7 +38,7 @@ func TestManyMoreWaitingClientsThanFilesAreAllAnswered(t *testing.T) {
 			s := startLimited(t, "ulimit -n 64", args...)
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async": false}))
+			p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async": false}))
 			const clients, each = 200, 5
 			var sent atomic.Int64
 			var wg sync.WaitGroup

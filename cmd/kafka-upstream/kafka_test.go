@@ -12,7 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 func init() { stopShared = kafkatest.StopShared }

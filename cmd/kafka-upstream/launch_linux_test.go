@@ -10,8 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // Kong kills the process that it has started, at once, and is gone itself: nobody
@@ -46,7 +46,7 @@ func TestServerDrainsThoughKongKillsWhatItStartedAndIsGone(t *testing.T) {
 			})
 			w := kongsim.NewWorker(socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			if n := events(t, w, plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000})), 100); n != 100 {
+			if n := events(t, w, pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000})), 100); n != 100 {
 				t.Fatalf("%d of 100 were accepted", n)
 			}
 			_ = out.Close()

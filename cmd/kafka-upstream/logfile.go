@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"kafka-upstream/internal/logs"
-	"kafka-upstream/internal/upstream"
+	"kafka-upstream/internal/plugin"
 )
 
 // What is printed to stderr is in Kong's error log, but only at level info, and only while
@@ -30,7 +30,7 @@ func (o *options) logFiles() []string {
 	case noLogFile:
 		return nil
 	case "":
-		const name = upstream.Name + ".log"
+		const name = plugin.Name + ".log"
 		return []string{filepath.Join(o.prefix, "logs", name), filepath.Join(o.prefix, name)}
 	}
 	return []string{o.logFile}

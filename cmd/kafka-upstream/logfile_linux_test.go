@@ -10,8 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // contents is what a file holds, "" while it is not there.
@@ -66,7 +66,7 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 			w := kongsim.NewWorker(dir+"/kafka-upstream.socket", kongsim.WorkerOptions{})
 			defer w.Close()
 			for topic, n := range map[string]int{"missing": 251, "absent": 3, "t": 5} {
-				p := plugin(settings(t, f.Addrs(), map[string]any{"topic": topic, "producer_async_flush_timeout": 100}))
+				p := pluginOf(settings(t, f.Addrs(), map[string]any{"topic": topic, "producer_async_flush_timeout": 100}))
 				if got := events(t, w, p, n); got != n {
 					t.Fatalf("%d of %d records to %s were accepted", got, n, topic)
 				}
@@ -110,7 +110,7 @@ func TestLogFileThatCannotBeOpenedIsNoReasonNotToServe(t *testing.T) {
 		s := start(t, "-log-file", path)
 		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 		defer w.Close()
-		if n := events(t, w, plugin(settings(t, f.Addrs(), nil)), 1); n != 1 {
+		if n := events(t, w, pluginOf(settings(t, f.Addrs(), nil)), 1); n != 1 {
 			t.Errorf("%s: it does not serve", path)
 		}
 		if n := strings.Count(s.log.String(), "there is no log file"); n != 1 || !strings.Contains(s.log.String(), path) {

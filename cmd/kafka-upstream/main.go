@@ -22,18 +22,18 @@ import (
 	"syscall"
 	"time"
 
+	"kafka-upstream/internal/kongpdk"
 	"kafka-upstream/internal/logs"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
-	"kafka-upstream/internal/pluginserver"
+	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
-	"kafka-upstream/internal/upstream"
 	"kafka-upstream/internal/version"
 )
 
 // fault changes the plugin in programs that are built to test faults; see
 // faults.go.
-var fault func(*pluginserver.Plugin)
+var fault func(*kongpdk.Plugin)
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
@@ -116,7 +116,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	o.variable = strings.TrimPrefix(o.variable, "$")
 	if o.socket == "" {
-		o.socket = filepath.Join(o.prefix, upstream.Name+".socket")
+		o.socket = filepath.Join(o.prefix, plugin.Name+".socket")
 	}
 	return o, nil
 }
@@ -172,7 +172,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	limit := o.limit(log)
 	m.Memory(limit)
 	pool := producer.NewPool(producer.PoolOptions{Security: secure, Metrics: m, Memory: limit, Log: log, OrphanTimeout: o.orphan})
-	plugin := upstream.Plugin(upstream.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
+	plugin := plugin.Plugin(plugin.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
 	if fault != nil {
 		fault(plugin)
 	}
@@ -213,7 +213,7 @@ func (o *options) limit(log *slog.Logger) *memory.Limit {
 
 // serve runs until it is told to end, and until what was accepted is delivered
 // or the time for that is over.
-func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
+func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
 	log, events := logging.Logger, logging.events
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
@@ -230,7 +230,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 		}
 	}()
 
-	l, err := pluginserver.Listen(o.socket, fs.FileMode(o.mode))
+	l, err := kongpdk.Listen(o.socket, fs.FileMode(o.mode))
 	if err != nil {
 		return err
 	}
@@ -246,9 +246,9 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 	if o.pprof != "" {
 		profile(ctx, o.pprof, log)
 	}
-	server := pluginserver.NewServer(plugin, log)
+	server := kongpdk.NewServer(plugin, log)
 	server.Portable = o.portable
-	server.Memory, server.Files = limit, pluginserver.FileLimit()
+	server.Memory, server.Files = limit, kongpdk.FileLimit()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	events.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())
@@ -279,7 +279,7 @@ func serve(o *options, plugin *pluginserver.Plugin, pool *producer.Pool, m *metr
 // answered, then the buffers are drained. After half of the timeout, requests that are
 // still in flight are refused, so that time remains for the buffers. It returns the
 // number of undelivered records, and an error if requests were cut off.
-func drain(ctx context.Context, server *pluginserver.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
+func drain(ctx context.Context, server *kongpdk.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answered := make(chan error, 1)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // residentMiB returns the resident memory of a process.
@@ -55,7 +55,7 @@ func TestMemoryOfAFullBuffer(t *testing.T) {
 	for _, size := range []int{100, 1024, 4096, 16384} {
 		s := start(t, "-drain-timeout", "10ms")
 		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-		p := plugin(settings(t, []string{closedPort(t)}, nil))
+		p := pluginOf(settings(t, []string{closedPort(t)}, nil))
 		idle := residentMiB(t, served(t, s))
 		k := &kong{replies: map[string][]byte{"kong.request.get_headers": plainText},
 			body: inline(strings.Repeat("x", size-len(`{"body":"","body_args":{}}`)))}

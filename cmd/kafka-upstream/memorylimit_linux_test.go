@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // Ten topics whose brokers are away, large bodies, and no more than 1 GiB of address
@@ -24,7 +24,7 @@ func TestProcessLivesWhileTenTopicsHaveNoBrokers(t *testing.T) {
 	var sent, refused atomic.Int64
 	var wg sync.WaitGroup
 	for i := range topics {
-		p := plugin(settings(t, []string{closedPort(t)}, map[string]any{"topic": "t" + strconv.Itoa(i)}))
+		p := pluginOf(settings(t, []string{closedPort(t)}, map[string]any{"topic": "t" + strconv.Itoa(i)}))
 		wg.Go(func() {
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()

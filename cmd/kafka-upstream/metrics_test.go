@@ -9,8 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // get returns status and body of a GET.
@@ -47,13 +47,13 @@ func TestMetricsTellWhatBecameOfRequestsAndRecords(t *testing.T) {
 	s := start(t, "-metrics", address, "-drain-timeout", "100ms")
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	defer w.Close()
-	events(t, w, plugin(settings(t, f.Addrs(), nil)), 30)
-	events(t, w, plugin(settings(t, f.Addrs(), map[string]any{"topic": "zero", "producer_request_acks": 0})), 5)
-	if n := events(t, w, plugin(settings(t, []string{closedPort(t)}, map[string]any{"topic": "away", "producer_async_buffering_limits_messages_in_memory": 4})), 10); n != 4 {
+	events(t, w, pluginOf(settings(t, f.Addrs(), nil)), 30)
+	events(t, w, pluginOf(settings(t, f.Addrs(), map[string]any{"topic": "zero", "producer_request_acks": 0})), 5)
+	if n := events(t, w, pluginOf(settings(t, []string{closedPort(t)}, map[string]any{"topic": "away", "producer_async_buffering_limits_messages_in_memory": 4})), 10); n != 4 {
 		t.Errorf("%d were accepted", n)
 	}
-	events(t, w, plugin(settings(t, f.Addrs(), map[string]any{"forward_body": false})), 2)
-	events(t, w, plugin(settings(t, f.Addrs(), map[string]any{"topic": "fault-panic"})), 1)
+	events(t, w, pluginOf(settings(t, f.Addrs(), map[string]any{"forward_body": false})), 2)
+	events(t, w, pluginOf(settings(t, f.Addrs(), map[string]any{"topic": "fault-panic"})), 1)
 	want := map[string]float64{
 		`kafka_upstream_requests_total{reason="sent",status="200"}`:        39,
 		`kafka_upstream_requests_total{reason="buffer_full",status="503"}`: 6,

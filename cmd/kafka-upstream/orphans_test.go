@@ -6,8 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // A change in Kong may leave records behind that no configuration can deliver any more.
@@ -40,7 +40,7 @@ func TestRecordsThatAChangeLeavesBehindAreToldOfAndGivenUp(t *testing.T) {
 				c.before = map[string]any{}
 			}
 			c.before["producer_async_buffering_limits_messages_in_memory"] = 1 // so that one makes it full
-			p := plugin(settings(t, c.brokers, c.before))
+			p := pluginOf(settings(t, c.brokers, c.before))
 			if n := events(t, w, p, 1); n != 1 {
 				t.Fatal("the record was not accepted")
 			}

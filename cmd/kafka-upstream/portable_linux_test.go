@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sys/unix"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // ways are the flags by which the program serves Kong in one way or the other.
@@ -25,7 +25,7 @@ func TestBothWaysOfServingAnswerAndDeliver(t *testing.T) {
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
 			for _, async := range []bool{true, false} {
-				p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async": async}))
+				p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async": async}))
 				if n := events(t, w, p, 50); n != 50 {
 					t.Fatalf("%d of 50 were accepted", n)
 				}
@@ -46,7 +46,7 @@ func TestShortageOfFilesPasses(t *testing.T) {
 			s := start(t, args...)
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			p := plugin(settings(t, f.Addrs(), nil))
+			p := pluginOf(settings(t, f.Addrs(), nil))
 			events(t, w, p, 1) // its connections to the broker are there
 			pid := served(t, s)
 			files, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/fd")

@@ -17,8 +17,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 	"kafka-upstream/schema"
 )
 
@@ -141,7 +141,7 @@ func TestEndDeliversTheBufferAndExitsWithZero(t *testing.T) {
 			s := start(t)
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			defer w.Close()
-			p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+			p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
 			if n := events(t, w, p, 100); n != 100 {
 				t.Fatalf("%d of 100 were accepted", n)
 			}
@@ -163,7 +163,7 @@ func TestEndTellsWhatItLeavesAndExitsWithOne(t *testing.T) {
 	s := start(t, "-drain-timeout", "200ms")
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	defer w.Close()
-	if n := events(t, w, plugin(settings(t, []string{closedPort(t)}, nil)), 7); n != 7 {
+	if n := events(t, w, pluginOf(settings(t, []string{closedPort(t)}, nil)), 7); n != 7 {
 		t.Fatalf("%d of 7 were accepted", n)
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
@@ -198,7 +198,7 @@ func TestRequestsUnderWayAtTheEndAreAnswered(t *testing.T) {
 					<-time.After(c.late) // Kong is slow
 				}
 			}}
-			exit, err := w.HandleEvent(t.Context(), plugin(settings(t, f.Addrs(), nil)), k)
+			exit, err := w.HandleEvent(t.Context(), pluginOf(settings(t, f.Addrs(), nil)), k)
 			if err != nil || exit.Status != c.status {
 				t.Errorf("answer is %+v, %v", exit, err)
 			}
@@ -215,7 +215,7 @@ func TestSuccessorTakesOverTheSocketWhileItsPredecessorDrains(t *testing.T) {
 	old := start(t)
 	w := kongsim.NewWorker(old.socket, kongsim.WorkerOptions{})
 	defer w.Close()
-	p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+	p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
 	events(t, w, p, 10)
 	before, err := os.Stat(old.socket)
 	if err != nil {
@@ -267,7 +267,7 @@ func TestInstancesThatAreStartedMakeFewLines(t *testing.T) {
 	begin := time.Now()
 	for i := range instances {
 		config := settings(t, away, map[string]any{"producer_async": false, "producer_request_retries_max_attempts": 1, "topic": fmt.Sprint("t-", i)})
-		if exit, err := w.HandleEvent(t.Context(), plugin(config), new(kong)); err != nil || exit.Status != 502 {
+		if exit, err := w.HandleEvent(t.Context(), pluginOf(config), new(kong)); err != nil || exit.Status != 502 {
 			t.Fatalf("%+v, %v", exit, err)
 		}
 	}

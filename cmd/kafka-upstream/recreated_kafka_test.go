@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // A topic that is deleted and made again with fewer partitions, under load: records
@@ -34,9 +34,9 @@ func TestTopicMadeAgainWithFewerPartitionsLosesNothing(t *testing.T) {
 		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 		defer w.Close()
 		small := map[string]any{"topic": topic, "producer_request_limits_messages_per_request": 2}
-		async := plugin(settings(t, brokers, small))
+		async := pluginOf(settings(t, brokers, small))
 		small["producer_async"] = false
-		sync := plugin(settings(t, brokers, small))
+		sync := pluginOf(settings(t, brokers, small))
 
 		var accepted atomic.Int64
 		stop, stopped := make(chan struct{}), make(chan struct{})

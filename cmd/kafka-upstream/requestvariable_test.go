@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"google.golang.org/protobuf/proto"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // A request line that does not say the target for certain is followed by the
@@ -65,7 +65,7 @@ func TestDefinedVariableIsAllThatIsAskedOfTheTarget(t *testing.T) {
 		replies: map[string][]byte{"kong.nginx.get_var": stringOf(t, "PUT /a?b=c\nz&b=changed")},
 		before:  func(method string) { asked = append(asked, method) },
 	}
-	exit, err := w.HandleEvent(t.Context(), plugin(settings(t, f.Addrs(), all(map[string]any{"producer_async": false}))), k)
+	exit, err := w.HandleEvent(t.Context(), pluginOf(settings(t, f.Addrs(), all(map[string]any{"producer_async": false}))), k)
 	if err != nil || exit.Status != 200 {
 		t.Fatalf("%+v, %v", exit, err)
 	}
@@ -85,7 +85,7 @@ func TestVariableThatNginxDoesNotHaveIsSaidOnceAndLosesNothing(t *testing.T) {
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	defer w.Close()
 	k := &kong{replies: map[string][]byte{"kong.nginx.get_var": {}}}
-	p := plugin(settings(t, f.Addrs(), all(map[string]any{"producer_async": false})))
+	p := pluginOf(settings(t, f.Addrs(), all(map[string]any{"producer_async": false})))
 	for range 3 {
 		if exit, err := w.HandleEvent(t.Context(), p, k); err != nil || exit.Status != 200 {
 			t.Fatalf("%+v, %v", exit, err)

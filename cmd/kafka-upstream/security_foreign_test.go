@@ -20,8 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kafka-upstream/internal/foreign"
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // repeat is what a peer says that was sent something secret: all ways to write it, line
@@ -162,7 +162,7 @@ func TestTextsOfRequestsAndConfigurationsAreOneShortLine(t *testing.T) {
 		"a path of a body":         {settings(t, f.Addrs(), nil), &kong{body: inFile("/nowhere/" + long[:4000])}},
 		"Kong's reason for a body": {settings(t, f.Addrs(), nil), &kong{body: &pb.RawBodyResult{Kind: &pb.RawBodyResult_Error{Error: long[:4000]}}}},
 	} {
-		exit, err := w.HandleEvent(t.Context(), plugin(c.config), c.kong)
+		exit, err := w.HandleEvent(t.Context(), pluginOf(c.config), c.kong)
 		if err != nil || exit.Status != 500 {
 			t.Fatalf("%s: %+v, %v", name, exit, err)
 		}

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // What the tests of TLS, client certificates and SASL share.

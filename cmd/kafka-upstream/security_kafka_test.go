@@ -16,8 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // A secured Kafka, with which the tests of one version share what they need.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/testcert"
 )
 
 const certID = "7f1f2c9e-5a0c-4a43-9a54-6d0c0a1e3b01"

@@ -18,9 +18,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 func TestSASLMechanismsWithOddUsersAndPasswords(t *testing.T) {
@@ -82,7 +82,7 @@ func TestEndDoesNotWaitForABrokerThatRefuses(t *testing.T) {
 	s := start(t)
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	defer w.Close()
-	exit, err := w.HandleEvent(t.Context(), plugin(g.settings(t, secret("wr0ng-password"), synced)), new(kong))
+	exit, err := w.HandleEvent(t.Context(), pluginOf(g.settings(t, secret("wr0ng-password"), synced)), new(kong))
 	if err != nil || exit.Status != 502 {
 		t.Fatalf("%+v, %v", exit, err)
 	}

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"testing"
 
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // printed is everything that processes printed, and that Kong's error log held,
@@ -175,7 +175,7 @@ func TestCrashAndProfilesHoldNoSecret(t *testing.T) {
 		topic, id string
 		status    int
 	}{{"t", id, 200}, {"t", "6b2f3c1e-8a0b-4f57-9c55-0c1f6b7d2a02", 502}, {"fault-panic", id, 500}} {
-		exit, err := w.HandleEvent(t.Context(), plugin(settings(t, away, map[string]any{
+		exit, err := w.HandleEvent(t.Context(), pluginOf(settings(t, away, map[string]any{
 			"topic": c.topic, "authentication": sasl("SCRAM-SHA-512", "kong", secret("p4ssword-of-kong")),
 			"security": map[string]any{"ssl": true, "certificate_id": c.id}})), new(kong))
 		if err != nil || exit.Status != c.status {

@@ -11,9 +11,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 func TestBrokerIsTrustedByTheCAFileAlone(t *testing.T) {
@@ -66,7 +66,7 @@ func TestBrokerIsTrustedByTheSystemsAuthoritiesWithoutCAFile(t *testing.T) {
 	w := kongsim.NewWorker(socket, kongsim.WorkerOptions{})
 	defer w.Close()
 	k := new(kong)
-	exit, err := w.HandleEvent(t.Context(), plugin(settings(t, f.Addrs(), with(synced, map[string]any{"security": overTLS()}))), k)
+	exit, err := w.HandleEvent(t.Context(), pluginOf(settings(t, f.Addrs(), with(synced, map[string]any{"security": overTLS()}))), k)
 	if err != nil || exit.Status != 200 {
 		t.Errorf("%+v, %v, %s", exit, err, k.log())
 	}
@@ -74,7 +74,7 @@ func TestBrokerIsTrustedByTheSystemsAuthoritiesWithoutCAFile(t *testing.T) {
 	other := start(t, caFlag(t, testcert.New("another"))...)
 	v := kongsim.NewWorker(other.socket, kongsim.WorkerOptions{})
 	defer v.Close()
-	exit, err = v.HandleEvent(t.Context(), plugin(settings(t, f.Addrs(), with(synced, map[string]any{"security": overTLS()}))), k)
+	exit, err = v.HandleEvent(t.Context(), pluginOf(settings(t, f.Addrs(), with(synced, map[string]any{"security": overTLS()}))), k)
 	if err != nil || exit.Status != 502 || !strings.Contains(k.log(), "unknown authority") {
 		t.Errorf("%+v, %v, %s", exit, err, k.log())
 	}

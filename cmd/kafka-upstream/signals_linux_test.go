@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sys/unix"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // signalWays are those in which a signal gets to the server.
@@ -39,7 +39,7 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 			accepted := 0
 			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 			t.Cleanup(w.Close)
-			p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+			p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
 			accept = func() bool {
 				exit, err := w.HandleEvent(t.Context(), p, &kong{body: inline("[]")})
 				if err != nil || exit.Status != 200 {
@@ -105,7 +105,7 @@ func stuck(t *testing.T, start func(t testing.TB, args ...string) *server, drain
 	s := start(t, "-drain-timeout", drain)
 	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 	t.Cleanup(w.Close)
-	if n := events(t, w, plugin(settings(t, []string{closedPort(t)}, nil)), 7); n != 7 {
+	if n := events(t, w, pluginOf(settings(t, []string{closedPort(t)}, nil)), 7); n != 7 {
 		t.Fatalf("%d of 7 were accepted", n)
 	}
 	return s
@@ -180,7 +180,7 @@ func TestNohupIsHeeded(t *testing.T) {
 	w := kongsim.NewWorker(socket, kongsim.WorkerOptions{})
 	defer w.Close()
 	_ = cmd.Process.Signal(syscall.SIGHUP)
-	if n := events(t, w, plugin(settings(t, f.Addrs(), nil)), 10); n != 10 {
+	if n := events(t, w, pluginOf(settings(t, f.Addrs(), nil)), 10); n != 10 {
 		t.Errorf("%d of 10 were accepted", n)
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -210,7 +210,7 @@ func TestReaderOfTheLogMayGo(t *testing.T) {
 		_ = read.Close()
 		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
 		defer w.Close()
-		p := plugin(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+		p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
 		for i := range 10 {
 			for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} { // two lines, and what comes of them
 				_ = s.cmd.Process.Signal(sig)

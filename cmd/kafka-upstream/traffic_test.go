@@ -21,8 +21,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // gateway starts the stand-in for Kong with the program, which it runs as Kong

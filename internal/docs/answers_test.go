@@ -16,14 +16,14 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// source is an answer as internal/upstream makes it. cause is "" where the
+// source is an answer as internal/plugin makes it. cause is "" where the
 // program finds it out as it runs.
 type source struct{ status, message, cause string }
 
-// sources reads the calls of answer in internal/upstream/answers.go.
+// sources reads the calls of answer in internal/plugin/answers.go.
 func sources(t *testing.T) []source {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "internal/upstream/answers.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "internal/plugin/answers.go"), nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestEveryAnswerIsInTheTableAndTheOtherWayRound(t *testing.T) {
 }
 
 func TestReasonsOf400AreThoseOfThePackage(t *testing.T) {
-	reasons := regexp.MustCompile(`BadRequest\{"([^"]+)"\}`).FindAllStringSubmatch(read(t, "internal/message/message.go"), -1)
+	reasons := regexp.MustCompile(`BadRequest\{"([^"]+)"\}`).FindAllStringSubmatch(read(t, "internal/record/jsonmsg/message.go"), -1)
 	var listed []string
 	for _, cells := range find(t, "docs/answers.md").rows() {
 		if len(cells) == 2 && strings.HasPrefix(cells[0], "`") {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"kafka-upstream/internal/upstream"
+	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/version"
 )
 
@@ -46,7 +46,7 @@ func TestVersionIsTheReleaseHoweverTheProgramIsBuilt(t *testing.T) {
 
 	const pkg = "./cmd/kafka-upstream"
 	bin := filepath.Join(tmp, "bin")
-	program := filepath.Join(bin, upstream.Name)
+	program := filepath.Join(bin, plugin.Name)
 	install := []string{"make", "install", "PREFIX=" + tmp}
 	inDocker := []string{"sh", "-c", buildCommand(t, program)}
 	for _, way := range []struct {

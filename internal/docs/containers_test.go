@@ -15,8 +15,8 @@ import (
 
 	yaml "go.yaml.in/yaml/v4"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/upstream"
+	"kafka-upstream/internal/plugin"
+	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/version"
 )
 
@@ -80,7 +80,7 @@ func kongPlugin(t *testing.T) (server, topic string) {
 		t.Fatal(err)
 	}
 	p := c.Routes[0].Plugins[0]
-	if p.Name != upstream.Name || len(p.Config.BootstrapServers) != 1 {
+	if p.Name != plugin.Name || len(p.Config.BootstrapServers) != 1 {
 		t.Fatalf("testdata/kong.yml has %+v", p)
 	}
 	s := p.Config.BootstrapServers[0]
@@ -159,7 +159,7 @@ func TestComposeFileFitsTheConfigurationOfKong(t *testing.T) {
 	if !slices.Contains(kong.Volumes, "./testdata/kong.yml:"+env["KONG_DECLARATIVE_CONFIG"]+":ro") || env["KONG_DATABASE"] != "off" {
 		t.Errorf("Kong reads %s, and what is there is %v", env["KONG_DECLARATIVE_CONFIG"], kong.Volumes)
 	}
-	if env["KONG_PLUGINS"] != "bundled,"+upstream.Name || env["KONG_PLUGINSERVER_NAMES"] != upstream.Name {
+	if env["KONG_PLUGINS"] != "bundled,"+plugin.Name || env["KONG_PLUGINSERVER_NAMES"] != plugin.Name {
 		t.Errorf("Kong's plugins are %s, its plugin servers %s", env["KONG_PLUGINS"], env["KONG_PLUGINSERVER_NAMES"])
 	}
 	out, err := exec.Command(binary, "-dump").Output()
@@ -167,7 +167,7 @@ func TestComposeFileFitsTheConfigurationOfKong(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(out, &dump)
 	}
-	if want := path.Join(env["KONG_PREFIX"], upstream.Name+".socket"); err != nil || dump.SocketPath != want {
+	if want := path.Join(env["KONG_PREFIX"], plugin.Name+".socket"); err != nil || dump.SocketPath != want {
 		t.Errorf("Kong looks for the socket %s, the program makes %s (%v)", want, dump.SocketPath, err)
 	}
 	if !slices.Contains(kong.Ports, "8000:8000") || !slices.Contains(kong.Ports, "127.0.0.1:8001:8001") || env["KONG_ADMIN_LISTEN"] != "0.0.0.0:8001" {
@@ -218,7 +218,7 @@ func dockerfile(t *testing.T) []instruction {
 }
 
 func TestDockerfilePutsTheProgramWhereKongLooks(t *testing.T) {
-	const place = "/usr/local/bin/" + upstream.Name
+	const place = "/usr/local/bin/" + plugin.Name
 	all := dockerfile(t)
 	has := func(name, args string) bool { return slices.Contains(all, instruction{name, args}) }
 	for _, want := range []instruction{
@@ -247,7 +247,7 @@ func TestDockerfilePutsTheProgramWhereKongLooks(t *testing.T) {
 // as out.
 func buildCommand(t *testing.T, out string) string {
 	t.Helper()
-	const place = "/usr/local/bin/" + upstream.Name
+	const place = "/usr/local/bin/" + plugin.Name
 	for _, in := range dockerfile(t) {
 		if in.name == "RUN" && strings.Contains(in.args, "go build") && strings.Contains(in.args, place) {
 			return strings.ReplaceAll(in.args, place, out)

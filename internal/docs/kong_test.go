@@ -13,9 +13,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/kongsim"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // startKong starts the stand-in for Kong, with the program behind it.

@@ -17,7 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 // TestNoRecordIsLostBetweenSenderAndWriter closes producers at any moment of the

@@ -22,8 +22,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/net/dns/dnsmessage"
 
-	"kafka-upstream/internal/kafkatest"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // load sends numbered records until it is stopped.

@@ -19,7 +19,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // scripted is a listener that behaves as a test says: at first as the peer, and as a

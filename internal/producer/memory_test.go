@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"kafka-upstream/internal/kafkatest"
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 func heap() int64 {

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kafka-upstream/internal/config"
-	"kafka-upstream/internal/kafkatest"
 	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 func acquire(t *testing.T, p *Pool, c *config.Config) *Handle {

@@ -25,7 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"kafka-upstream/internal/config"
-	"kafka-upstream/internal/kafkatest"
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

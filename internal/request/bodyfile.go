@@ -9,7 +9,7 @@ import (
 	"kafka-upstream/internal/memory"
 )
 
-// door is what reading a body needs of the [pluginserver.Exchange].
+// door is what reading a body needs of the [kongpdk.Exchange].
 type door interface {
 	WillBlock()
 	PeerUID() (uint32, error)

@@ -7,7 +7,7 @@ import (
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 
-	"kafka-upstream/internal/pluginserver"
+	"kafka-upstream/internal/kongpdk"
 )
 
 // ErrTooLarge is the error of a body above the plan's limit. None of it was
@@ -29,14 +29,14 @@ const maxHeaders = 1000
 type Plan struct {
 	parts Parts
 	limit int
-	asks  pluginserver.Asks
+	asks  kongpdk.Asks
 
 	variable      string // nginx's, that says the target; "" asks Kong's own calls
 	head          int    // numbers of the asks
 	headers, body int
 	target        target
-	further       pluginserver.Asks // where the variable is not enough
-	unset         atomic.Bool       // the variable was found to be, and that was said
+	further       kongpdk.Asks // where the variable is not enough
+	unset         atomic.Bool  // the variable was found to be, and that was said
 }
 
 // target says which of Kong's own calls tell the method, the URI and the query.
@@ -74,7 +74,7 @@ func NewPlan(parts Parts, limit int, variable string) *Plan {
 	return p
 }
 
-func (t *target) add(asks *pluginserver.Asks, parts Parts) {
+func (t *target) add(asks *kongpdk.Asks, parts Parts) {
 	if parts.Method {
 		t.method = asks.Add("kong.request.get_method", nil, 0)
 	}
@@ -85,13 +85,13 @@ func (t *target) add(asks *pluginserver.Asks, parts Parts) {
 }
 
 // Asks returns the plan's asks.
-func (p *Plan) Asks() *pluginserver.Asks { return &p.asks }
+func (p *Plan) Asks() *kongpdk.Asks { return &p.asks }
 
 // Read fills r, which must be new or reset, with Kong's replies to the asks. A
 // body that Kong has put into a file is read from it, into memory that is reserved
 // for the exchange. The error is [ErrTooLarge], [memory.ErrFull], a [*BodyError], or
 // that of a conversation that broke down.
-func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
+func (p *Plan) Read(x *kongpdk.Exchange, r *Request) (err error) {
 	if p.variable != "" {
 		err = p.readVariable(x, r)
 	} else {
@@ -111,7 +111,7 @@ func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
 	}
 	if p.parts.Body {
 		b, err := x.Reply(p.body)
-		if errors.Is(err, pluginserver.ErrTooLarge) {
+		if errors.Is(err, kongpdk.ErrTooLarge) {
 			return ErrTooLarge
 		}
 		if err == nil {
@@ -125,7 +125,7 @@ func (p *Plan) Read(x *pluginserver.Exchange, r *Request) (err error) {
 // follow has the asks stand behind n others.
 func (t *target) follow(n int) { t.method, t.uri, t.query = t.method+n, t.uri+n, t.query+n }
 
-func (t *target) read(x *pluginserver.Exchange, r *Request, parts Parts) (err error) {
+func (t *target) read(x *kongpdk.Exchange, r *Request, parts Parts) (err error) {
 	if parts.Method {
 		if r.Method, err = text(x, t.method); err != nil {
 			return fmt.Errorf("method: %w", err)
@@ -142,7 +142,7 @@ func (t *target) read(x *pluginserver.Exchange, r *Request, parts Parts) (err er
 	return nil
 }
 
-func (p *Plan) readVariable(x *pluginserver.Exchange, r *Request) error {
+func (p *Plan) readVariable(x *kongpdk.Exchange, r *Request) error {
 	value, err := text(x, p.head)
 	if err != nil {
 		return fmt.Errorf("$%s: %w", p.variable, err)
@@ -164,7 +164,7 @@ func (p *Plan) readVariable(x *pluginserver.Exchange, r *Request) error {
 	return nil
 }
 
-func text(x *pluginserver.Exchange, ask int) ([]byte, error) {
+func text(x *kongpdk.Exchange, ask int) ([]byte, error) {
 	b, err := x.Reply(ask)
 	if err != nil {
 		return nil, err

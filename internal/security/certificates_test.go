@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // fakeSource answers loads as it is told, and counts them.

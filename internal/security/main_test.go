@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/testcert"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

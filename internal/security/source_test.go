@@ -24,7 +24,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/foreign"
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // entity is what the Admin API answers for a certificate.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/testcert"
 )
 
 func write(t *testing.T, name string, content []byte) string {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol/apiversions"
 
-	"kafka-upstream/internal/testcert"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // The end of an idle connection is there to be seen before anything is written to it:

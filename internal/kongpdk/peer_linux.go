@@ -1,0 +1,33 @@
+package kongpdk
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// peerUID returns the user id of the process that has made the connection, at that time
+// (SO_PEERCRED in unix(7)).
+func peerUID(s stream) (uint32, error) {
+	f, ok := s.(syscall.Conn)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var peer *unix.Ucred
+	closed := raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if closed != nil {
+		return 0, closed
+	}
+	if err != nil {
+		return 0, os.NewSyscallError("getsockopt", err)
+	}
+	return peer.Uid, nil
+}

@@ -1,0 +1,262 @@
+package kongpdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"kafka-upstream/internal/memory"
+)
+
+// Server serves one plugin on a unix socket.
+//
+// On Linux one goroutine serves many connections with system calls of its own:
+// Kong makes a new connection for each request that is answered, and most of
+// the cost of serving one by the net package is that of its goroutine, its place
+// in the poller and its deadlines. A connection whose request takes long gets a
+// goroutine of its own. Elsewhere every connection has one.
+type Server struct {
+	// Portable, set before Serve, has every connection served by the net package.
+	Portable bool
+	// Memory, set before Serve, is the limit that large replies and commands count
+	// against. nil is no limit.
+	Memory *memory.Limit
+	// Files, set before Serve, is how many files the process may have open
+	// ([FileLimit]). A share of them is reserved for other uses. 0 is no limit.
+	Files int
+
+	plugin    *Plugin
+	log       *slog.Logger
+	instances *instances
+	slots     slots
+	serving   sync.WaitGroup // one per loop, and per connection outside of them
+
+	eventTimeout, commandTimeout, endTimeout time.Duration
+
+	loops int // 0: by the number of cores
+
+	mu       sync.Mutex
+	parts    []part             // what accepts connections
+	conns    map[*conn]struct{} // those that no loop serves
+	closing  bool
+	cutting  bool      // requests in flight are cut off
+	relieved time.Time // when idle connections were last closed
+}
+
+// NewServer returns a server of the plugin. What goes wrong on a connection is
+// logged; what goes wrong with a request is the plugin's to tell.
+func NewServer(plugin *Plugin, log *slog.Logger) *Server {
+	return &Server{
+		plugin:    plugin,
+		log:       log,
+		instances: newInstances(),
+		conns:     make(map[*conn]struct{}),
+
+		eventTimeout: eventTimeout, commandTimeout: commandTimeout, endTimeout: endTimeout,
+	}
+}
+
+// Serve accepts connections until Shutdown, and returns nil then. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	s.slots.most, s.slots.why = s.mostConnections()
+	if s.Files > 0 && s.Files < lowFiles {
+		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "connections", s.slots.most)
+	}
+	if n := s.Memory.Size(); n > 0 {
+		s.instances.most = n / instancesShare
+	}
+	if u, ok := l.(*net.UnixListener); ok && !s.Portable {
+		served, err := s.serveLoops(u)
+		if served {
+			return err
+		}
+		if err != nil {
+			s.log.Warn("connections are served by the net package, at a higher cost", "error", err)
+		}
+	}
+	a := accepting{l, make(chan struct{}, 1)}
+	if !s.add(0, a) {
+		return l.Close()
+	}
+	for {
+		if !s.slots.take() {
+			s.waitForSlot(a)
+			continue
+		}
+		nc, err := l.Accept()
+		if err != nil {
+			s.slots.release()
+			switch {
+			case s.isClosing():
+				return nil
+			case isShortage(err):
+				s.log.Error(shortage, "error", err)
+				time.Sleep(shortageTime)
+				continue
+			case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR):
+				continue
+			}
+			return fmt.Errorf("accepting a connection: %w", err)
+		}
+		c := &conn{server: s, nc: nc, in: reader{src: nc, buf: getBuffer(), memory: s.Memory}}
+		if !s.adopt(c) {
+			c.close()
+			s.release()
+			continue
+		}
+		go func() {
+			defer s.end(c)
+			c.serve()
+		}()
+	}
+}
+
+// Where no connection can be accepted for want of files or memory, those that
+// wait stay in the socket's backlog until others end.
+const (
+	shortage     = "cannot accept a connection for the moment: raise the limit of open files if this goes on"
+	shortageTime = 10 * time.Millisecond
+)
+
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ENOBUFS)
+}
+
+// part accepts connections, and may serve them.
+type part interface {
+	stop()    // accepts none any more, and ends those that are idle
+	cut() int // ends the others too, and returns how many there were
+	resume()  // accepts again, if it may
+	relieve() // closes the connections that were idle for some time
+}
+
+// accepting accepts connections, each of which is served elsewhere.
+type accepting struct {
+	net.Listener
+	wake chan struct{}
+}
+
+func (a accepting) stop()    { _ = a.Close(); a.resume() }
+func (a accepting) cut() int { return 0 }
+func (a accepting) relieve() {}
+
+func (a accepting) resume() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// waitForSlot returns when there may be a slot, or when the server ends.
+func (s *Server) waitForSlot(a accepting) {
+	s.wait()
+	defer s.slots.waiting.Add(-1)
+	tick := time.NewTicker(relieveTime)
+	defer tick.Stop()
+	for !s.slots.free() && !s.isClosing() {
+		select {
+		case <-a.wake:
+		case <-tick.C:
+			s.relieve()
+		}
+	}
+}
+
+// add adds parts to the server, of which so many serve connections until they
+// report to serving. It reports false if the server is shut down.
+func (s *Server) add(serving int, parts ...part) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.parts = append(s.parts, parts...)
+	s.serving.Add(serving)
+	return true
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// adopt registers a connection that a goroutine of its own will serve. It
+// reports false if none may begin any more.
+func (s *Server) adopt(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing && !c.busy {
+		return false
+	}
+	c.stopping = s.closing
+	s.conns[c] = struct{}{}
+	s.serving.Add(1)
+	if s.cutting {
+		_ = c.nc.Close()
+	}
+	return true
+}
+
+// end closes a connection that was adopted.
+func (s *Server) end(c *conn) {
+	c.close()
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.release()
+	s.serving.Done()
+}
+
+// Shutdown stops listening, lets the requests that are under way be answered,
+// and closes the connections. A peer that still has to send or to read something
+// is given 2 s for it. The socket's path stays, for it may be another
+// server's by now. When ctx ends, the connections that are left are cut, and the
+// error says how many there were. The instances are closed in either case.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	for _, p := range s.parts {
+		p.stop()
+	}
+	for c := range s.conns {
+		c.stopWhenIdle()
+	}
+	s.mu.Unlock()
+	defer s.instances.removeAll()
+
+	done := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	left := s.cut()
+	if left == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d connections of Kong were cut before their requests were over: %w", left, context.Cause(ctx))
+}
+
+// cut closes the connections that are left, and returns how many there were.
+func (s *Server) cut() (left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutting = true
+	for _, p := range s.parts {
+		left += p.cut()
+	}
+	for c := range s.conns {
+		_ = c.nc.Close()
+	}
+	return left + len(s.conns)
+}

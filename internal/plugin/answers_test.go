@@ -1,0 +1,54 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/producer"
+)
+
+// told is a producer that has something to say.
+type told struct{ explanation, trouble string }
+
+func (p told) Explain(error) string { return p.explanation }
+func (p told) Trouble() string      { return p.trouble }
+
+func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
+	const cause = "cannot deliver since 11:01:48: broker kafka:9092, partition 3: no answer within 21s"
+	for _, row := range []struct {
+		name   string
+		err    error
+		told   told
+		took   time.Duration
+		reason metrics.Reason
+		log    string
+	}{
+		{"the request's time", errOutOfTime, told{trouble: cause}, 55*time.Second + 300*time.Microsecond, metrics.TimedOut,
+			"could not send a record to topic orders: no acknowledgement within 55s: " + cause},
+		{"the request's time, and nothing is known", errOutOfTime, told{}, 55 * time.Second, metrics.TimedOut,
+			"could not send a record to topic orders: no acknowledgement within 55s"},
+		{"an attempt's time", fmt.Errorf("attempt: %w", context.DeadlineExceeded), told{explanation: "broker kafka:9092: no answer within 7s"}, 14200 * time.Millisecond, metrics.NotDelivered,
+			"could not send a record to topic orders: broker kafka:9092: no answer within 7s (after 14.2s)"},
+		{"a connection's time", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, told{explanation: "broker kafka:9092: i/o timeout"}, 3 * time.Millisecond, metrics.NotDelivered,
+			"could not send a record to topic orders: broker kafka:9092: i/o timeout (after 3ms)"},
+		{"no room", producer.ErrFull, told{}, time.Second, metrics.BufferFull, ""},
+		{"no producer", producer.ErrClosed, told{}, time.Second, metrics.ShuttingDown, "a record to topic orders was refused: the server is shutting down"},
+		{"a large record", &producer.TooLargeError{Size: 2, Limit: 1}, told{}, time.Second, metrics.TooLarge, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			err := undeliveredAs(row.err, row.told, row.took)
+			if !errors.Is(err, row.err) {
+				t.Errorf("%v is not %v any more", err, row.err)
+			}
+			if out := outcomeOf(err, "orders", 1024); out.reason != row.reason || out.log != row.log {
+				t.Errorf("reason %v, %q, want %v, %q", out.reason, out.log, row.reason, row.log)
+			}
+		})
+	}
+}
