@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
-	"syscall"
 
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/security"
 )
@@ -41,7 +39,7 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 				return a, err
 			}
 		}
-		a.Refused = security.AuthenticationFailed
+		a.Refused = kafkaerr.IsAuthentication
 		if !p.TLS {
 			return a, nil
 		}
@@ -54,7 +52,7 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 			tls.Certificate = certificate
 			a.Release = certificate.Release
 			a.Failed = func(err error) {
-				if security.AuthenticationFailed(err) || isBroken(err) {
+				if kafkaerr.IsAuthentication(err) || kafkaerr.IsDisconnected(err) {
 					certificate.Relook()
 				}
 			}
@@ -66,11 +64,4 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 		a.TLS = config
 		return a, err
 	}, certificates.Close, nil
-}
-
-// isBroken reports whether a connection was cut. With TLS 1.3 that may be all
-// that is seen of a broker that refused our certificate.
-func isBroken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
