@@ -42,42 +42,26 @@ func (p *Producer) completeBatch(messages []kafka.Message, err error) {
 }
 
 func (p *Producer) completeWhole(messages []kafka.Message, err error) {
-	p.metrics.Batch(len(messages), sizes(messages))
+	a := amountOf(messages)
+	p.mu.Lock()
+	p.ledger.batch(a)
+	p.mu.Unlock()
 	p.complete(messages, err)
 }
 
 // complete accounts for accepted records that are delivered or given up, and tells
 // senders that wait. Each record passes through it exactly once.
 func (p *Producer) complete(messages []kafka.Message, err error) {
-	bytes, taken := sizes(messages), int64(0)
+	amount, taken := amountOf(messages), int64(0)
 	for i := range messages {
 		taken += memoryOf(int64(len(messages[i].Key) + len(messages[i].Value)))
 	}
-	undelivered := errors.Is(err, errAbandoned)
-	switch {
-	case err == nil:
-		p.metrics.Delivered(len(messages), bytes)
-	case undelivered:
-		p.metrics.Left(len(messages), bytes)
-	default:
-		p.metrics.Failed(err, len(messages), bytes)
-		if p.o.Async { // else the sender is told
-			p.status.lose(len(messages), p.transport.leader(int32(messages[0].Partition)), err)
-		}
+	if err != nil && p.o.Async && !errors.Is(err, errAbandoned) { // else the sender is told
+		p.status.lose(len(messages), p.transport.leader(int32(messages[0].Partition)), err)
 	}
 	p.memory.Return(taken)
 	p.mu.Lock()
-	n := int64(len(messages))
-	switch s := &p.stats; {
-	case err == nil:
-		s.Delivered += n
-	case undelivered:
-		s.Left += n
-	default:
-		s.Failed += n
-	}
-	p.stats.Buffered -= n
-	p.stats.BufferedBytes -= bytes
+	p.ledger.complete(amount, err)
 	p.mu.Unlock()
 	if p.o.Async {
 		return
@@ -90,11 +74,12 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 	}
 }
 
-func sizes(messages []kafka.Message) (bytes int64) {
+func amountOf(messages []kafka.Message) Amount {
+	a := Amount{Records: int64(len(messages))}
 	for i := range messages {
-		bytes += int64(len(messages[i].Key) + len(messages[i].Value))
+		a.Bytes += int64(len(messages[i].Key) + len(messages[i].Value))
 	}
-	return bytes
+	return a
 }
 
 // tooLarge reports whether the broker found a batch larger than it allows.

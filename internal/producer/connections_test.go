@@ -41,7 +41,7 @@ func TestLookAtTheClusterHasAConnectionWhereItIsOfUse(t *testing.T) {
 			p.mu.Lock()
 			p.used = time.Now().Add(-c.idle)
 			if c.buffered {
-				p.stats.Buffered++
+				p.ledger.Buffered.Records++
 			}
 			p.mu.Unlock()
 			conns := p.transport.current()
@@ -166,7 +166,7 @@ func TestServersThatAreAwayUseUpNoLogin(t *testing.T) {
 	}
 	send(t, p, "x")
 	time.Sleep(500 * time.Millisecond) // for what must not come
-	if s := p.Stats(); s.Buffered != 1 {
+	if s := p.totals(); s.Buffered != 1 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/segmentio/kafka-go/sasl"
 
-	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/producer/brokerconn"
 )
 
@@ -56,7 +55,7 @@ type dialer struct {
 	tls         *tls.Config   // nil: without TLS
 	net         net.Dialer
 	dialContext func(ctx context.Context, network, address string) (net.Conn, error) // net's, or a test's
-	metrics     *metrics.Producer
+	metrics     observer
 
 	holding atomic.Bool // refusal is set
 
@@ -68,7 +67,7 @@ type dialer struct {
 // newDialer leaves time for the other bootstrap servers: kafka-go tries them one
 // after another within the timeout, and one that never answers must not use up
 // all of it.
-func newDialer(o Options, m *metrics.Producer) *dialer {
+func newDialer(o Options, m observer) *dialer {
 	d := &dialer{timeout: o.Timeout, connect: o.Timeout / time.Duration(max(len(o.Servers), 1)),
 		pause: max(o.Backoff, minPause), metrics: m}
 	d.dialContext = d.net.DialContext // asks net at each call, so that net's fields may be set

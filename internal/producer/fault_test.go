@@ -142,7 +142,7 @@ func TestFaultPartitionWithoutLeaderLosesNothing(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	p := newTestProducer(t, f.Addrs(), nil)
 	l := startLoad(t, p)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	leaderless(f, time.Now().Add(3*time.Second)) // thrice what the attempts would take
 	time.Sleep(3 * time.Second)
 	if lost, _ := l.end(f); lost > 0 {
@@ -173,7 +173,7 @@ func TestFaultAllBrokersAwayLosesNothing(t *testing.T) {
 	l := startLoad(t, p) // from the start
 	time.Sleep(1500 * time.Millisecond)
 	f := kafkatest.StartFake(t, opts...)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	f = restart(t, f, 2*time.Second, opts...) // and in the middle
 	if lost, _ := l.end(f); lost > 0 {
 		t.Errorf("%d lost", lost)
@@ -217,7 +217,7 @@ func TestFaultBrokerThatDoesNotAnswerForATimeLosesNothing(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(10, "t"))
 	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Timeout = 300 * time.Millisecond })
 	l := startLoad(t, p)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	silent := time.Now().Add(time.Second)
 	f.Hold(kmsg.Produce, func(gone <-chan struct{}) {
 		select {
@@ -623,7 +623,7 @@ func TestFaultNameThatChangesItsAddressIsFollowed(t *testing.T) {
 	_, port, _ := net.SplitHostPort(f.Addrs()[0])
 	n, _ := strconv.Atoi(port)
 	cfg := testOptions([]string{net.JoinHostPort("broker.test", strconv.Itoa(n))}, nil)
-	d := newDialer(cfg, nil)
+	d := newDialer(cfg, new(Producer))
 	var mu sync.Mutex
 	to := "127.0.0.2" // where nobody listens
 	d.net.Resolver = resolver(t, func() string {

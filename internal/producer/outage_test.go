@@ -48,7 +48,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 		if g, h := minute(); g > goroutines+5 || h > heap+heap/2 {
 			t.Errorf("%d goroutines became %d, %d bytes of heap became %d", goroutines, g, heap, h)
 		}
-		if s := p.Stats(); s.Accepted != limit || s.Buffered != limit || s.Refused != refused || s.Failed != 0 {
+		if s := p.totals(); s.Accepted != limit || s.Buffered != limit || s.Rejected != refused || s.Failed != 0 {
 			t.Errorf("%+v, %d were refused", s, refused)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -66,7 +66,7 @@ func wantLeft(t *testing.T, p *Producer, n int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	left := p.close(ctx, errAbandoned)
-	if s := p.Stats(); left != n || s.Left+s.Buffered != n || s.Failed != 0 {
+	if s := p.totals(); left != n || s.Undelivered+s.Buffered != n || s.Failed != 0 {
 		t.Errorf("with %d attempts %d are left: %+v", p.o.MaxAttempts, left, s)
 	}
 }

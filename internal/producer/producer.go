@@ -13,8 +13,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/memory"
-	"kafka-upstream/internal/metrics"
 )
 
 // Errors of Send. A record that met one of them was not accepted.
@@ -65,7 +65,6 @@ type Producer struct {
 	topic     string
 	transport *transport
 	status    *status
-	metrics   *metrics.Producer
 	memory    *memory.Limit
 	done      func() // called when all is over; may be nil
 
@@ -78,7 +77,9 @@ type Producer struct {
 	drained chan struct{} // closed when p is closed and its dispatcher has ended
 
 	mu         sync.Mutex
-	stats      Stats
+	ledger     ledger
+	connected  ConnectionStats
+	ended      bool      // close has returned
 	used       time.Time // when a record was last sent
 	closed     bool
 	known      bool               // the topic's metadata was fetched
@@ -102,9 +103,6 @@ func newProducer(topic string, o Options, access Access, pool *PoolOptions, n *n
 	if !o.Async {
 		o.Linger = 0
 	}
-	counts := pool.Metrics.Producer(topic, o.Acks, metrics.Limits{
-		Records: int64(o.BufferRecords), Bytes: o.BufferBytes, Linger: o.Linger,
-	})
 	t := &transport{
 		servers:        newServers(o.Servers),
 		topic:          topic,
@@ -115,29 +113,30 @@ func newProducer(topic string, o Options, access Access, pool *PoolOptions, n *n
 		patient:        o.Async,
 		patience:       patience,
 		refused:        access.Refused,
-		metrics:        counts,
 		maxAttempts:    max(o.MaxAttempts, 1),
 	}
-	t.dialer = newDialer(o, counts)
+	t.dialer = newDialer(o, nil)
 	t.dialer.tls = access.TLS
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	login := t.dialer.login(access.SASL)
 	p := &Producer{
-		o: o, topic: topic, transport: t, metrics: counts, memory: pool.Memory, done: access.Release,
+		o: o, topic: topic, transport: t, memory: pool.Memory, done: access.Release,
 		limit:       min(int64(o.BatchBytes), o.BufferBytes+Overhead),
 		idle:        max(layoutAge, o.Keepalive),
 		maxInFlight: max(maxInFlightBytes/(messageSize*o.BatchRecords), 1),
 		wake:        make(chan struct{}, 1),
 		drained:     make(chan struct{}),
 		used:        time.Now(),
+		ledger:      newLedger(topic, &o),
 		keyed:       make(map[int32]*backlog),
 		inFlight:    make(map[int32]bool),
 		partitioner: newPartitioner(o.BatchRecords, int64(o.BatchBytes-batchOverhead)),
 	}
-	p.status = newStatus(topic, pool.Log, n, func() int64 { return p.Stats().Buffered })
+	p.status = newStatus(topic, pool.Log, n, func() int64 { return p.totals().Buffered })
 	p.status.failed = access.Failed
 	p.status.servers, p.status.redact = t.servers.address, access.Redact
 	t.status = p.status
+	t.metrics, t.dialer.metrics = p, p
 	t.open = func(number uint64) *connections {
 		c := &connections{servers: t.servers, number: number, dialer: t.dialer, needed: p.needsLayout}
 		c.Transport = &kafka.Transport{
@@ -212,33 +211,24 @@ func (p *Producer) accept(q *queued) error {
 	p.used = q.time
 	switch {
 	case size+Overhead > p.limit:
-		p.refuse(metrics.TooLarge)
+		p.ledger.Rejected[TooLarge]++
 		return &TooLargeError{int(size + Overhead), int(p.limit)}
 	case p.closed:
-		p.refuse(metrics.ShuttingDown)
+		p.ledger.Rejected[ShuttingDown]++
 		return ErrClosed
-	case p.stats.Buffered >= int64(p.o.BufferRecords), p.stats.BufferedBytes+size > p.o.BufferBytes:
-		p.refuse(metrics.BufferFull)
+	case p.ledger.Buffered.Records >= int64(p.o.BufferRecords), p.ledger.Buffered.Bytes+size > p.o.BufferBytes:
+		p.ledger.Rejected[BufferFull]++
 		p.status.refuse(q.time, ErrFull)
 		return ErrFull
 	case !p.memory.Take(memoryOf(size)):
-		p.refuse(metrics.MemoryFull)
+		p.ledger.Rejected[MemoryFull]++
 		p.status.refuse(q.time, memory.ErrFull)
 		return memory.ErrFull
 	}
-	p.stats.Accepted++
-	p.stats.Buffered++
-	p.stats.BufferedBytes += size
-	p.metrics.Accepted(size)
+	p.ledger.accept(size)
 	q.refusals = p.refusals
 	p.enqueue(*q)
 	return nil
-}
-
-// refuse counts a record that is not accepted. The caller holds p.mu.
-func (p *Producer) refuse(why metrics.Reason) {
-	p.stats.Refused++
-	p.metrics.Refused(why)
 }
 
 // abandonTime is how long close waits for the Writer to give up.
@@ -272,13 +262,15 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 		}
 	}
 	p.transport.close(undelivered)
-	p.metrics.Close()
 	p.status.close()
 	if p.done != nil {
 		p.done()
 	}
-	s := p.Stats()
-	return s.Left + s.Buffered
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	s := p.totals()
+	return s.Undelivered + s.Buffered
 }
 
 // needsLayout reports whether the layout is to stay as young as layoutAge says.
@@ -293,12 +285,70 @@ func (p *Producer) needsLayout() bool {
 func (p *Producer) unused() (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Since(p.used), p.stats.Buffered > 0
+	return time.Since(p.used), p.ledger.Buffered.Records > 0
 }
 
-// Stats returns the counts at one moment.
-func (p *Producer) Stats() Stats {
+// topicStats returns the counts of the topic, and of the connections.
+func (p *Producer) topicStats() (TopicStats, ConnectionStats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats
+	s := p.ledger.TopicStats
+	if !p.ended {
+		s.Buffers = []BufferStats{p.ledger.buffer(p.shares.Load() == 0)}
+	}
+	return s, p.connected
+}
+
+// settled reports whether the counts of a closed producer will not change any more.
+func (p *Producer) settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended && p.ledger.Buffered.Records == 0 && p.connected.Opened == p.connected.Closed
+}
+
+func (p *Producer) totals() (t Totals) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.add(&p.ledger.TopicStats)
+	return t
+}
+
+// Attempt implements observer.
+func (p *Producer) Attempt(retry bool, took time.Duration, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger.produceRequest(retry, took, err)
+}
+
+// Produced implements observer.
+func (p *Producer) Produced(took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger.DeliveryDuration.Observe(DurationBounds, took.Seconds())
+}
+
+// Lookup implements observer.
+func (p *Producer) Lookup(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ledger.metadataRequest(err)
+}
+
+// ConnectionOpened implements observer.
+func (p *Producer) ConnectionOpened() (closed func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connected.Opened++
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.connected.Closed++
+	})
+}
+
+// ConnectionFailed implements observer.
+func (p *Producer) ConnectionFailed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connected.Failed[kafkaerr.Of(err)]++
 }

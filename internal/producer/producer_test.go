@@ -91,11 +91,11 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-func settled(t testing.TB, p *Producer) Stats {
+func settled(t testing.TB, p *Producer) Totals {
 	t.Helper()
-	eventually(t, "every record has met its fate", func() bool { return p.Stats().Buffered == 0 })
-	s := p.Stats()
-	if s.Accepted != s.Delivered+s.Failed+s.Left || s.BufferedBytes != 0 {
+	eventually(t, "every record has met its fate", func() bool { return p.totals().Buffered == 0 })
+	s := p.totals()
+	if s.Accepted != s.Delivered+s.Failed+s.Undelivered || s.BufferedBytes != 0 {
 		t.Errorf("the sums do not agree: %+v", s)
 	}
 	return s
@@ -201,7 +201,7 @@ func TestBatchIsSentBeforeItHasMoreThanBytesPerRequest(t *testing.T) {
 	if e, ok := errors.AsType[*TooLargeError](err); !ok || e.Limit != limit {
 		t.Errorf("a larger record: %v", err)
 	}
-	if s := settled(t, p); s.Accepted != 21 || s.Refused != 1 {
+	if s := settled(t, p); s.Accepted != 21 || s.Rejected != 1 {
 		t.Errorf("stats are %+v", s)
 	}
 }
@@ -304,8 +304,8 @@ func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			want := Stats{Accepted: 500, Refused: 64*20 - 500, Buffered: 500, BufferedBytes: 5000}
-			if s := p.Stats(); s != want {
+			want := Totals{Accepted: 500, Rejected: 64*20 - 500, Buffered: 500, BufferedBytes: 5000}
+			if s := p.totals(); s != want {
 				t.Errorf("got %+v, want %+v", s, want)
 			}
 			eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
@@ -335,7 +335,7 @@ func TestNoSenderWaitsForABrokerThatIsAway(t *testing.T) {
 					t.Fatalf("Send took %v", d)
 				}
 			}
-			if s := p.Stats(); s.Buffered != 100 {
+			if s := p.totals(); s.Buffered != 100 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -478,7 +478,7 @@ func TestCloseDeliversWhatIsInTheBuffer(t *testing.T) {
 	if err := p.Send(t.Context(), record("late")); !errors.Is(err, ErrClosed) {
 		t.Errorf("Send after the close: %v", err)
 	}
-	if s := settled(t, p); s.Delivered != 50 || s.Refused != 1 {
+	if s := settled(t, p); s.Delivered != 50 || s.Rejected != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -500,7 +500,7 @@ func TestCloseCountsWhatItLeaves(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			if left := p.close(ctx, errAbandoned); left != 50 {
-				t.Errorf("%d left, want 50: %+v", left, p.Stats())
+				t.Errorf("%d left, want 50: %+v", left, p.totals())
 			}
 			if d := time.Since(start); d > 2*time.Second {
 				t.Errorf("closing took %v", d)
@@ -529,11 +529,11 @@ func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 		})
 	}
 	time.AfterFunc(10*time.Millisecond, f.DropConnections)
-	eventually(t, "some were sent", func() bool { return p.Stats().Accepted > 3000 })
+	eventually(t, "some were sent", func() bool { return p.totals().Accepted > 3000 })
 	p.close(t.Context(), errAbandoned)
 	wg.Wait()
 	s := settled(t, p)
-	if s.Accepted != counts[nil] || s.Refused != counts[ErrFull]+counts[ErrClosed] {
+	if s.Accepted != counts[nil] || s.Rejected != counts[ErrFull]+counts[ErrClosed] {
 		t.Errorf("%+v, senders saw %v", s, counts)
 	}
 	if got := int64(len(f.Records(t, "t", int(s.Delivered)))); got < s.Delivered {
@@ -591,7 +591,7 @@ func TestDialedConnectionEndsAReadThatHasNoDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c, err := newDialer(testOptions([]string{l.Addr().String()}, func(o *Options) { o.Timeout = 50 * time.Millisecond }), nil).dial(t.Context(), "tcp", l.Addr().String())
+	c, err := newDialer(testOptions([]string{l.Addr().String()}, func(o *Options) { o.Timeout = 50 * time.Millisecond }), new(Producer)).dial(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,6 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
-
-	"kafka-upstream/internal/metrics"
 )
 
 const (
@@ -64,7 +62,7 @@ type transport struct {
 	maxAttempts    int
 	refused        func(error) bool // whether a broker said no to who we are; may be nil
 	status         *status
-	metrics        *metrics.Producer
+	metrics        observer
 
 	ctx    context.Context // of the transport's life
 	cancel context.CancelCauseFunc
@@ -97,6 +95,15 @@ type layout struct {
 }
 
 var _ kafka.RoundTripper = (*transport)(nil)
+
+// observer is told what the transport does.
+type observer interface {
+	Attempt(retry bool, took time.Duration, err error) // one produce request
+	Produced(took time.Duration)                       // a batch, since its first produce request
+	Lookup(err error)                                  // one metadata request
+	ConnectionOpened() (closed func())
+	ConnectionFailed(err error)
+}
 
 var errNoLayout = errors.New("the layout of the cluster is not known yet")
 
@@ -200,9 +207,6 @@ func (t *transport) renew() {
 
 // tried counts an attempt.
 func (t *transport) tried(req *produceAPI.Request, began time.Time, res kafka.Response, err error) {
-	if t.metrics == nil {
-		return
-	}
 	again := false // the Writer will try again, if attempts are left
 	if r, ok := res.(*produceAPI.Response); ok && err == nil {
 		if refusal := refusalIn(r); refusal != nil {
