@@ -42,7 +42,6 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 				return a, err
 			}
 		}
-		a.Refused = kafkaerr.IsAuthentication
 		if !c.Security.SSL {
 			return a, nil
 		}

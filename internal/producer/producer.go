@@ -16,6 +16,7 @@ import (
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/producer/cluster"
 )
 
 // Errors of Send. A record that met one of them was not accepted.
@@ -62,18 +63,18 @@ type Record struct {
 // Producer delivers the records of all instances whose configurations say the
 // same about Kafka. Its methods may be called from many goroutines at once.
 type Producer struct {
-	cfg       *config.Config
-	transport *transport
-	status    *status
-	metrics   *metrics.Producer
-	memory    *memory.Limit
-	done      func() // called when all is over; may be nil
+	cfg     *config.Config
+	cluster *cluster.Cluster
+	status  *status
+	metrics *metrics.Producer
+	memory  *memory.Limit
+	done    func() // called when all is over; may be nil
 
-	limit       int64         // of a record's bytes, with its envelope
-	linger      time.Duration // how long a record may wait for its batch to fill; 0: not at all
-	idle        time.Duration // how long connections are kept after the last record
-	backoff     time.Duration // between two attempts
-	maxInFlight int           // batches
+	limit          int64         // of a record's bytes, with its envelope
+	linger         time.Duration // how long a record may wait for its batch to fill; 0: not at all
+	idle           time.Duration // how long connections are kept after the last record
+	maxInFlight    int           // batches
+	maxUnavailable time.Duration // how long a record waits for a topic that brokers do not know
 
 	shares  atomic.Int64  // how many instances use the producer
 	wake    chan struct{} // wakes the dispatcher
@@ -101,10 +102,6 @@ type Producer struct {
 }
 
 func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Producer {
-	keepalive := 10 * time.Second // of an idle connection
-	if cfg.KeepaliveEnabled {
-		keepalive = max(cfg.Keepalive.Duration(), time.Millisecond)
-	}
 	var linger time.Duration
 	if cfg.Async {
 		linger = cfg.FlushTimeout.Duration()
@@ -112,75 +109,68 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 	counts := o.Metrics.Producer(cfg.Topic, cfg.Acks, metrics.Limits{
 		Records: int64(cfg.BufferedMessages), Bytes: cfg.BufferedBytes, Linger: linger,
 	})
-	t := &transport{
-		servers:        newServers(cfg.BootstrapServers),
-		topic:          cfg.Topic,
-		requestTimeout: cfg.RequestTimeout.Duration(),
-		attempt:        2*cfg.Timeout.Duration() + time.Second, // connect, then send and be answered
-		pause:          max(cfg.Backoff.Duration(), minPause),
-		resetPause:     minPause,
-		patient:        cfg.Async,
-		patience:       patience,
-		refused:        access.Refused,
-		metrics:        counts,
-		maxAttempts:    max(cfg.MaxAttempts, 1),
-	}
-	t.dialer = newDialer(cfg, counts)
-	t.dialer.tls = access.TLS
-	t.ctx, t.cancel = context.WithCancelCause(context.Background())
-	login := t.dialer.login(access.SASL)
 	p := &Producer{
-		cfg: cfg, transport: t, metrics: counts, memory: o.Memory, done: access.Release,
-		limit:       min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead),
-		linger:      linger,
-		idle:        max(layoutAge, keepalive),
-		backoff:     max(cfg.Backoff.Duration(), 1), // 0 means kafka-go's default
-		maxInFlight: max(maxInFlightBytes/(messageSize*cfg.MessagesPerRequest), 1),
-		wake:        make(chan struct{}, 1),
-		drained:     make(chan struct{}),
-		used:        time.Now(),
-		keyed:       make(map[int32]*backlog),
-		inFlight:    make(map[int32]bool),
-		partitioner: newPartitioner(cfg.MessagesPerRequest, int64(cfg.BytesPerRequest-batchOverhead)),
+		cfg: cfg, metrics: counts, memory: o.Memory, done: access.Release,
+		limit:          min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead),
+		linger:         linger,
+		maxUnavailable: cluster.MaxUnavailable,
+		idle:           max(cluster.MetadataTTL, keepalive(cfg)),
+		maxInFlight:    max(maxInFlightBytes/(messageSize*cfg.MessagesPerRequest), 1),
+		wake:           make(chan struct{}, 1),
+		drained:        make(chan struct{}),
+		used:           time.Now(),
+		keyed:          make(map[int32]*backlog),
+		inFlight:       make(map[int32]bool),
+		partitioner:    newPartitioner(cfg.MessagesPerRequest, int64(cfg.BytesPerRequest-batchOverhead)),
 	}
 	p.status = newStatus(cfg.Topic, o.Log, n, func() int64 { return p.Stats().Buffered })
 	p.status.failed = access.Failed
-	p.status.servers, p.status.redact = t.servers.address, access.Redact
-	t.status = p.status
-	t.open = func(number uint64) *connections {
-		c := &connections{servers: t.servers, number: number, dialer: t.dialer, needed: p.needsLayout}
-		c.Transport = &kafka.Transport{
-			Dial:           c.dial,
-			DialTimeout:    cfg.Timeout.Duration(),
-			IdleTimeout:    keepalive,
-			MetadataTTL:    layoutAge,
-			MetadataTopics: []string{cfg.Topic},
-			ClientID:       "kafka-upstream",
-			SASL:           login,
-			Context:        t.ctx,
-		}
-		return c
-	}
-	t.conns = t.open(0)
+	p.cluster = cluster.New(clusterOptions(cfg, access, observer{p}))
+	p.status.servers, p.status.redact = p.cluster.Addr().String(), access.Redact
 	return p
+}
+
+func clusterOptions(cfg *config.Config, access Access, o cluster.Observer) cluster.Options {
+	var servers []string
+	for _, s := range cfg.BootstrapServers {
+		servers = append(servers, s.Address())
+	}
+	return cluster.Options{
+		Servers:        servers,
+		Topics:         []string{cfg.Topic},
+		TLS:            access.TLS,
+		SASL:           access.SASL,
+		Acks:           cfg.Acks,
+		RequestTimeout: cfg.RequestTimeout.Duration(),
+		Timeout:        cfg.Timeout.Duration(),
+		Keepalive:      keepalive(cfg),
+		MaxAttempts:    cfg.MaxAttempts,
+		Backoff:        cfg.Backoff.Duration(),
+		WaitForBroker:  cfg.Async,
+		Observer:       o,
+	}
+}
+
+// keepalive returns how long an idle connection is kept.
+func keepalive(cfg *config.Config) time.Duration {
+	if cfg.KeepaliveEnabled {
+		return max(cfg.Keepalive.Duration(), time.Millisecond)
+	}
+	return 10 * time.Second
 }
 
 // newWriter returns the Writer of a dispatcher. Each call hands it one whole batch, so it
 // does not linger.
 func (p *Producer) newWriter() *kafka.Writer {
 	return &kafka.Writer{
-		Addr:            p.transport.servers,
-		Transport:       p.transport,
-		Balancer:        assigned{},
-		RequiredAcks:    kafka.RequiredAcks(p.cfg.Acks),
-		MaxAttempts:     p.transport.maxAttempts,
-		WriteBackoffMin: p.backoff,
-		WriteBackoffMax: p.backoff,
-		BatchSize:       p.partitioner.maxRecords,
-		BatchBytes:      p.partitioner.maxBytes,
-		BatchTimeout:    1, // 0 means kafka-go's default
-		// The transport bounds each attempt itself; a patient one may hold it
-		// for as long as no broker can be reached.
+		Addr:         p.cluster.Addr(),
+		Transport:    p.cluster,
+		Balancer:     assigned{},
+		RequiredAcks: kafka.RequiredAcks(p.cfg.Acks),
+		MaxAttempts:  1, // the cluster makes all of them, and bounds each
+		BatchSize:    p.partitioner.maxRecords,
+		BatchBytes:   p.partitioner.maxBytes,
+		BatchTimeout: 1, // 0 means kafka-go's default
 		WriteTimeout: 1000 * time.Hour,
 		Async:        true, // senders that wait have a channel of their own
 		Completion:   p.completed,
@@ -249,7 +239,7 @@ func (p *Producer) refuse(why metrics.Reason) {
 	p.metrics.Refused(why)
 }
 
-// abandonTime is how long close waits for the Writer to give up.
+// abandonTime is how long close waits for batches in flight to end without an answer.
 const abandonTime = 200 * time.Millisecond
 
 // errAbandoned is the fate of the records that a drain had no time for.
@@ -273,13 +263,12 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	select {
 	case <-p.drained:
 	case <-ctx.Done():
-		p.transport.cancel(undelivered)
-		select { // no attempt goes on, but the Writer may sleep before its next
-		case <-p.drained:
-		case <-time.After(abandonTime):
-		}
 	}
-	p.transport.close(undelivered)
+	p.cluster.Close(undelivered)
+	select {
+	case <-p.drained:
+	case <-time.After(abandonTime):
+	}
 	p.metrics.Close()
 	p.status.close()
 	if p.done != nil {
@@ -289,12 +278,12 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	return s.Left + s.Buffered
 }
 
-// needsLayout reports whether the layout is to stay as young as layoutAge says.
-// A producer without records has no use for it, and once its last instance is gone
-// it only delivers what it has.
-func (p *Producer) needsLayout() bool {
+// needsMetadata reports whether metadata is to be kept fresh while no record needs it. A
+// producer without records has no use for it, and once its last instance is gone it only
+// delivers what it has.
+func (p *Producer) needsMetadata() bool {
 	idle, buffered := p.unused()
-	return buffered || p.shares.Load() > 0 && idle < layoutAge
+	return buffered || p.shares.Load() > 0 && idle < cluster.MetadataTTL
 }
 
 // unused returns for how long nothing was sent, and whether records are buffered.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -16,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/apiversions"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/producer/cluster"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -72,6 +70,19 @@ func newTestProducer(t testing.TB, brokers []string, settings map[string]any) *P
 		p.close(ctx, errAbandoned)
 	})
 	return p
+}
+
+// setOptions gives the producer, which was not used yet, another cluster.
+func setOptions(p *Producer, set func(*cluster.Options)) {
+	o := clusterOptions(p.cfg, Access{}, observer{p})
+	set(&o)
+	p.cluster.Close(nil)
+	p.cluster = cluster.New(o)
+}
+
+func setMaxUnavailable(p *Producer, d time.Duration) {
+	p.maxUnavailable = d
+	setOptions(p, func(o *cluster.Options) { o.MaxUnavailable = d })
 }
 
 var discard = slog.New(slog.DiscardHandler)
@@ -598,28 +609,6 @@ func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
 	}
 	if news := s.kong(); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
 		t.Errorf("news are %q", news)
-	}
-}
-
-func TestDialedConnectionEndsAReadThatHasNoDeadline(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := newDialer(configOf(t, []string{l.Addr().String()}, map[string]any{"timeout": 50}), nil).dial(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := protocol.WriteRequest(c, 0, 1, "kafka-upstream", new(apiversions.Request)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(c); err == nil || !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("read: %v", err)
 	}
 }
 
