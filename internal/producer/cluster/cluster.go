@@ -21,6 +21,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -114,10 +115,9 @@ type Cluster struct {
 	refreshes sync.WaitGroup
 	closing   sync.WaitGroup // of replaced generations; Add with mu held and before ctx ends
 
-	topics sync.Map // *topic by name
+	topics atomic.Pointer[map[string]*topic] // by name; replaced with mu held, never changed
 
 	mu         sync.Mutex
-	names      []string // of topics
 	generation *generation
 	rotated    time.Time
 	stale      bool   // generation is to be replaced once rotated is MinPause ago
@@ -144,10 +144,11 @@ func New(o Options) *Cluster {
 	c.auth = &authBackoff{pause: c.pause}
 	c.dialer = newDialer(&c.o, c.auth)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	topics := make(map[string]*topic)
 	for _, name := range o.Topics {
-		c.names = append(c.names, name)
-		c.topics.Store(name, &topic{name: name})
+		topics[name] = &topic{name: name}
 	}
+	c.topics.Store(&topics)
 	c.generation = c.newGeneration(0)
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -45,7 +46,7 @@ func (c *Cluster) newGeneration(number uint64) *generation {
 		DialTimeout:    c.o.Timeout,
 		IdleTimeout:    c.o.Keepalive,
 		MetadataTTL:    MetadataTTL,
-		MetadataTopics: slices.Clone(c.names),
+		MetadataTopics: slices.Sorted(maps.Keys(*c.topics.Load())),
 		ClientID:       "kafka-upstream",
 		SASL:           c.auth.mechanism(c.o.SASL),
 		Context:        c.ctx,

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -184,5 +185,31 @@ func TestTopicsAreAddedWhenTheyAreUsed(t *testing.T) {
 	}
 	if n := c.current(nil).number; n > 2 {
 		t.Errorf("there were %d generations", n)
+	}
+}
+
+// A topic that does not exist costs the others no connection.
+func TestMissingTopicDisturbsNoOther(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := newTestCluster(t, f.Addrs(), nil)
+	if err := c.Await(t.Context(), "missing"); !kafkaerr.IsMissingTopic(err) {
+		t.Fatal(err)
+	}
+	produce(t, c, "x")
+	g, connections := c.current(nil), f.Connections()
+	for range 5 {
+		if err := c.Await(t.Context(), "missing"); !kafkaerr.IsMissingTopic(err) {
+			t.Error(err)
+		}
+		produce(t, c, "x")
+	}
+	if n := f.Connections() - connections; c.current(nil) != g || n > 0 {
+		t.Errorf("%d connections were made", n)
+	}
+	if err := f.CreateTopic("missing", 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Await(t.Context(), "missing"); err != nil || len(c.Partitions("missing")) != 2 {
+		t.Errorf("%v, %d partitions", err, len(c.Partitions("missing")))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -34,21 +35,24 @@ var errNoMetadata = errors.New("the topic's metadata is not known yet")
 // use returns the topic of that name. A kafka.Transport fetches the metadata of the topics
 // that it was made for, so a new topic takes a new generation.
 func (c *Cluster) use(name string) *topic {
-	if t, ok := c.topics.Load(name); ok {
-		return t.(*topic)
+	if t := (*c.topics.Load())[name]; t != nil {
+		return t
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t, known := c.topics.LoadOrStore(name, &topic{name: name, generation: c.generation.number + 1})
-	if !known {
-		c.names = append(c.names, name)
+	if t := (*c.topics.Load())[name]; t != nil {
+		return t
 	}
-	return t.(*topic)
+	t := &topic{name: name, generation: c.generation.number + 1}
+	topics := maps.Clone(*c.topics.Load())
+	topics[name] = t
+	c.topics.Store(&topics)
+	return t
 }
 
 func (c *Cluster) metadataOf(name string) *metadata {
-	if t, ok := c.topics.Load(name); ok {
-		return t.(*topic).metadata.Load()
+	if t := (*c.topics.Load())[name]; t != nil {
+		return t.metadata.Load()
 	}
 	return nil
 }
@@ -88,9 +92,11 @@ func (c *Cluster) Await(ctx context.Context, topic string) error {
 	t := c.use(topic)
 	g := c.current(t)
 	err := c.fetchMetadata(ctx, t, true)
-	if err != nil {
+	switch {
+	case errors.Is(err, kafka.UnknownTopicOrPartition): // kafka-go asks again by itself; the other topics are fine
+	case err != nil:
 		c.invalidate(g)
-	} else if c.newerThanAuthFailure(g) {
+	case c.newerThanAuthFailure(g):
 		c.auth.succeeded()
 	}
 	return err
@@ -149,7 +155,7 @@ func (t *topic) storeMetadata(res *metadataAPI.Response) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("topic %s: %w", t.name, kafka.UnknownTopicOrPartition)
+	return fmt.Errorf("topic %s has no partitions: %w", t.name, kafka.LeaderNotAvailable)
 }
 
 // partitionGone reports whether the cluster knows the topic but not the partition.
