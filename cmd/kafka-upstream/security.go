@@ -39,7 +39,6 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 				return a, err
 			}
 		}
-		a.Refused = kafkaerr.IsAuthentication
 		if !p.TLS {
 			return a, nil
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kafka-upstream/internal/test/kafkatest"
 )
@@ -105,28 +104,10 @@ func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = attempts; o.Linger = time.Millisecond })
 		send(t, p, "x")
 		settled(t, p)
-		p.transport.current().CloseIdleConnections() // one that breaks would use up an attempt
+		p.cluster.CloseIdleConnections() // one that breaks would use up an attempt
 		f.Close()
 		send(t, p, "one", "two")
 		eventually(t, "it is known that no broker is there", func() bool { return p.status.troubled.Load() })
 		wantLeft(t, p, 2)
-	}
-}
-
-func TestLayoutThatABrokerDoesNotTellIsNotWaitedForAtShutdown(t *testing.T) {
-	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	f.Hold(kmsg.Metadata, func(gone <-chan struct{}) { <-gone })
-	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Timeout = time.Hour })
-	told := make(chan error, 1)
-	go func() { told <- p.transport.ask(context.Background(), false) }() // as an attempt does, in the Writer's own context
-	eventually(t, "a broker is asked", func() bool { return f.Requests(kmsg.Metadata) > 0 })
-	p.transport.cancel(errAbandoned)
-	select {
-	case err := <-told:
-		if err == nil {
-			t.Error("it was told")
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("it is waited for")
 	}
 }

@@ -22,9 +22,6 @@ type Access struct {
 	TLS    *tls.Config
 	SASL   sasl.Mechanism
 	Failed func(error) // told of every attempt that failed; may be nil
-	// Refused reports whether an error says that a broker and we do not accept
-	// who the other is, which no waiting mends; may be nil.
-	Refused func(error) bool
 	// Redact finds the configuration's secrets in what brokers send; nil: it has none.
 	Redact  *foreign.Redactor
 	Release func() // called when the producer is closed; may be nil

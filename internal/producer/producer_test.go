@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -15,14 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/apiversions"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
+	"kafka-upstream/internal/producer/cluster"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -59,6 +57,19 @@ func newTestProducerTo(t testing.TB, topic string, servers []string, set func(*O
 		p.close(ctx, errAbandoned)
 	})
 	return p
+}
+
+// setOptions gives the producer, which was not used yet, another cluster.
+func setOptions(p *Producer, set func(*cluster.Options)) {
+	o := p.clusterOptions(Access{})
+	set(&o)
+	p.cluster.Close(nil)
+	p.cluster = cluster.New(o)
+}
+
+func setMaxUnavailable(p *Producer, d time.Duration) {
+	p.maxUnavailable = d
+	setOptions(p, func(o *cluster.Options) { o.MaxUnavailable = d })
 }
 
 var discard = slog.New(slog.DiscardHandler)
@@ -582,28 +593,6 @@ func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
 	}
 	if news := s.kong(); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
 		t.Errorf("news are %q", news)
-	}
-}
-
-func TestDialedConnectionEndsAReadThatHasNoDeadline(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := newDialer(testOptions([]string{l.Addr().String()}, func(o *Options) { o.Timeout = 50 * time.Millisecond }), new(Producer)).dial(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := protocol.WriteRequest(c, 0, 1, "kafka-upstream", new(apiversions.Request)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(c); err == nil || !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("read: %v", err)
 	}
 }
 

@@ -18,9 +18,9 @@ import (
 func TestOutageDoesNotCountAsTimeInWhichATopicIsMissing(t *testing.T) {
 	address, opts := onOnePort(t)
 	p := newTestProducer(t, []string{address}, nil)
-	p.transport.patience = 300 * time.Millisecond
+	setMaxUnavailable(p, 300*time.Millisecond)
 	send(t, p, "x", "y")
-	eventually(t, "the records are older than that", func() bool { return time.Since(firstTime(p)) > 2*p.transport.patience })
+	eventually(t, "the records are older than that", func() bool { return time.Since(firstTime(p)) > 2*p.maxUnavailable })
 	f := kafkatest.StartFake(t, opts...)
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.LeaderNotAvailable, Count: 2})
 	if s := settled(t, p); s.Failed > 0 {
