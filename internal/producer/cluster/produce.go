@@ -90,9 +90,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 			if rejection == nil || kafka.Error(rejection.ErrorCode) != kafka.UnknownTopicOrPartition || !c.partitionGone(ctx, t, b.partition) {
 				return res, err
 			}
-			if gone.IsZero() {
-				gone = time.Now()
-			} else if time.Since(gone) > spread {
+			if exceeds(&gone, spread) {
 				return nil, c.newPartitionGoneError(t, b.partition)
 			}
 			if !c.Pause(ctx) {
@@ -125,9 +123,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 		}
 		// A broker may not know a partition yet that was just added.
 		if reason == nil && errors.Is(err, protocol.ErrNoPartition) && c.partitionGone(ctx, t, b.partition) {
-			if gone.IsZero() {
-				gone = time.Now()
-			} else if time.Since(gone) > spread {
+			if exceeds(&gone, spread) {
 				return nil, c.newPartitionGoneError(t, b.partition)
 			}
 			waits = true // be it for its last attempt
@@ -137,9 +133,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 		case !waits:
 			return nil, err
 		case reason == nil, kafkaerr.IsMissingTopic(reason):
-			if waiting.IsZero() {
-				waiting = time.Now()
-			} else if time.Since(waiting) > c.o.MaxUnavailable {
+			if exceeds(&waiting, c.o.MaxUnavailable) {
 				return nil, &gaveUpError{err, c.o.MaxUnavailable}
 			}
 		case !kafkaerr.IsUnreachable(reason): // a broker answers, and says no
@@ -154,6 +148,15 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 	}
 }
 
+// exceeds reports whether something that began at since, or begins now, lasts for too long.
+func exceeds(since *time.Time, limit time.Duration) bool {
+	if since.IsZero() {
+		*since = time.Now()
+	}
+	return time.Since(*since) > limit
+}
+
+// send makes one request, or none if there is no connection.
 func (c *Cluster) send(ctx context.Context, g *generation, b *batch) (kafka.Response, error) {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
