@@ -2,78 +2,42 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
-	"sync"
-	"syscall"
 
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/security/certs"
+	secsasl "kafka-upstream/internal/security/sasl"
 )
 
-// secure returns how producers get at their brokers, and what ends that. The
-// error names a flag that cannot be used.
+// secure returns how producers reach their brokers, and what ends that. The error names a
+// flag that cannot be used.
 func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
-	if _, err := security.TLSConfig(security.TLSOptions{CAFile: o.ca}); err != nil {
-		return nil, nil, err
-	}
-	certificates, err := security.NewCertificates(security.CertificatesOptions{
-		Dir: o.certificates, AdminURL: o.adminURL, AdminTokenFile: o.token, CAFile: o.ca, Logger: log,
+	p, err := security.NewProvider(certs.Options{
+		Dir: o.certificates, AdminURL: o.adminURL, AdminTokenFile: o.token, CAFile: o.ca, Log: log,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	var warned sync.Map // digests of configurations: several workers ask at the same time
 	return func(ctx context.Context, c *config.Config) (producer.Access, error) {
-		var a producer.Access
-		if c.Authentication.Mechanism == "PLAIN" && !c.Security.SSL {
-			if _, again := warned.LoadOrStore(c.Digest(), true); !again {
-				// With is for a line of its own: the logger leaves out what it has just said.
-				log.With("topic", c.Topic).Warn("the password goes to the brokers in the clear: set security.ssl, or use a SCRAM mechanism")
-			}
+		s := security.Settings{
+			SASL: secsasl.Credentials{
+				Mechanism: c.Authentication.Mechanism, User: c.Authentication.User,
+				Password: c.Authentication.Password, TokenAuth: c.Authentication.TokenAuth,
+			},
+			TLS: c.Security.SSL, SkipVerify: !c.Security.SSLVerify, CertificateID: c.Security.CertificateID,
 		}
-		if auth := c.Authentication; auth.Mechanism != "" {
-			credentials := security.Credentials{
-				Mechanism: auth.Mechanism, User: auth.User, Password: auth.Password, TokenAuth: auth.TokenAuth,
-			}
-			a.Redact = credentials.Redactor()
-			var err error
-			if a.SASL, err = security.NewMechanism(credentials); err != nil {
-				return a, err
-			}
+		for _, server := range c.BootstrapServers {
+			s.Servers = append(s.Servers, server.Address())
 		}
-		a.Refused = security.AuthenticationFailed
-		if !c.Security.SSL {
-			return a, nil
+		a, err := p.Access(ctx, s)
+		if err != nil {
+			return producer.Access{}, err
 		}
-		tls := security.TLSOptions{CAFile: o.ca, SkipVerify: !c.Security.SSLVerify}
-		if id := c.Security.CertificateID; id != "" {
-			certificate, err := certificates.Acquire(ctx, id)
-			if err != nil {
-				return a, err
-			}
-			tls.Certificate = certificate
-			a.Release = certificate.Release
-			a.Failed = func(err error) {
-				if security.AuthenticationFailed(err) || isBroken(err) {
-					certificate.Relook()
-				}
-			}
-		}
-		config, err := security.TLSConfig(tls)
-		if err != nil && a.Release != nil {
-			a.Release()
-		}
-		a.TLS = config
-		return a, err
-	}, certificates.Close, nil
-}
-
-// isBroken reports whether a connection was cut. With TLS 1.3 that may be all
-// that is seen of a broker that refused our certificate.
-func isBroken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		return producer.Access{
+			TLS: a.TLS, SASL: a.SASL, Redact: a.Redact,
+			Failed: a.Failed, Refused: security.AuthenticationFailed, Release: a.Release,
+		}, nil
+	}, p.Close, nil
 }

@@ -1,0 +1,194 @@
+package sasl
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+
+	"kafka-upstream/schema"
+)
+
+func newMechanism(t *testing.T, c Credentials) sasl.Mechanism {
+	t.Helper()
+	m, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Name() != c.Mechanism {
+		t.Errorf("the mechanism is %s, not %s", m.Name(), c.Mechanism)
+	}
+	return m
+}
+
+func TestPlainSendsUserAndPasswordAsTheyAre(t *testing.T) {
+	for _, c := range []Credentials{
+		{Mechanism: "PLAIN", User: "orders", Password: "secret"},
+		{Mechanism: "PLAIN", User: "us,er=1", Password: "p=ä,ß 💧\u00a0\u2168"}, // SASLprep would change it
+	} {
+		m := newMechanism(t, c)
+		for range 2 { // one for each connection
+			state, first, err := m.Start(t.Context())
+			if want := "\x00" + c.User + "\x00" + c.Password; err != nil || string(first) != want {
+				t.Fatalf("got %q, %v, want %q", first, err, want)
+			}
+			if done, response, err := state.Next(t.Context(), nil); !done || response != nil || err != nil {
+				t.Errorf("got %v, %q, %v", done, response, err)
+			}
+		}
+	}
+}
+
+func TestCredentialsThatCannotBeUsedAreRefusedWithoutTellingThem(t *testing.T) {
+	const secret = "s3cr3t"
+	for _, test := range []struct {
+		name string
+		c    Credentials
+		want string
+	}{
+		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+		{"unknown mechanism", Credentials{Mechanism: "SCRAM-SHA-1", User: "u", Password: secret}, "authentication.mechanism must be"},
+		{"lower case", Credentials{Mechanism: "plain", User: "u", Password: secret}, "authentication.mechanism must be"},
+		{"no user", Credentials{Mechanism: "PLAIN", Password: secret}, "authentication.user is empty"},
+		{"no password", Credentials{Mechanism: "SCRAM-SHA-256", User: "u"}, "authentication.password is empty"},
+		{"NUL in the user", Credentials{Mechanism: "PLAIN", User: "u\x00v", Password: secret}, "authentication.user contains a NUL"},
+		{"NUL in the password", Credentials{Mechanism: "PLAIN", User: "u", Password: secret + "\x00"}, "authentication.password contains a NUL"},
+		{"NUL in SCRAM", Credentials{Mechanism: "SCRAM-SHA-512", User: "u\x00", Password: secret}, "authentication.user contains a NUL"},
+		{"user not UTF-8", Credentials{Mechanism: "PLAIN", User: "\xff", Password: secret}, "authentication.user is not UTF-8"},
+		{"password not UTF-8", Credentials{Mechanism: "SCRAM-SHA-256", User: "u", Password: secret + "\xff"}, "authentication.password is not UTF-8"},
+		{"token with PLAIN", Credentials{Mechanism: "PLAIN", User: "u", Password: secret, TokenAuth: true}, "authentication.tokenauth is only valid with a SCRAM mechanism"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m, err := New(test.c)
+			wantError(t, err, test.want)
+			if m != nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("got %v, %v", m, err)
+			}
+		})
+	}
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	const secret = "s3cr3t-pass"
+	var values []any
+	for _, c := range []Credentials{
+		{Mechanism: "PLAIN", User: "u", Password: secret},
+		{Mechanism: "SCRAM-SHA-256", User: "u", Password: secret},
+		{Mechanism: "SCRAM-SHA-512", User: "u", Password: secret, TokenAuth: true},
+	} {
+		m := newMechanism(t, c)
+		state, _, err := m.Start(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, c, &c, m, state, &kafka.Transport{SASL: m}, struct{ C Credentials }{c}, []any{m, c})
+	}
+	hex := fmt.Sprintf("%x", secret)
+	dec := strings.Trim(fmt.Sprint([]byte(secret)), "[]")
+	for _, value := range values {
+		var b bytes.Buffer
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&b, verb+"\n", value)
+		}
+		slog.New(slog.NewTextHandler(&b, nil)).Info("text", "value", value)
+		slog.New(slog.NewJSONHandler(&b, nil)).Info("json", "value", value)
+		if j, err := json.Marshal(value); err == nil { // a transport has functions, which JSON has not
+			b.Write(j)
+		}
+		for _, form := range []string{secret, hex, dec} {
+			if strings.Contains(b.String(), form) {
+				t.Errorf("%T shows its secret: %s", value, b.String())
+			}
+		}
+	}
+	if got := fmt.Sprintf("%+v", Credentials{Mechanism: "PLAIN", Password: secret}); got != "[redacted]" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// authenticationFailed reports whether an error says that the login failed.
+func authenticationFailed(err error) bool {
+	if e, ok := errors.AsType[interface {
+		error
+		AuthenticationFailed() bool
+	}](err); ok {
+		return e.AuthenticationFailed()
+	}
+	return errors.Is(err, kafka.SASLAuthenticationFailed) || errors.Is(err, kafka.UnsupportedSASLMechanism)
+}
+
+// The schema is what Kong checks configurations by. It names the mechanisms too.
+func TestSchemaHasTheMechanismsOfTheTable(t *testing.T) {
+	var tokens []string
+	for _, name := range Mechanisms() {
+		if len((Credentials{Mechanism: name, User: "u", Password: "p", TokenAuth: true}).Check()) == 0 {
+			tokens = append(tokens, name)
+		}
+	}
+	var entity any
+	if err := json.Unmarshal(schema.JSON(), &entity); err != nil {
+		t.Fatal(err)
+	}
+	var authentication struct {
+		Fields []map[string]struct {
+			OneOf []string `json:"one_of"`
+		}
+		Checks []struct {
+			Conditional struct {
+				If   string `json:"if_field"`
+				Then struct {
+					OneOf []string `json:"one_of"`
+				} `json:"then_match"`
+			}
+		} `json:"entity_checks"`
+	}
+	b, err := json.Marshal(find(entity, "authentication"))
+	if err == nil {
+		err = json.Unmarshal(b, &authentication)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range authentication.Fields {
+		if m, ok := f["mechanism"]; ok && !slices.Equal(m.OneOf, Mechanisms()) {
+			t.Errorf("mechanism is one of %v, want %v", m.OneOf, Mechanisms())
+		}
+	}
+	for _, c := range authentication.Checks {
+		if c.Conditional.If == "tokenauth" && !slices.Equal(c.Conditional.Then.OneOf, tokens) {
+			t.Errorf("tokenauth goes with %v, want %v", c.Conditional.Then.OneOf, tokens)
+		}
+	}
+	if len(authentication.Fields) == 0 || len(authentication.Checks) == 0 {
+		t.Error("the schema has no such record")
+	}
+}
+
+// find returns the value of the first member with that name in v, nil if there is none.
+func find(v any, name string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if found, ok := v[name]; ok {
+			return found
+		}
+		for _, member := range v {
+			if found := find(member, name); found != nil {
+				return found
+			}
+		}
+	case []any:
+		for _, element := range v {
+			if found := find(element, name); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}

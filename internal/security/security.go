@@ -1,0 +1,172 @@
+// Package security makes what a producer needs to reach its brokers, from what the process
+// and the configuration say about TLS and SASL.
+package security
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/segmentio/kafka-go"
+	kafkasasl "github.com/segmentio/kafka-go/sasl"
+
+	"kafka-upstream/internal/foreign"
+	"kafka-upstream/internal/security/certs"
+	"kafka-upstream/internal/security/sasl"
+)
+
+// CertificateError is the error of [Provider.Access] if the certificate cannot be loaded.
+type CertificateError = certs.Error
+
+// Settings are what a configuration says about the way to its brokers.
+type Settings struct {
+	Servers       []string         // bootstrap servers, for log lines
+	SASL          sasl.Credentials // without a mechanism: none
+	TLS           bool
+	SkipVerify    bool   // of the brokers' certificates
+	CertificateID string // of the client certificate in Kong; "" for none
+}
+
+// Access is how a producer reaches its brokers.
+type Access struct {
+	TLS    *tls.Config         // nil for none
+	SASL   kafkasasl.Mechanism // nil for none
+	Redact *foreign.Redactor   // finds the secrets in what brokers send; nil if there are none
+
+	certificate *certs.Certificate // nil for none
+}
+
+// Failed has the client certificate loaded again if err may be due to it: an attempt, or a
+// connection, that failed with err.
+func (a *Access) Failed(err error) {
+	if a.certificate != nil && (AuthenticationFailed(err) || isDisconnect(err)) {
+		a.certificate.Recheck()
+	}
+}
+
+// Release ends the use of the certificate.
+func (a *Access) Release() {
+	if a.certificate != nil {
+		a.certificate.Release()
+	}
+}
+
+// Provider makes Access. Its methods may be called from many goroutines at once.
+type Provider struct {
+	caFile string
+	certs  *certs.Store
+	log    *slog.Logger
+	warned sync.Map // servers and users with a password sent in the clear
+}
+
+// NewProvider returns a provider for a process with these options, whose CAFile is also that
+// of brokers. The error names the option that cannot be used.
+func NewProvider(o certs.Options) (*Provider, error) {
+	if _, err := tlsConfig(o.CAFile, false); err != nil {
+		return nil, err
+	}
+	store, err := certs.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Provider{caFile: o.CAFile, certs: store, log: o.Log}, nil
+}
+
+// Close ends the background work. What is in use stays usable.
+func (p *Provider) Close() { p.certs.Close() }
+
+// Access returns the way to the brokers of a configuration, to be released. It may wait for
+// the certificate, until ctx ends. After an error another call may succeed.
+func (p *Provider) Access(ctx context.Context, s Settings) (*Access, error) {
+	a := new(Access)
+	var err error
+	if s.SASL.Mechanism != "" {
+		if a.SASL, err = sasl.New(s.SASL); err != nil {
+			return nil, err
+		}
+		a.Redact = s.SASL.Redactor()
+		if !s.TLS && s.SASL.SendsSecret() {
+			p.warn(s)
+		}
+	}
+	if !s.TLS {
+		return a, nil
+	}
+	if a.TLS, err = tlsConfig(p.caFile, s.SkipVerify); err != nil {
+		return nil, err
+	}
+	if s.CertificateID != "" {
+		if a.certificate, err = p.certs.Acquire(ctx, s.CertificateID); err != nil {
+			return nil, err
+		}
+		a.TLS.GetClientCertificate = a.certificate.Present
+	}
+	return a, nil
+}
+
+// warn logs once for each user of a cluster that its password is sent in the clear.
+func (p *Provider) warn(s Settings) {
+	servers := strings.Join(s.Servers, ",")
+	if _, again := p.warned.LoadOrStore([2]string{servers, s.SASL.User}, true); again {
+		return
+	}
+	// With, so that the logger does not count it as a repetition for another cluster.
+	p.log.With("servers", servers).Warn("the password goes to the brokers in the clear: set security.ssl, or use a SCRAM mechanism")
+}
+
+// tlsConfig returns how to speak TLS with brokers: version 1.2 or newer, and without a
+// ServerName, which the dialer sets to the host. Without a session cache each connection
+// presents the client certificate anew. caFile is read at each call.
+func tlsConfig(caFile string, skipVerify bool) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: skipVerify}
+	if caFile != "" && !skipVerify {
+		config.RootCAs = x509.NewCertPool() // instead of the system's
+		if err := certs.AddCAFile(config.RootCAs, caFile); err != nil {
+			return nil, err
+		}
+	}
+	return config, nil
+}
+
+// isDisconnect reports whether a connection was cut. With TLS 1.3 that may be all that shows
+// of a broker that rejected the client certificate.
+func isDisconnect(err error) bool {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// AuthenticationFailed reports whether one side did not accept who the other is: a SASL
+// exchange that either side ended, a broker's certificate that is not trusted, or a TLS alert
+// of the broker's, such as for a client certificate that has expired. It knows errors as
+// kafka-go returns them. False does not rule it out: a broker may only close the connection.
+func AuthenticationFailed(err error) bool {
+	if e, ok := errors.AsType[interface {
+		error
+		AuthenticationFailed() bool
+	}](err); ok && e.AuthenticationFailed() {
+		return true
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if code, ok := errors.AsType[kafka.Error](err); ok {
+		switch code {
+		case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
+			return true
+		}
+	}
+	// crypto/tls returns the other side's alerts under this operation.
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
+}
