@@ -56,19 +56,14 @@ type logging struct {
 // openLog adds the log file to the logger of stderr. If it cannot be opened, the server
 // serves without it.
 func (o *options) openLog(stderr *slog.Logger) logging {
-	none := logging{stderr, stderr, nil, func() {}}
 	file, err := o.openLogFile()
 	if file == nil {
 		if err != nil && (o.logFile != "" || !errors.Is(err, fs.ErrNotExist)) { // without a prefix Kong did not start this
 			stderr.Warn("there is no log file, so what is undelivered after Kong has ended is not recorded: see -log-file", "error", err)
 		}
-		return none
+		return logging{stderr, stderr, nil, func() {}}
 	}
-	all, events, flush, err := logs.WithFile(stderr, file, o.format)
-	if err != nil {
-		_ = file.Close()
-		return none // the format is the one of stderr
-	}
+	all, events, flush := logs.WithFile(stderr, file, o.format)
 	if err := file.SetCrashOutput(); err != nil {
 		stderr.Warn("the log file will not record crashes", "error", err)
 	}
@@ -98,7 +93,5 @@ func (o *options) lastWords(stdin *os.File, reason error) {
 		return
 	}
 	defer file.Close()
-	if log, err := logs.New(file, slog.LevelInfo, "text"); err == nil {
-		log.Error(couldNot, "pid", os.Getpid(), "error", reason)
-	}
+	logs.New(file, slog.LevelInfo, logs.Text).Error(couldNot, "pid", os.Getpid(), "error", reason)
 }

@@ -47,7 +47,7 @@ type options struct {
 	orphan           time.Duration
 	memory           memory.Size
 	level            slog.Level
-	format           string
+	format           logs.Format
 	pprof, metrics   string
 	portable         bool
 	variable         string
@@ -73,7 +73,7 @@ func (m *socketMode) Set(s string) error {
 
 // parse reads the flags. With an error it also returns what was read before it.
 func parse(args []string, stderr io.Writer) (*options, error) {
-	o := &options{mode: 0o660}
+	o := &options{mode: 0o660, format: logs.Text}
 	f := flag.NewFlagSet("kafka-upstream", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() {
@@ -93,7 +93,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.DurationVar(&o.orphan, "orphan-timeout", 10*time.Minute, "how long records of a configuration that Kong no longer has may wait for their brokers")
 	f.Var(&o.memory, "memory-limit", "`bytes` that records and bodies may take in all, such as 512MiB (default half of the memory that the process may use)")
 	f.TextVar(&o.level, "log-level", slog.LevelInfo, "least `level` of what is logged to stderr: debug, info, warn or error")
-	f.StringVar(&o.format, "log-format", "text", "`format` of what is logged to stderr: text or json")
+	f.Var(&o.format, "log-format", "`format` of what is logged to stderr: text or json")
 	f.StringVar(&o.logFile, "log-file", "", "`file` for warnings, errors, and what is undelivered at the end, or off (default logs/kafka-upstream.log in -kong-prefix, or kafka-upstream.log there)")
 	f.StringVar(&o.metrics, "metrics", "", "`address` to serve Prometheus metrics, /healthz and /readyz on, such as 127.0.0.1:9542 (default off)")
 	f.BoolVar(&o.portable, "portable", false, "serve Kong by Go's net package, as on systems other than Linux, at a higher cost")
@@ -110,9 +110,6 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	if o.orphan < 0 {
 		return o, fmt.Errorf("-orphan-timeout is %v: it cannot be negative; 0 is for ever", o.orphan)
-	}
-	if _, err := logs.New(io.Discard, o.level, o.format); err != nil {
-		return o, fmt.Errorf("-log-format: %w", err)
 	}
 	o.variable = strings.TrimPrefix(o.variable, "$")
 	if o.socket == "" {
@@ -153,7 +150,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	}
 	lines := logs.NewWriter(stderr, o.format)
 	defer lines.Close()
-	log, _ := logs.New(lines, o.level, o.format) // parse has checked the format
+	log := logs.New(lines, o.level, o.format)
 	logging := logging{log, log, nil, func() {}}
 	if !o.dump {
 		logging = o.openLog(log)

@@ -62,8 +62,8 @@ func TestCAFileThatCannotBeUsedIsOneSentence(t *testing.T) {
 	for _, test := range []struct{ file, want string }{
 		{dir + "/none.pem", "the CA file " + dir + "/none.pem cannot be read: no such file or directory"},
 		{dir, "the CA file " + dir + " cannot be read: is a directory"},
-		{empty, "the CA file " + empty + " contains no PEM certificate that can be used"},
-		{key, "the CA file " + key + " contains no PEM certificate that can be used"},
+		{empty, "the CA file " + empty + " holds no PEM certificate that can be used"},
+		{key, "the CA file " + key + " holds no PEM certificate that can be used"},
 	} {
 		if config, err := tlsConfig(test.file, false); err == nil || err.Error() != test.want || config != nil {
 			t.Errorf("got %v, %v, want %s", config, err, test.want)

@@ -121,7 +121,7 @@ func AddCAFile(pool *x509.CertPool, file string) error {
 		return fmt.Errorf("the CA file %s cannot be read: %w", file, withoutPath(err))
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("the CA file %s contains no PEM certificate that can be used", file)
+		return fmt.Errorf("the CA file %s holds no PEM certificate that can be used", file)
 	}
 	return nil
 }
