@@ -4,11 +4,10 @@ import (
 	"context"
 	"log/slog"
 
-	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/security"
 	"kafka-upstream/internal/security/certs"
-	secsasl "kafka-upstream/internal/security/sasl"
 )
 
 // secure returns how producers reach their brokers, and what ends that. The error names a
@@ -20,24 +19,16 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return func(ctx context.Context, c *config.Config) (producer.Access, error) {
-		s := security.Settings{
-			SASL: secsasl.Credentials{
-				Mechanism: c.Authentication.Mechanism, User: c.Authentication.User,
-				Password: c.Authentication.Password, TokenAuth: c.Authentication.TokenAuth,
-			},
-			TLS: c.Security.SSL, SkipVerify: !c.Security.SSLVerify, CertificateID: c.Security.CertificateID,
-		}
-		for _, server := range c.BootstrapServers {
-			s.Servers = append(s.Servers, server.Address())
-		}
-		a, err := p.Access(ctx, s)
+	return func(ctx context.Context, o producer.Options) (producer.Access, error) {
+		a, err := p.Access(ctx, security.Settings{
+			Servers: o.Servers, SASL: o.SASL, TLS: o.TLS, SkipVerify: o.SkipVerify, CertificateID: o.CertificateID,
+		})
 		if err != nil {
 			return producer.Access{}, err
 		}
 		return producer.Access{
 			TLS: a.TLS, SASL: a.SASL, Redact: a.Redact,
-			Failed: a.Failed, Refused: security.AuthenticationFailed, Release: a.Release,
+			Failed: a.Failed, Refused: kafkaerr.IsAuthentication, Release: a.Release,
 		}, nil
 	}, p.Close, nil
 }

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // collector exposes the counts of the topics. It reads them itself, topic by
@@ -83,14 +85,14 @@ func (s *snapshot) collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{t.name}, labels...)...)
 	}
-	var shown [failures]bool // the reasons that have a series
+	var shown [kafkaerr.Classes]bool // the reasons that have a series
 	for i := range shown {
 		shown[i] = t.detailed || t.hasFailed(i)
 	}
-	byFailure := func(d *prometheus.Desc, counts *[failures]atomic.Int64) {
+	byFailure := func(d *prometheus.Desc, counts *[kafkaerr.Classes]atomic.Int64) {
 		for i := range counts {
 			if shown[i] {
-				counter(d, counts[i].Load(), failureNames[i])
+				counter(d, counts[i].Load(), kafkaerr.Class(i).String())
 			}
 		}
 	}
@@ -116,9 +118,9 @@ func (s *snapshot) collect(ch chan<- prometheus.Metric) {
 		counter(descLeftBytes, s.left.bytes)
 	}
 	for i, a := range s.failed {
-		counter(descFailedRecords, a.records, failureNames[i])
+		counter(descFailedRecords, a.records, kafkaerr.Class(i).String())
 		if shown[i] {
-			counter(descFailedBytes, a.bytes, failureNames[i])
+			counter(descFailedBytes, a.bytes, kafkaerr.Class(i).String())
 		}
 	}
 	for i := range t.refused {

@@ -8,6 +8,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/memory"
 )
 
@@ -75,7 +76,7 @@ func sums(values map[string]float64, topic, unit string) (accepted, rest, buffer
 	for _, fate := range []string{"delivered", "sent", "left"} {
 		rest += values[name(fate+"_"+unit+"_total")+label]
 	}
-	for _, reason := range failureNames {
+	for _, reason := range failureLabels() {
 		rest += values[name("failed_"+unit+"_total")+`{reason="`+reason+`",topic="`+topic+`"}`]
 	}
 	return values[name("accepted_"+unit+"_total")+label], rest, buffered
@@ -105,4 +106,12 @@ func everything() *Metrics {
 		p.ConnectionFailed(errTest)
 	}
 	return m
+}
+
+// failureLabels returns the values of the label reason for failures.
+func failureLabels() (labels []string) {
+	for c := range kafkaerr.Class(kafkaerr.Classes) {
+		labels = append(labels, c.String())
+	}
+	return labels
 }

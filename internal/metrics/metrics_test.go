@@ -6,12 +6,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 var errTest = errors.New("an error of the test")
@@ -70,7 +73,7 @@ func TestLatencyBucketsReachFromAFractionOfAMillisecondToAMinute(t *testing.T) {
 func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
 	m := New("1.2.3")
 	p := m.Producer("orders", 1, Limits{Records: 10, Bytes: 100})
-	if got := testutil.CollectAndCount(collector{m}); got != 20+refusals+5*len(failureNames) {
+	if got := testutil.CollectAndCount(collector{m}); got != 20+refusals+5*kafkaerr.Classes {
 		t.Errorf("%d series of a topic to which nothing has happened yet", got)
 	}
 	for range 7 {
@@ -367,4 +370,18 @@ func TestMetricsThatAreOffDoNothing(t *testing.T) {
 	p.ConnectionOpened()()
 	p.ConnectionFailed(errTest)
 	p.Close()
+}
+
+func TestReasonsAreShortAndDifferent(t *testing.T) {
+	var names []string
+	for r := range reasons {
+		names = append(names, r.String())
+	}
+	for _, set := range [][]string{names, refusalNames[:]} {
+		for i, name := range set {
+			if name == "" || len(name) > 20 || slices.Index(set, name) != i {
+				t.Errorf("%q", name)
+			}
+		}
+	}
 }

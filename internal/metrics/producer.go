@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // Producer is what one producer reports to. Its methods may be called from many
@@ -96,7 +98,7 @@ func (p *Producer) Failed(err error, records int, bytes int64) {
 	if p == nil {
 		return
 	}
-	p.topic.failed[failureOf(err)].add(int64(records), bytes)
+	p.topic.failed[kafkaerr.Of(err)].add(int64(records), bytes)
 	p.failed.Store(p.metrics.now())
 	p.leave(records, bytes)
 }
@@ -137,7 +139,7 @@ func (p *Producer) Attempt(retry bool, took time.Duration, err error) {
 		p.topic.retries.Add(1)
 	}
 	if err != nil {
-		p.topic.attemptsFailed[failureOf(err)].Add(1)
+		p.topic.attemptsFailed[kafkaerr.Of(err)].Add(1)
 	}
 	p.topic.attempt.Observe(took.Seconds())
 }
@@ -160,7 +162,7 @@ func (p *Producer) Lookup(err error) {
 	}
 	p.topic.lookups.Add(1)
 	if err != nil {
-		p.topic.lookupsFailed[failureOf(err)].Add(1)
+		p.topic.lookupsFailed[kafkaerr.Of(err)].Add(1)
 	}
 }
 
@@ -179,7 +181,7 @@ func (p *Producer) ConnectionFailed(err error) {
 	if p == nil {
 		return
 	}
-	p.topic.connectionsFailed[failureOf(err)].Add(1)
+	p.topic.connectionsFailed[kafkaerr.Of(err)].Add(1)
 }
 
 // Orphaned sets whether the producer has no instance any more. It then only drains its

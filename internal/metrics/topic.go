@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // topic counts what happens to the records of one topic, for all producers to
@@ -22,11 +24,11 @@ type topic struct {
 	_ [64]byte // what follows is touched by those that deliver
 
 	delivered, sent, left tally
-	failed                [failures]tally
+	failed                [kafkaerr.Classes]tally
 
 	attempts, retries, lookups                 atomic.Int64
-	attemptsFailed, lookupsFailed              [failures]atomic.Int64
-	connectionsFailed                          [failures]atomic.Int64
+	attemptsFailed, lookupsFailed              [kafkaerr.Classes]atomic.Int64
+	connectionsFailed                          [kafkaerr.Classes]atomic.Int64
 	connectionsOpened, connectionsClosed       atomic.Int64
 	produce, attempt, batchRecords, batchBytes prometheus.Observer
 
@@ -77,7 +79,7 @@ func (a amount) minus(b amount) amount { return amount{a.records - b.records, a.
 type snapshot struct {
 	topic                                     *topic
 	accepted, delivered, sent, left, buffered amount
-	failed                                    [failures]amount
+	failed                                    [kafkaerr.Classes]amount
 
 	producers int
 	limits    Limits        // sums

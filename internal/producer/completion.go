@@ -61,7 +61,7 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 		p.metrics.Left(len(messages), bytes)
 	default:
 		p.metrics.Failed(err, len(messages), bytes)
-		if p.cfg.Async { // else the sender is told
+		if p.o.Async { // else the sender is told
 			p.status.lose(len(messages), p.transport.leader(int32(messages[0].Partition)), err)
 		}
 	}
@@ -79,7 +79,7 @@ func (p *Producer) complete(messages []kafka.Message, err error) {
 	p.stats.Buffered -= n
 	p.stats.BufferedBytes -= bytes
 	p.mu.Unlock()
-	if p.cfg.Async {
+	if p.o.Async {
 		return
 	}
 	if err != nil {
@@ -170,7 +170,7 @@ func (p *Producer) deliver(messages []kafka.Message) error {
 		}
 		res, err := client.Produce(context.Background(), &kafka.ProduceRequest{
 			Topic: messages[0].Topic, Partition: messages[0].Partition,
-			RequiredAcks: kafka.RequiredAcks(p.cfg.Acks), Records: kafka.NewRecordReader(records...),
+			RequiredAcks: kafka.RequiredAcks(p.o.Acks), Records: kafka.NewRecordReader(records...),
 		})
 		if err == nil && res != nil {
 			err = res.Error
@@ -183,7 +183,7 @@ func (p *Producer) deliver(messages []kafka.Message) error {
 			return err
 		}
 		select {
-		case <-time.After(p.backoff):
+		case <-time.After(p.o.Backoff):
 		case <-t.ctx.Done():
 			return context.Cause(t.ctx)
 		}

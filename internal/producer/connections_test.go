@@ -84,7 +84,7 @@ func TestFailedLookIsNotMadeAgain(t *testing.T) {
 
 func TestProducerWhoseInstancesAreGoneDoesNotConnectAgain(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = false })
 	conns := p.transport.current()
 	conns.MetadataTTL = 20 * time.Millisecond
 	var dials atomic.Int64
@@ -113,7 +113,7 @@ func TestProducerWhoseInstancesAreGoneDoesNotConnectAgain(t *testing.T) {
 // being idle.
 func TestClusterIsNotLookedAtOverAConnectionThatIsKept(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"keepalive_enabled": true, "keepalive": 60000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Keepalive = time.Minute })
 	conns := p.transport.current()
 	conns.MetadataTTL = 20 * time.Millisecond
 	p.shares.Add(1)
@@ -142,17 +142,20 @@ func TestClusterIsNotLookedAtOverAConnectionThatIsKept(t *testing.T) {
 
 var errLogin = errors.New("login refused")
 
-func refusable(t *testing.T, brokers []string, settings map[string]any) *Producer {
+func refusable(t *testing.T, brokers []string, set func(*Options)) *Producer {
 	t.Helper()
-	p := newTestProducer(t, brokers, settings)
+	p := newTestProducer(t, brokers, set)
 	p.transport.refused = func(err error) bool { return errors.Is(err, errLogin) }
 	return p
 }
 
 // What a broker said before it went away is no reason to give records up.
 func TestServersThatAreAwayUseUpNoLogin(t *testing.T) {
-	p := refusable(t, []string{closedPort(t), closedPort(t)}, map[string]any{"producer_request_retries_max_attempts": 2,
-		"producer_request_retries_backoff_timeout": 50, "producer_async_flush_timeout": 1})
+	p := refusable(t, []string{closedPort(t), closedPort(t)}, func(o *Options) {
+		o.MaxAttempts = 2
+		o.Backoff = 50 * time.Millisecond
+		o.Linger = time.Millisecond
+	})
 	d := p.transport.dialer
 	d.refused(errLogin)
 	d.untried() // the pause is over
@@ -170,7 +173,7 @@ func TestServersThatAreAwayUseUpNoLogin(t *testing.T) {
 
 func TestRefusedLoginIsHeldBackUntilOneIsAccepted(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	p := refusable(t, f.Addrs(), map[string]any{"producer_async": false, "producer_request_retries_backoff_timeout": 3600000})
+	p := refusable(t, f.Addrs(), func(o *Options) { o.Async = false; o.Backoff = time.Hour })
 	send(t, p, "one")
 	p.transport.noteRefusal(p.transport.current(), errLogin)
 	if err := p.transport.fetch(t.Context()); err != nil {
@@ -183,7 +186,7 @@ func TestRefusedLoginIsHeldBackUntilOneIsAccepted(t *testing.T) {
 
 func TestRequestOnReplacedConnectionsHasALayoutOfItsOwn(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = false })
 	send(t, p, "one")
 	conns := p.transport.current()
 	p.transport.reset(conns)
@@ -212,7 +215,7 @@ func TestResetThatComesTooEarlyIsMadeUpFor(t *testing.T) {
 func TestConnectionsThatWereReplacedHoldNoMemory(t *testing.T) {
 	const partitions, rounds, each = 2000, 60, 300 // bytes, at least
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(partitions, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false, "keepalive_enabled": true})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = false; o.Keepalive = time.Minute })
 	p.transport.resetPause = 0
 	send(t, p, "one")
 	var before, after runtime.MemStats

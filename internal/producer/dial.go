@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/segmentio/kafka-go/sasl"
 
-	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/producer/brokerconn"
 )
@@ -27,12 +27,8 @@ var _ net.Addr = (*servers)(nil)
 func (s *servers) Network() string { return s.network }
 func (s *servers) String() string  { return s.address }
 
-func newServers(list []config.Server) *servers {
-	var networks, addresses []string
-	for _, s := range list {
-		networks = append(networks, "tcp")
-		addresses = append(addresses, s.Address())
-	}
+func newServers(addresses []string) *servers {
+	networks := slices.Repeat([]string{"tcp"}, len(addresses))
 	return &servers{strings.Join(networks, ","), strings.Join(addresses, ",")}
 }
 
@@ -72,10 +68,9 @@ type dialer struct {
 // newDialer leaves time for the other bootstrap servers: kafka-go tries them one
 // after another within the timeout, and one that never answers must not use up
 // all of it.
-func newDialer(cfg *config.Config, m *metrics.Producer) *dialer {
-	t := cfg.Timeout.Duration()
-	d := &dialer{timeout: t, connect: t / time.Duration(max(len(cfg.BootstrapServers), 1)),
-		pause: max(cfg.Backoff.Duration(), minPause), metrics: m}
+func newDialer(o Options, m *metrics.Producer) *dialer {
+	d := &dialer{timeout: o.Timeout, connect: o.Timeout / time.Duration(max(len(o.Servers), 1)),
+		pause: max(o.Backoff, minPause), metrics: m}
 	d.dialContext = d.net.DialContext // asks net at each call, so that net's fields may be set
 	return d
 }

@@ -54,7 +54,7 @@ func (p *Producer) dispatch() {
 				p.completed(messages, err)
 			}
 			clear(messages) // they hold the bytes of records
-			ticked = p.linger == 0
+			ticked = p.o.Linger == 0
 			continue
 		}
 		if p.backlogged == 0 {
@@ -66,7 +66,7 @@ func (p *Producer) dispatch() {
 			// A sleep of one linger ends in time for any record that comes, so no sender
 			// has to wake the dispatcher while records keep coming.
 			if p.wakeOnRecord = ticked; !ticked {
-				wait, ticked = min(wait, p.linger), true
+				wait, ticked = min(wait, p.o.Linger), true
 			}
 		}
 		p.wakeOnFull = true
@@ -137,7 +137,7 @@ func (p *Producer) backlogOf(key []byte) *backlog {
 
 // full reports whether a batch of the backlog need not wait for more records.
 func (p *Producer) full(b *backlog) bool {
-	return p.linger == 0 || b.len() >= p.partitioner.maxRecords || b.bytes >= p.partitioner.maxBytes
+	return p.o.Linger == 0 || b.len() >= p.partitioner.maxRecords || b.bytes >= p.partitioner.maxBytes
 }
 
 // nextBatch takes the records of a batch that is due and whose partition has none in
@@ -149,8 +149,8 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 		if b.len() == 0 {
 			return false
 		}
-		rest := p.linger - now.Sub(b.first().time)
-		if p.closed || p.full(b) || rest <= early || rest > p.linger { // more than linger: its time is in the future
+		rest := p.o.Linger - now.Sub(b.first().time)
+		if p.closed || p.full(b) || rest <= early || rest > p.o.Linger { // more than linger: its time is in the future
 			return true
 		}
 		wait = min(wait, rest)
@@ -192,7 +192,7 @@ func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
 	p.messages = p.messages[:0]
 	p.backlogged -= n
 	b.take(n, func(q *queued) {
-		p.messages = append(p.messages, q.message(p.cfg.Topic, partition))
+		p.messages = append(p.messages, q.message(p.topic, partition))
 	})
 	if b.len() == 0 && p.keyed[partition] == b {
 		delete(p.keyed, partition)
@@ -224,9 +224,9 @@ func (p *Producer) awaitMetadata() {
 		}
 		t.status.unknown(err)
 		switch {
-		case p.cfg.Async && t.unreachable(err): // records wait, and use up no attempt
+		case p.o.Async && t.unreachable(err): // records wait, and use up no attempt
 			since = time.Time{}
-		case p.cfg.Async && pending(err):
+		case p.o.Async && pending(err):
 			if since.IsZero() {
 				since = time.Now()
 			}
@@ -262,7 +262,7 @@ func (p *Producer) fail(over func(*queued) bool, err error) {
 		for n < b.len() && over(&b.records[b.head+n]) {
 			n++
 		}
-		b.take(n, func(q *queued) { failed = append(failed, q.message(p.cfg.Topic, partition)) })
+		b.take(n, func(q *queued) { failed = append(failed, q.message(p.topic, partition)) })
 		p.backlogged -= n
 	}
 	of(&p.unkeyed, unassigned)

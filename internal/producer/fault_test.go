@@ -184,7 +184,7 @@ func TestFaultRestartWithManyIdleConnectionsLosesNothing(t *testing.T) {
 	address, opts := onOnePort(t)
 	opts = append(opts, kfake.SeedTopics(50, "t"))
 	f := kafkatest.StartFake(t, opts...)
-	p := newTestProducer(t, []string{address}, map[string]any{"producer_request_limits_messages_per_request": 1})
+	p := newTestProducer(t, []string{address}, func(o *Options) { o.BatchRecords = 1 })
 	for range 10 { // one record for each partition, all at once
 		for range 50 {
 			send(t, p, "x")
@@ -215,7 +215,7 @@ func TestFaultConnectionsResetLosesNothing(t *testing.T) {
 
 func TestFaultBrokerThatDoesNotAnswerForATimeLosesNothing(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(10, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"timeout": 300})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Timeout = 300 * time.Millisecond })
 	l := startLoad(t, p)
 	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
 	silent := time.Now().Add(time.Second)
@@ -246,7 +246,7 @@ func TestFaultAcknowledgementLostDoublesAndLosesNothing(t *testing.T) {
 
 func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 1 })
 	send(t, p, "x")
 	settled(t, p)
 	if err := f.DeleteTopic("t"); err != nil {
@@ -263,7 +263,7 @@ func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
 
 func TestFaultTopicThatNobodyMakesFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
 	f := kafkatest.StartFake(t)
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 1 })
 	p.transport.patience = 300 * time.Millisecond
 	began := time.Now()
 	send(t, p, "x")
@@ -277,7 +277,7 @@ func TestFaultTopicThatNobodyMakesFailsItsRecordsWhenPatienceIsOver(t *testing.T
 
 func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 2})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 2 })
 	p.transport.patience = 300 * time.Millisecond
 	send(t, p, "before")
 	settled(t, p)
@@ -295,9 +295,7 @@ func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testi
 // One request is in flight for a partition, so no retry overtakes another batch.
 func TestOrderIsKeptWithinAPartitionAcrossRetries(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{
-		"producer_request_limits_messages_per_request": 10, "producer_request_retries_backoff_timeout": 1,
-		"producer_request_retries_max_attempts": 100})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 10; o.Backoff = time.Millisecond; o.MaxAttempts = 100 })
 	for i := range 1000 {
 		if i%100 == 0 {
 			f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: 2})
@@ -316,7 +314,7 @@ func TestOrderIsKeptWithinAPartitionAcrossRetries(t *testing.T) {
 
 func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
 	send(t, p, "x")
 	settled(t, p)
 	client, err := kgo.NewClient(kgo.SeedBrokers(f.Addrs()...))
@@ -343,8 +341,7 @@ func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 
 func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
-	p := newTestProducer(t, f.Addrs(), map[string]any{
-		"producer_request_limits_messages_per_request": 20, "producer_async_flush_timeout": 3600000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 20; o.Linger = time.Hour })
 	for i := range 20 {
 		v := strconv.Itoa(i)
 		if i == 7 || i == 13 {
@@ -380,8 +377,7 @@ func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 		}
 		return named
 	})
-	p := newTestProducer(t, f.Addrs(), map[string]any{
-		"producer_request_limits_messages_per_request": each, "producer_async_flush_timeout": 3600000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = each; o.Linger = time.Hour })
 	var want []string
 	for i := range 6 * each { // batches for all partitions: with one or two bad records, with none, and with none but bad ones
 		r := record(strconv.Itoa(i))
@@ -475,8 +471,12 @@ func TestFaultRecordsNamedWithOtherCodesChangeNothing(t *testing.T) {
 		t.Run(c.code.Message, func(t *testing.T) {
 			f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
 			refused := refuseRecords(t, f, c.code, c.named)
-			p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": each,
-				"producer_async_flush_timeout": 3600000, "producer_request_retries_max_attempts": attempts, "producer_request_retries_backoff_timeout": 1})
+			p := newTestProducer(t, f.Addrs(), func(o *Options) {
+				o.BatchRecords = each
+				o.Linger = time.Hour
+				o.MaxAttempts = attempts
+				o.Backoff = time.Millisecond
+			})
 			for i := range 3 * each {
 				send(t, p, strconv.Itoa(i))
 			}
@@ -523,7 +523,7 @@ func TestFaultAuthorizationRefusedFailsAndTellsWhy(t *testing.T) {
 	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Metadata} {
 		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 		f.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.TopicAuthorizationFailed, Count: -1})
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 1})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 2; o.Backoff = time.Millisecond })
 		send(t, p, "x")
 		if s := settled(t, p); s.Failed != 1 {
 			t.Errorf("%+v", s)
@@ -546,7 +546,7 @@ func TestFaultHandshakesDroppedLosesNothing(t *testing.T) {
 		return nil, nil
 	}
 	f := kafkatest.StartFakeTLS(t, server, kfake.SeedTopics(10, "t"))
-	p := newProducer(configOf(t, f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, &PoolOptions{Log: discard}, new(news))
+	p := newProducer("t", testOptions(f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, &PoolOptions{Log: discard}, new(news))
 	t.Cleanup(func() { p.close(context.Background(), errAbandoned) })
 	l := startLoad(t, p)
 	for range 3 {
@@ -569,8 +569,12 @@ func TestFaultBootstrapServerThatNeverAnswersCostsItsShareOfTheTimeout(t *testin
 	}
 	defer hole.Close()
 	for name, bad := range map[string]string{"refuses": closedPort(t), "silent": hole.Addr().String()} {
-		p := newTestProducer(t, []string{bad, f.Addrs()[0]}, map[string]any{"timeout": 500, "producer_async": false,
-			"producer_request_retries_max_attempts": 100, "producer_request_retries_backoff_timeout": 1})
+		p := newTestProducer(t, []string{bad, f.Addrs()[0]}, func(o *Options) {
+			o.Timeout = 500 * time.Millisecond
+			o.Async = false
+			o.MaxAttempts = 100
+			o.Backoff = time.Millisecond
+		})
 		if err := p.Send(t.Context(), record("x")); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -618,7 +622,7 @@ func TestFaultNameThatChangesItsAddressIsFollowed(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	_, port, _ := net.SplitHostPort(f.Addrs()[0])
 	n, _ := strconv.Atoi(port)
-	cfg := configOf(t, []string{net.JoinHostPort("broker.test", strconv.Itoa(n))}, nil)
+	cfg := testOptions([]string{net.JoinHostPort("broker.test", strconv.Itoa(n))}, nil)
 	d := newDialer(cfg, nil)
 	var mu sync.Mutex
 	to := "127.0.0.2" // where nobody listens
@@ -644,8 +648,7 @@ func TestFaultNameThatChangesItsAddressIsFollowed(t *testing.T) {
 func TestFaultOutageGrowsNoGoroutineAndNoTimer(t *testing.T) {
 	address, opts := onOnePort(t)
 	f := kafkatest.StartFake(t, opts...)
-	p := newTestProducer(t, []string{address}, map[string]any{
-		"producer_async_buffering_limits_messages_in_memory": 1000, "producer_request_retries_backoff_timeout": 20})
+	p := newTestProducer(t, []string{address}, func(o *Options) { o.BufferRecords = 1000; o.Backoff = 20 * time.Millisecond })
 	send(t, p, "x")
 	settled(t, p)
 	f.Close()

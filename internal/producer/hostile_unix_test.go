@@ -229,10 +229,12 @@ func (h *hostile) victims(t testing.TB) []*Producer {
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for _, login := range []sasl.Mechanism{nil, plainLogin{}} {
-		p := newTestProducer(t, []string{hostileAddress.String()}, map[string]any{
-			"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 0,
-			"producer_request_limits_messages_per_request":       1,
-			"producer_async_buffering_limits_messages_in_memory": 20, "timeout": 50,
+		p := newTestProducer(t, []string{hostileAddress.String()}, func(o *Options) {
+			o.MaxAttempts = 2
+			o.Backoff = 0
+			o.BatchRecords = 1
+			o.BufferRecords = 20
+			o.Timeout = 50 * time.Millisecond
 		})
 		tr := p.transport
 		tr.pause, tr.resetPause, tr.dialer.pause = time.Microsecond, 0, time.Microsecond

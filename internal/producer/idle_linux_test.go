@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sys/unix"
@@ -24,8 +25,9 @@ func TestRecordsOfARequestThatWasNotSentAreSentWithTheNext(t *testing.T) {
 				t.Fatal(err)
 			}
 			dropping := new(dropping)
-			p := newTestProducer(t, f.Addrs(), map[string]any{"topic": topic, "producer_async": async, "producer_request_acks": acks,
-				"producer_request_retries_max_attempts": 1, "timeout": 5000})
+			p := newTestProducerTo(t, topic, f.Addrs(), func(o *Options) {
+				o.Async, o.Acks, o.MaxAttempts, o.Timeout = async, acks, 1, 5*time.Second
+			})
 			dropping.dial = p.transport.dialer.dialContext
 			p.transport.dialer.dialContext = dropping.dialContext
 			const rounds, each = 10, 5

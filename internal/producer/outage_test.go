@@ -22,8 +22,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 	address := closedPort(t)
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 2000
-		p := newProducer(configOf(t, []string{address}, map[string]any{
-			"producer_async_buffering_limits_messages_in_memory": limit}), Access{}, &PoolOptions{Log: discard}, new(news))
+		p := newProducer("t", testOptions([]string{address}, func(o *Options) { o.BufferRecords = limit }), Access{}, &PoolOptions{Log: discard}, new(news))
 		refused := int64(0)
 		minute := func() (goroutines int, heap uint64) {
 			for range 600 {
@@ -68,7 +67,7 @@ func wantLeft(t *testing.T, p *Producer, n int64) {
 	defer cancel()
 	left := p.close(ctx, errAbandoned)
 	if s := p.Stats(); left != n || s.Left+s.Buffered != n || s.Failed != 0 {
-		t.Errorf("with %d attempts %d are left: %+v", p.cfg.MaxAttempts, left, s)
+		t.Errorf("with %d attempts %d are left: %+v", p.o.MaxAttempts, left, s)
 	}
 }
 
@@ -93,7 +92,7 @@ func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
 		silent.Wait()
 	})
 	for _, attempts := range []int{1, 10} {
-		p := newTestProducer(t, []string{l.Addr().String()}, map[string]any{"producer_request_retries_max_attempts": attempts})
+		p := newTestProducer(t, []string{l.Addr().String()}, func(o *Options) { o.MaxAttempts = attempts })
 		send(t, p, "one", "two")
 		wantLeft(t, p, 2)
 	}
@@ -103,7 +102,7 @@ func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
 func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 	for _, attempts := range []int{1, 10} {
 		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": attempts, "producer_async_flush_timeout": 1})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = attempts; o.Linger = time.Millisecond })
 		send(t, p, "x")
 		settled(t, p)
 		p.transport.current().CloseIdleConnections() // one that breaks would use up an attempt
@@ -117,7 +116,7 @@ func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 func TestLayoutThatABrokerDoesNotTellIsNotWaitedForAtShutdown(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	f.Hold(kmsg.Metadata, func(gone <-chan struct{}) { <-gone })
-	p := newTestProducer(t, f.Addrs(), map[string]any{"timeout": 3600000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Timeout = time.Hour })
 	told := make(chan error, 1)
 	go func() { told <- p.transport.ask(context.Background(), false) }() // as an attempt does, in the Writer's own context
 	eventually(t, "a broker is asked", func() bool { return f.Requests(kmsg.Metadata) > 0 })

@@ -11,7 +11,6 @@ import (
 
 	"github.com/segmentio/kafka-go/sasl"
 
-	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/foreign"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
@@ -31,10 +30,9 @@ type Access struct {
 	Release func() // called when the producer is closed; may be nil
 }
 
-// Security returns how to get at the brokers of a configuration. It may wait
-// until ctx ends. An error says why there is no way now; it is asked again for a
-// later request.
-type Security func(ctx context.Context, c *config.Config) (Access, error)
+// Security returns how to reach the brokers. It may wait until ctx ends. After an error it
+// is called again for a later request.
+type Security func(ctx context.Context, o Options) (Access, error)
 
 // idleTime is how long a producer lives without an instance and without a
 // record. Kong closes instances and starts others after any change, so most
@@ -52,7 +50,7 @@ type PoolOptions struct {
 	OrphanTimeout time.Duration
 }
 
-// Pool holds one producer for each digest of a configuration, shared by all
+// Pool holds one producer for each topic and key of Options, shared by all
 // instances of all of Kong's workers. Its methods may be called from many
 // goroutines at once.
 type Pool struct {
@@ -60,11 +58,16 @@ type Pool struct {
 	news news
 
 	mu      sync.Mutex
-	entries map[config.Digest]*entry
+	entries map[entryKey]*entry
 	closed  bool
 	past    Stats          // of the producers that were closed
 	late    []*Producer    // closed, with records in flight that the Writer has not given up yet
 	closing sync.WaitGroup // unused producers that are being closed
+}
+
+type entryKey struct {
+	topic   string
+	options Key
 }
 
 type entry struct {
@@ -75,7 +78,7 @@ type entry struct {
 
 // NewPool returns an empty pool.
 func NewPool(o PoolOptions) *Pool {
-	return &Pool{o: o, entries: make(map[config.Digest]*entry)}
+	return &Pool{o: o, entries: make(map[entryKey]*entry)}
 }
 
 // Handle is an instance's share in a producer.
@@ -88,25 +91,25 @@ type Handle struct {
 // and for a minute after the last record.
 func (h *Handle) Release() { h.release() }
 
-// Acquire returns a share in the producer of cfg, made if there is none. It
-// opens no connection to a broker. The error is the Security's.
-func (p *Pool) Acquire(ctx context.Context, cfg *config.Config) (*Handle, error) {
-	digest := cfg.Digest()
-	if h := p.share(digest, nil); h != nil {
+// Acquire returns a share in the producer to a topic, made if there is none. It opens no
+// connection to a broker. The error is the Security's.
+func (p *Pool) Acquire(ctx context.Context, topic string, o Options) (*Handle, error) {
+	key := entryKey{topic, o.Key()}
+	if h := p.share(key, nil); h != nil {
 		return h, nil
 	}
-	access, err := p.o.Security(ctx, cfg) // may wait for a certificate: without the lock
+	access, err := p.o.Security(ctx, o) // may wait for a certificate: without the lock
 	if err != nil {
 		return nil, err
 	}
-	return p.share(digest, newProducer(cfg, access, &p.o, &p.news)), nil
+	return p.share(key, newProducer(topic, o, access, &p.o, &p.news)), nil
 }
 
 // share returns a share in the producer there is, else in the new one, else nil.
-func (p *Pool) share(digest config.Digest, producer *Producer) *Handle {
+func (p *Pool) share(key entryKey, producer *Producer) *Handle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.entries[digest]
+	e := p.entries[key]
 	switch {
 	case e == nil && producer == nil:
 		return nil
@@ -115,16 +118,16 @@ func (p *Pool) share(digest config.Digest, producer *Producer) *Handle {
 			producer.close(context.Background(), errAbandoned) // refuses what it is sent
 		}
 		e = &entry{Producer: producer}
-		p.entries[digest] = e
+		p.entries[key] = e
 	case producer != nil: // somebody was faster; nothing was opened yet
 		producer.close(context.Background(), errAbandoned)
 	}
 	e.shares.Add(1)
 	e.metrics.Orphaned(false)
-	return &Handle{e.Producer, sync.OnceFunc(func() { p.release(digest, e) })}
+	return &Handle{e.Producer, sync.OnceFunc(func() { p.release(key, e) })}
 }
 
-func (p *Pool) release(digest config.Digest, e *entry) {
+func (p *Pool) release(key entryKey, e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e.shares.Add(-1) > 0 || p.closed {
@@ -137,7 +140,7 @@ func (p *Pool) release(digest config.Digest, e *entry) {
 		after = min(after, p.o.OrphanTimeout)
 	}
 	if e.timer == nil {
-		e.timer = time.AfterFunc(after, func() { p.closeUnused(digest, e) })
+		e.timer = time.AfterFunc(after, func() { p.closeUnused(key, e) })
 	} else {
 		e.timer.Reset(after)
 	}
@@ -145,9 +148,9 @@ func (p *Pool) release(digest config.Digest, e *entry) {
 
 // closeUnused closes the producer unless it is in use again. It waits for the delivery of
 // its records, but not beyond the orphan timeout.
-func (p *Pool) closeUnused(digest config.Digest, e *entry) {
+func (p *Pool) closeUnused(key entryKey, e *entry) {
 	p.mu.Lock()
-	if p.entries[digest] != e || e.shares.Load() > 0 || p.closed {
+	if p.entries[key] != e || e.shares.Load() > 0 || p.closed {
 		p.mu.Unlock()
 		return
 	}
@@ -164,19 +167,19 @@ func (p *Pool) closeUnused(digest config.Digest, e *entry) {
 		p.mu.Unlock()
 		return
 	}
-	delete(p.entries, digest)
+	delete(p.entries, key)
 	p.closing.Add(1)
 	p.mu.Unlock()
 	defer p.closing.Done()
 
 	ctx := context.Background() // its buffer is empty
 	if buffered {
-		p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", e.cfg.Topic, "after", p.o.OrphanTimeout)
+		p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", e.topic, "after", p.o.OrphanTimeout)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		cancel()
 	} else {
-		p.o.Log.Info("closing an unused producer", "topic", e.cfg.Topic)
+		p.o.Log.Info("closing an unused producer", "topic", e.topic)
 	}
 	e.close(ctx, &orphanedError{p.o.OrphanTimeout, e.status.lastTrouble()})
 	p.mu.Lock()
@@ -219,7 +222,7 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 			n := e.close(ctx, errAbandoned)
 			total.Add(n)
 			if n > 0 {
-				p.o.Log.Error("records left undelivered at shutdown", "topic", e.cfg.Topic, "records", n,
+				p.o.Log.Error("records left undelivered at shutdown", "topic", e.topic, "records", n,
 					"delivered", e.Stats().Delivered, "cause", e.status.lastCause())
 			}
 		})

@@ -13,7 +13,6 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
 )
@@ -62,7 +61,8 @@ type Record struct {
 // Producer delivers the records of all instances whose configurations say the
 // same about Kafka. Its methods may be called from many goroutines at once.
 type Producer struct {
-	cfg       *config.Config
+	o         Options
+	topic     string
 	transport *transport
 	status    *status
 	metrics   *metrics.Producer
@@ -70,9 +70,7 @@ type Producer struct {
 	done      func() // called when all is over; may be nil
 
 	limit       int64         // of a record's bytes, with its envelope
-	linger      time.Duration // how long a record may wait for its batch to fill; 0: not at all
 	idle        time.Duration // how long connections are kept after the last record
-	backoff     time.Duration // between two attempts
 	maxInFlight int           // batches
 
 	shares  atomic.Int64  // how many instances use the producer
@@ -100,50 +98,43 @@ type Producer struct {
 	messages    []kafka.Message // of the current batch
 }
 
-func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Producer {
-	keepalive := 10 * time.Second // of an idle connection
-	if cfg.KeepaliveEnabled {
-		keepalive = max(cfg.Keepalive.Duration(), time.Millisecond)
+func newProducer(topic string, o Options, access Access, pool *PoolOptions, n *news) *Producer {
+	if !o.Async {
+		o.Linger = 0
 	}
-	var linger time.Duration
-	if cfg.Async {
-		linger = cfg.FlushTimeout.Duration()
-	}
-	counts := o.Metrics.Producer(cfg.Topic, cfg.Acks, metrics.Limits{
-		Records: int64(cfg.BufferedMessages), Bytes: cfg.BufferedBytes, Linger: linger,
+	counts := pool.Metrics.Producer(topic, o.Acks, metrics.Limits{
+		Records: int64(o.BufferRecords), Bytes: o.BufferBytes, Linger: o.Linger,
 	})
 	t := &transport{
-		servers:        newServers(cfg.BootstrapServers),
-		topic:          cfg.Topic,
-		requestTimeout: cfg.RequestTimeout.Duration(),
-		attempt:        2*cfg.Timeout.Duration() + time.Second, // connect, then send and be answered
-		pause:          max(cfg.Backoff.Duration(), minPause),
+		servers:        newServers(o.Servers),
+		topic:          topic,
+		requestTimeout: o.RequestTimeout,
+		attempt:        2*o.Timeout + time.Second, // connect, then send and be answered
+		pause:          max(o.Backoff, minPause),
 		resetPause:     minPause,
-		patient:        cfg.Async,
+		patient:        o.Async,
 		patience:       patience,
 		refused:        access.Refused,
 		metrics:        counts,
-		maxAttempts:    max(cfg.MaxAttempts, 1),
+		maxAttempts:    max(o.MaxAttempts, 1),
 	}
-	t.dialer = newDialer(cfg, counts)
+	t.dialer = newDialer(o, counts)
 	t.dialer.tls = access.TLS
 	t.ctx, t.cancel = context.WithCancelCause(context.Background())
 	login := t.dialer.login(access.SASL)
 	p := &Producer{
-		cfg: cfg, transport: t, metrics: counts, memory: o.Memory, done: access.Release,
-		limit:       min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead),
-		linger:      linger,
-		idle:        max(layoutAge, keepalive),
-		backoff:     max(cfg.Backoff.Duration(), 1), // 0 means kafka-go's default
-		maxInFlight: max(maxInFlightBytes/(messageSize*cfg.MessagesPerRequest), 1),
+		o: o, topic: topic, transport: t, metrics: counts, memory: pool.Memory, done: access.Release,
+		limit:       min(int64(o.BatchBytes), o.BufferBytes+Overhead),
+		idle:        max(layoutAge, o.Keepalive),
+		maxInFlight: max(maxInFlightBytes/(messageSize*o.BatchRecords), 1),
 		wake:        make(chan struct{}, 1),
 		drained:     make(chan struct{}),
 		used:        time.Now(),
 		keyed:       make(map[int32]*backlog),
 		inFlight:    make(map[int32]bool),
-		partitioner: newPartitioner(cfg.MessagesPerRequest, int64(cfg.BytesPerRequest-batchOverhead)),
+		partitioner: newPartitioner(o.BatchRecords, int64(o.BatchBytes-batchOverhead)),
 	}
-	p.status = newStatus(cfg.Topic, o.Log, n, func() int64 { return p.Stats().Buffered })
+	p.status = newStatus(topic, pool.Log, n, func() int64 { return p.Stats().Buffered })
 	p.status.failed = access.Failed
 	p.status.servers, p.status.redact = t.servers.address, access.Redact
 	t.status = p.status
@@ -151,10 +142,10 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 		c := &connections{servers: t.servers, number: number, dialer: t.dialer, needed: p.needsLayout}
 		c.Transport = &kafka.Transport{
 			Dial:           c.dial,
-			DialTimeout:    cfg.Timeout.Duration(),
-			IdleTimeout:    keepalive,
+			DialTimeout:    o.Timeout,
+			IdleTimeout:    o.Keepalive,
 			MetadataTTL:    layoutAge,
-			MetadataTopics: []string{cfg.Topic},
+			MetadataTopics: []string{topic},
 			ClientID:       "kafka-upstream",
 			SASL:           login,
 			Context:        t.ctx,
@@ -168,14 +159,15 @@ func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Pr
 // newWriter returns the Writer of a dispatcher. Each call hands it one whole batch, so it
 // does not linger.
 func (p *Producer) newWriter() *kafka.Writer {
+	backoff := max(p.o.Backoff, 1) // 0 means kafka-go's default
 	return &kafka.Writer{
 		Addr:            p.transport.servers,
 		Transport:       p.transport,
 		Balancer:        assigned{},
-		RequiredAcks:    kafka.RequiredAcks(p.cfg.Acks),
+		RequiredAcks:    kafka.RequiredAcks(p.o.Acks),
 		MaxAttempts:     p.transport.maxAttempts,
-		WriteBackoffMin: p.backoff,
-		WriteBackoffMax: p.backoff,
+		WriteBackoffMin: backoff,
+		WriteBackoffMax: backoff,
 		BatchSize:       p.partitioner.maxRecords,
 		BatchBytes:      p.partitioner.maxBytes,
 		BatchTimeout:    1, // 0 means kafka-go's default
@@ -198,10 +190,10 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 	if q.time.IsZero() {
 		q.time = time.Now()
 	}
-	if !p.cfg.Async {
+	if !p.o.Async {
 		q.done = make(chan error, 1)
 	}
-	if err := p.accept(&q); err != nil || p.cfg.Async {
+	if err := p.accept(&q); err != nil || p.o.Async {
 		return err
 	}
 	select {
@@ -225,7 +217,7 @@ func (p *Producer) accept(q *queued) error {
 	case p.closed:
 		p.refuse(metrics.ShuttingDown)
 		return ErrClosed
-	case p.stats.Buffered >= int64(p.cfg.BufferedMessages), p.stats.BufferedBytes+size > p.cfg.BufferedBytes:
+	case p.stats.Buffered >= int64(p.o.BufferRecords), p.stats.BufferedBytes+size > p.o.BufferBytes:
 		p.refuse(metrics.BufferFull)
 		p.status.refuse(q.time, ErrFull)
 		return ErrFull

@@ -6,18 +6,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
-	"syscall"
 
-	"github.com/segmentio/kafka-go"
 	kafkasasl "github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/foreign"
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/security/certs"
 	"kafka-upstream/internal/security/sasl"
 )
@@ -46,7 +42,7 @@ type Access struct {
 // Failed has the client certificate loaded again if err may be due to it: an attempt, or a
 // connection, that failed with err.
 func (a *Access) Failed(err error) {
-	if a.certificate != nil && (AuthenticationFailed(err) || isDisconnect(err)) {
+	if a.certificate != nil && (kafkaerr.IsAuthentication(err) || kafkaerr.IsDisconnected(err)) {
 		a.certificate.Recheck()
 	}
 }
@@ -133,40 +129,4 @@ func tlsConfig(caFile string, skipVerify bool) (*tls.Config, error) {
 		}
 	}
 	return config, nil
-}
-
-// isDisconnect reports whether a connection was cut. With TLS 1.3 that may be all that shows
-// of a broker that rejected the client certificate.
-func isDisconnect(err error) bool {
-	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// AuthenticationFailed reports whether one side did not accept who the other is: a SASL
-// exchange that either side ended, a broker's certificate that is not trusted, or a TLS alert
-// of the broker's, such as for a client certificate that has expired. It knows errors as
-// kafka-go returns them. False does not rule it out: a broker may only close the connection.
-func AuthenticationFailed(err error) bool {
-	if e, ok := errors.AsType[interface {
-		error
-		AuthenticationFailed() bool
-	}](err); ok && e.AuthenticationFailed() {
-		return true
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if code, ok := errors.AsType[kafka.Error](err); ok {
-		switch code {
-		case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
-			return true
-		}
-	}
-	// crypto/tls returns the other side's alerts under this operation.
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error"
 }

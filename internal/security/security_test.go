@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -19,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/goleak"
 
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/security/certs"
 	"kafka-upstream/internal/security/sasl"
 	"kafka-upstream/internal/test/testcert"
@@ -95,7 +95,7 @@ func produce(t *testing.T, c *kfake.Cluster, a *Access) error {
 // wantRefused fails unless the error says so, in a way that is known as a failed authentication.
 func wantRefused(t *testing.T, err error, text string) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), text) || !AuthenticationFailed(err) {
+	if err == nil || !strings.Contains(err.Error(), text) || !kafkaerr.IsAuthentication(err) {
 		t.Errorf("%T %v, want a failed authentication with %q", err, err, text)
 	}
 }
@@ -204,7 +204,7 @@ func TestBrokerThatWantsAnotherClientCertificateIsAFailedAuthentication(t *testi
 		for _, a := range []*Access{overTLS(t, testCA), other} {
 			// In TLS 1.3 our handshake is over when the broker refuses; its alert
 			// and the reset of the connection race then.
-			if err := produce(t, c, a); !AuthenticationFailed(err) && !isDisconnect(err) {
+			if err := produce(t, c, a); !kafkaerr.IsAuthentication(err) && !kafkaerr.IsDisconnected(err) {
 				t.Errorf("%s: %v", tls.VersionName(version), err)
 			}
 		}
@@ -249,25 +249,5 @@ func TestPasswordInTheClearIsWarnedOfOnce(t *testing.T) {
 	}
 	if log := b.String(); strings.Count(log, "the password goes to the brokers in the clear") != 3 || strings.Count(log, "\n") != 3 || strings.Contains(log, "s3cr3t") {
 		t.Errorf("got %s", log)
-	}
-}
-
-func TestAuthenticationFailedKnowsItFromOtherFailures(t *testing.T) {
-	for _, test := range []struct {
-		err  error
-		want bool
-	}{
-		{fmt.Errorf("%w: invalid credentials", kafka.SASLAuthenticationFailed), true},
-		{kafka.UnsupportedSASLMechanism, true},
-		{kafka.IllegalSASLState, true},
-		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, true},
-		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, false},
-		{kafka.NotLeaderForPartition, false},
-		{io.EOF, false},
-		{nil, false},
-	} {
-		if got := AuthenticationFailed(test.err); got != test.want {
-			t.Errorf("%v: got %v", test.err, got)
-		}
 	}
 }

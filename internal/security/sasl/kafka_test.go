@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/xdg-go/scram"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // These tests log in to a broker through kafka-go.
@@ -103,7 +105,7 @@ func TestBrokersReasonIsInTheError(t *testing.T) {
 		})
 		err := produce(t, c, Credentials{Mechanism: name, User: "orders", Password: "wr0ng-pass"})
 		wantError(t, err, reason)
-		if !authenticationFailed(err) || strings.Contains(err.Error(), "wr0ng-pass") {
+		if !kafkaerr.IsAuthentication(err) || strings.Contains(err.Error(), "wr0ng-pass") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -118,7 +120,7 @@ func TestMechanismThatTheBrokerLacksIsAFailedAuthentication(t *testing.T) {
 	})
 	err := produce(t, c, Credentials{Mechanism: "SCRAM-SHA-512", User: "orders", Password: "secret"})
 	wantError(t, err, "Unsupported SASL Mechanism")
-	if !authenticationFailed(err) {
+	if !kafkaerr.IsAuthentication(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -133,7 +135,7 @@ func TestFalseBrokerIsNamedInTheError(t *testing.T) {
 	})
 	err := produce(t, c, Credentials{Mechanism: "SCRAM-SHA-256", User: "orders", Password: "secret"})
 	wantError(t, err, "SASL SCRAM-SHA-256 with broker "+c.ListenAddrs()[0]+": the broker asks for more than 131072 SCRAM iterations")
-	if !authenticationFailed(err) {
+	if !kafkaerr.IsAuthentication(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -198,7 +200,7 @@ func TestDelegationTokenAuthenticates(t *testing.T) {
 			wrong.Password = "AAAA" + hmac[4:]
 			err := produce(t, c, wrong)
 			wantError(t, err, "Invalid token credentials")
-			if !authenticationFailed(err) || strings.Contains(err.Error(), wrong.Password) {
+			if !kafkaerr.IsAuthentication(err) || strings.Contains(err.Error(), wrong.Password) {
 				t.Errorf("got %v", err)
 			}
 			user := right

@@ -3,7 +3,6 @@ package sasl
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -111,17 +110,6 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if got := fmt.Sprintf("%+v", Credentials{Mechanism: "PLAIN", Password: secret}); got != "[redacted]" {
 		t.Errorf("got %q", got)
 	}
-}
-
-// authenticationFailed reports whether an error says that the login failed.
-func authenticationFailed(err error) bool {
-	if e, ok := errors.AsType[interface {
-		error
-		AuthenticationFailed() bool
-	}](err); ok {
-		return e.AuthenticationFailed()
-	}
-	return errors.Is(err, kafka.SASLAuthenticationFailed) || errors.Is(err, kafka.UnsupportedSASLMechanism)
 }
 
 // The schema is what Kong checks configurations by. It names the mechanisms too.
