@@ -53,9 +53,9 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 
 // The names of the candidates.
 const (
-	ours            = "kafka-upstream"
-	straightforward = "straightforward"
-	nothing         = "nothing"
+	ours  = "kafka-upstream"
+	naive = "naive"
+	noop  = "noop"
 )
 
 // candidates builds the programs as they are built to be used. The first is
@@ -70,12 +70,12 @@ func candidates(ctx context.Context, dir, binary string, against []string) ([]ca
 	}
 	for _, path := range against {
 		c := candidate{Name: filepath.Base(path), Path: path}
-		if path == "" || slices.ContainsFunc(all, func(o candidate) bool { return o.Name == c.Name }) || c.Name == straightforward || c.Name == nothing {
+		if path == "" || slices.ContainsFunc(all, func(o candidate) bool { return o.Name == c.Name }) || c.Name == naive || c.Name == noop {
 			return nil, fmt.Errorf("-against: %q needs a file with a name that no other candidate has: results go by it", path)
 		}
 		all = append(all, c)
 	}
-	for _, c := range []candidate{{Name: straightforward, PDK: true}, {Name: nothing, PDK: true, Silent: true}} {
+	for _, c := range []candidate{{Name: naive, PDK: true}, {Name: noop, PDK: true, Silent: true}} {
 		c.Path = filepath.Join(dir, c.Name)
 		if err := build(ctx, "bench/"+c.Name, c.Path); err != nil {
 			return nil, err

@@ -1,9 +1,8 @@
 //go:build linux
 
-// Command bench measures what a request costs: it plays Kong's side of the
-// plugin protocol against kafka-upstream, against the plugin that one would
-// write without much thought (bench/straightforward), and against the plugin
-// that does nothing (bench/nothing), with a broker that only counts. See
+// Command bench measures what a request costs. It plays Kong's side of the plugin protocol
+// against kafka-upstream, against a plugin as one would first write it (bench/naive), and
+// against a plugin that does nothing (bench/noop), with a broker that only counts. See
 // docs/performance.md.
 package main
 
@@ -74,7 +73,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	})
 	f.StringVar(&o.grow, "grow", "", "a `part` of the name of what grows, to measure that alone: configurations, buffer")
 	f.StringVar(&o.profiles, "profiles", "", "`folder` to write a CPU profile of each measured process to; taking it costs a little itself")
-	f.StringVar(&o.write, "write", "", "`document` to write the tables and the plot into: docs/performance.md")
+	f.StringVar(&o.write, "write", "", "`document` to write the tables into: docs/performance.md")
 	f.BoolVar(&o.check, "check", false, "end with exit code 1 when a goal or a budget is missed")
 	if err := f.Parse(args); err != nil {
 		return nil, err

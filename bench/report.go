@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -18,7 +17,6 @@ import (
 type report struct {
 	out      io.Writer
 	sections map[string]string
-	plot     []byte
 	verdicts []verdict
 }
 
@@ -71,8 +69,7 @@ func (r *report) missed() (n int) {
 	return n
 }
 
-// write puts each section between its markers in the document, and the plot
-// beside it.
+// write puts each section between its markers in the document.
 func (r *report) write(document string) error {
 	r.sections["machine"] = machine()
 	b, err := os.ReadFile(document)
@@ -88,10 +85,7 @@ func (r *report) write(document string) error {
 		}
 		b = bytes.Join([][]byte{before, begin, []byte(text), end, after}, nil)
 	}
-	if err := os.WriteFile(document, b, 0o644); err != nil || r.plot == nil {
-		return err
-	}
-	return os.WriteFile(strings.TrimSuffix(document, filepath.Ext(document))+".svg", r.plot, 0o644)
+	return os.WriteFile(document, b, 0o644)
 }
 
 // machine says when and on what it was measured.
