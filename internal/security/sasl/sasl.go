@@ -35,8 +35,8 @@ var mechanisms = []mechanism{
 	{name: scram512.name, check: checkLogin, new: scram512.new},
 }
 
-// Mechanisms returns the names of the mechanisms.
-func Mechanisms() []string {
+// names returns the names of the mechanisms.
+func names() []string {
 	var names []string
 	for _, m := range mechanisms {
 		names = append(names, m.name)
@@ -47,7 +47,7 @@ func Mechanisms() []string {
 // Credentials are what a configuration says about SASL. They print as "[redacted]", except
 // in an unexported field of a struct without methods, where fmt calls none.
 type Credentials struct {
-	// Mechanism is one of [Mechanisms]; "" for no SASL.
+	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; "" for no SASL.
 	Mechanism string
 	// User is the name of the user, or the ID of a delegation token.
 	User string
@@ -81,9 +81,9 @@ func (c Credentials) SendsSecret() bool { return c.mechanism().sendsSecret }
 func (c Credentials) Check() []string { return c.mechanism().check(c) }
 
 func checkUnknown(c Credentials) []string {
-	names := Mechanisms()
-	last := len(names) - 1
-	return append(checkLogin(c), "authentication.mechanism must be "+strings.Join(names[:last], ", ")+" or "+names[last])
+	all := names()
+	last := len(all) - 1
+	return append(checkLogin(c), "authentication.mechanism must be "+strings.Join(all[:last], ", ")+" or "+all[last])
 }
 
 // checkLogin checks what a mechanism with a user and a password needs.

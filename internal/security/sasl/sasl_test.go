@@ -115,7 +115,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 // The schema is what Kong checks configurations by. It names the mechanisms too.
 func TestSchemaHasTheMechanismsOfTheTable(t *testing.T) {
 	var tokens []string
-	for _, name := range Mechanisms() {
+	for _, name := range names() {
 		if len((Credentials{Mechanism: name, User: "u", Password: "p", TokenAuth: true}).Check()) == 0 {
 			tokens = append(tokens, name)
 		}
@@ -145,8 +145,8 @@ func TestSchemaHasTheMechanismsOfTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range authentication.Fields {
-		if m, ok := f["mechanism"]; ok && !slices.Equal(m.OneOf, Mechanisms()) {
-			t.Errorf("mechanism is one of %v, want %v", m.OneOf, Mechanisms())
+		if m, ok := f["mechanism"]; ok && !slices.Equal(m.OneOf, names()) {
+			t.Errorf("mechanism is one of %v, want %v", m.OneOf, names())
 		}
 	}
 	for _, c := range authentication.Checks {
