@@ -71,13 +71,13 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return o.refuse(1, err, stdin, stdout, stderr)
 	}
 	defer release()
+	limit := o.limit(log)
+	pool := producer.NewPool(producer.PoolOptions{Security: secure, Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
-		m = metrics.New(version.Number)
+		m = metrics.New(version.Number, pool.Stats)
 	}
-	limit := o.limit(log)
 	m.Memory(limit)
-	pool := producer.NewPool(producer.PoolOptions{Security: secure, Metrics: m, Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	plugin := plugin.Plugin(plugin.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
 	if fault != nil {
 		fault(plugin)

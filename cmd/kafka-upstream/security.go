@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/security"
 	"kafka-upstream/internal/security/certs"
@@ -28,7 +27,7 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 		}
 		return producer.Access{
 			TLS: a.TLS, SASL: a.SASL, Redact: a.Redact,
-			Failed: a.Failed, Refused: kafkaerr.IsAuthentication, Release: a.Release,
+			Failed: a.Failed, Release: a.Release,
 		}, nil
 	}, p.Close, nil
 }

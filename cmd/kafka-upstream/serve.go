@@ -68,9 +68,9 @@ func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.M
 
 	left, cut := drain(draining, server, pool, o.drain)
 	err = errors.Join(err, cut)
-	s := pool.Stats()
+	s := pool.Stats().Totals()
 	logging.flush()
-	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Refused)
+	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Rejected)
 	switch cause := context.Cause(draining); {
 	case left > 0 && cause != nil:
 		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", left, cause))

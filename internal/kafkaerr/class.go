@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -65,24 +66,17 @@ func (c Class) String() string { return labels[c] }
 
 // Of returns the class of an error.
 func Of(err error) Class {
-	if e, ok := errors.AsType[interface {
-		error
-		Cause() error
-	}](err); ok && e.Cause() != nil {
+	if e, ok := errors.AsType[withCause](err); ok && e.Cause() != nil {
 		err = e.Cause()
 	}
 	switch {
-	case saysAuthenticationFailed(err):
+	case says(err, authentication.AuthenticationFailed):
 		return Authentication
 	case errors.Is(err, context.Canceled):
 		return Shutdown
 	case isTLS(err):
 		return TLS
-	}
-	if e, ok := errors.AsType[interface {
-		error
-		NotKafka() bool
-	}](err); ok && e.NotKafka() {
+	case says(err, notKafka.NotKafka):
 		return NotKafka
 	}
 	if code, ok := errors.AsType[kafka.Error](err); ok {
@@ -100,12 +94,36 @@ func Of(err error) Class {
 	return ofNetwork(err)
 }
 
-func saysAuthenticationFailed(err error) bool {
-	e, ok := errors.AsType[interface {
+// How errors of other packages classify themselves.
+type (
+	withCause interface {
+		error
+		Cause() error // may be nil
+	}
+	authentication interface {
 		error
 		AuthenticationFailed() bool
-	}](err)
-	return ok && e.AuthenticationFailed()
+	}
+	notKafka interface {
+		error
+		NotKafka() bool
+	}
+	unsent interface {
+		error
+		Unsent() bool
+	}
+)
+
+// says reports whether err has an error of that type for which the method returns true.
+func says[E error](err error, method func(E) bool) bool {
+	e, ok := errors.AsType[E](err)
+	return ok && method(e)
+}
+
+// has reports whether err has an error of that type.
+func has[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 func ofCode(code kafka.Error) Class {
@@ -136,22 +154,8 @@ func ofCode(code kafka.Error) Class {
 // isTLS does not see a broker that closes the connection in the handshake without
 // an alert: that is a disconnect.
 func isTLS(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+	if has[*tls.CertificateVerificationError](err) || has[tls.RecordHeaderError](err) || has[tls.AlertError](err) ||
+		has[x509.UnknownAuthorityError](err) || has[x509.HostnameError](err) || has[x509.CertificateInvalidError](err) {
 		return true
 	}
 	// crypto/tls reports alerts, the other side's and its own, under these.
@@ -168,24 +172,21 @@ func isTLS(err error) bool {
 }
 
 func ofNetwork(err error) Class {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" || has[*net.DNSError](err) {
 		return Unreachable // even if it was a timeout: nobody was there
 	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
+	switch {
+	case isAny(err, syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH):
 		return Unreachable
-	}
-	for _, e := range []error{syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH} {
-		if errors.Is(err, e) {
-			return Unreachable
-		}
-	}
-	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE} {
-		if errors.Is(err, e) {
-			return Disconnected
-		}
+	case isAny(err, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE):
+		return Disconnected
 	}
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return Timeout // context.DeadlineExceeded is one too
 	}
 	return Other
+}
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

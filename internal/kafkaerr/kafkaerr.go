@@ -12,19 +12,9 @@ import (
 // IsUnsent reports whether err shows that no record was sent: there was no connection, no
 // broker to connect to, or a peer that is not a Kafka broker.
 func IsUnsent(err error) bool {
-	if e, ok := errors.AsType[interface {
-		error
-		Unsent() bool
-	}](err); ok && e.Unsent() {
-		return true
-	}
-	// What a kafka.Transport says if its metadata lacks what the request needs.
-	for _, e := range []error{protocol.ErrNoTopic, protocol.ErrNoPartition, protocol.ErrNoLeader, kafka.BrokerNotAvailable} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return says(err, unsent.Unsent) ||
+		// What a kafka.Transport says if its metadata lacks what the request needs.
+		isAny(err, protocol.ErrNoTopic, protocol.ErrNoPartition, protocol.ErrNoLeader, kafka.BrokerNotAvailable)
 }
 
 // IsUnreachable reports whether err, of a metadata request, shows that no broker can be
@@ -37,7 +27,7 @@ func IsUnreachable(err error) bool {
 	case IsUnsent(err):
 		return true
 	}
-	if _, ok := errors.AsType[kafka.Error](err); ok {
+	if has[kafka.Error](err) { // an answer
 		return false
 	}
 	class := Of(err)
@@ -53,10 +43,7 @@ func IsDisconnected(err error) bool { return ofNetwork(err) == Disconnected }
 // TLS alert from the broker, such as for a client certificate that expired. No waiting mends
 // that. False does not exclude it: a broker may just close the connection.
 func IsAuthentication(err error) bool {
-	if saysAuthenticationFailed(err) {
-		return true
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+	if says(err, authentication.AuthenticationFailed) || has[*tls.CertificateVerificationError](err) {
 		return true
 	}
 	if code, ok := errors.AsType[kafka.Error](err); ok && ofCode(code) == Authentication {
@@ -70,12 +57,12 @@ func IsAuthentication(err error) bool {
 // IsMissingTopic reports whether a broker says that the topic or the partition does not
 // exist, or does not have a leader yet.
 func IsMissingTopic(err error) bool {
-	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable)
+	return isAny(err, kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable)
 }
 
 // IsTooLarge reports whether the broker found a batch larger than it allows.
 func IsTooLarge(err error) bool {
-	return errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge)
+	return isAny(err, kafka.MessageSizeTooLarge, kafka.RecordListTooLarge)
 }
 
 // IsTemporary reports whether the broker may accept the batch later. Kafka counts more codes

@@ -14,11 +14,11 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
-// unsent is an error of another package that says whether something was sent.
-type unsent bool
+// dialled is an error of another package that says whether something was sent.
+type dialled bool
 
-func (e unsent) Error() string { return "cannot reach broker" }
-func (e unsent) Unsent() bool  { return bool(e) }
+func (e dialled) Error() string { return "cannot reach broker" }
+func (e dialled) Unsent() bool  { return bool(e) }
 
 func TestErrorsAreWhatTheyShow(t *testing.T) {
 	all := map[string]func(error) bool{"unsent": IsUnsent, "unreachable": IsUnreachable, "disconnected": IsDisconnected,
@@ -29,8 +29,8 @@ func TestErrorsAreWhatTheyShow(t *testing.T) {
 	}{
 		{nil, nil},
 		{errors.New("the dog ate it"), nil},
-		{unsent(true), []string{"unsent", "unreachable"}},
-		{unsent(false), nil},
+		{dialled(true), []string{"unsent", "unreachable"}},
+		{dialled(false), nil},
 		{protocol.NewErrNoLeader("t", 1), []string{"unsent", "unreachable"}},
 		{kafka.BrokerNotAvailable, []string{"unsent", "unreachable"}},
 		{context.DeadlineExceeded, []string{"unreachable"}},

@@ -22,7 +22,7 @@ func TestRecordCostsFewAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for p.Stats().Buffered > 0 {
+		for p.totals().Buffered > 0 {
 			runtime.Gosched()
 		}
 	}

@@ -59,7 +59,7 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 				p.mu.Lock()
 				closed = p.closed
 				p.mu.Unlock()
-				if s := p.Stats(); s.Buffered < 0 || s.Buffered > 1000 || s.BufferedBytes > s.Buffered || s.Accepted != s.Delivered+s.Failed+s.Left+s.Buffered {
+				if s := p.totals(); s.Buffered < 0 || s.Buffered > 1000 || s.BufferedBytes > s.Buffered || s.Accepted != s.Delivered+s.Failed+s.Undelivered+s.Buffered {
 					t.Errorf("%+v", s)
 				}
 				runtime.Gosched()
@@ -70,8 +70,8 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 			t.Errorf("%d left", left)
 		}
 		wg.Wait()
-		s := p.Stats()
-		if s.Accepted != accepted.Load() || s.Delivered != s.Accepted || s.Buffered != 0 || s.BufferedBytes != 0 || s.Refused < refused.Load() {
+		s := p.totals()
+		if s.Accepted != accepted.Load() || s.Delivered != s.Accepted || s.Buffered != 0 || s.BufferedBytes != 0 || s.Rejected < refused.Load() {
 			t.Fatalf("%+v, and senders saw %d accepted", s, accepted.Load())
 		}
 		delivered += s.Delivered
@@ -142,7 +142,7 @@ func TestFullBatchDoesNotHurryTheNext(t *testing.T) {
 	send(t, p, "b", "c") // fill the batch
 	began := time.Now()
 	send(t, p, "d")
-	eventually(t, "the full batch is delivered", func() bool { return p.Stats().Delivered == 4 })
+	eventually(t, "the full batch is delivered", func() bool { return p.totals().Delivered == 4 })
 	settled(t, p)
 	if d := time.Since(began); d < linger-early {
 		t.Errorf("the record after it was delivered after %v", d)
@@ -158,7 +158,7 @@ func TestBatchThatIsFullByItsBytesLeavesAtOnce(t *testing.T) {
 		for range 10_000/size + 1 {
 			send(t, p, string(make([]byte, size)))
 		}
-		eventually(t, "a batch is delivered", func() bool { return p.Stats().Delivered > 0 })
+		eventually(t, "a batch is delivered", func() bool { return p.totals().Delivered > 0 })
 		if d := time.Since(began); d > linger/10 {
 			t.Errorf("%d bytes: the batch left after %v", size, d)
 		}
@@ -174,7 +174,7 @@ func TestRecordOfATimeToComeIsNotKeptForIt(t *testing.T) {
 	if err := p.Send(t.Context(), Record{Topic: p.topic, Value: []byte("y"), Time: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is delivered", func() bool { return p.Stats().Delivered == 2 })
+	eventually(t, "it is delivered", func() bool { return p.totals().Delivered == 2 })
 }
 
 // TestBatchesOfKeysAreAsFullAsOthers: a batch has one partition, so the records of each
@@ -236,7 +236,7 @@ func TestPartitionThatIsHeldUpHoldsUpNoOther(t *testing.T) {
 	for range 100 {
 		send(t, p, "y")
 	}
-	eventually(t, "all others are delivered", func() bool { return p.Stats().Delivered == 100 })
+	eventually(t, "all others are delivered", func() bool { return p.totals().Delivered == 100 })
 	close(let)
 	settled(t, p)
 }
@@ -269,7 +269,7 @@ func TestNoRecordIsLostBetweenWaitingSenders(t *testing.T) {
 			t.Errorf("%d left", left)
 		}
 		wg.Wait()
-		s := p.Stats()
+		s := p.totals()
 		if s.Accepted != accepted.Load() || s.Delivered != s.Accepted || s.Buffered != 0 || s.BufferedBytes != 0 {
 			t.Fatalf("%+v, and senders saw %d accepted", s, accepted.Load())
 		}

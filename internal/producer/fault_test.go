@@ -20,7 +20,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"golang.org/x/net/dns/dnsmessage"
 
 	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/testcert"
@@ -142,7 +141,7 @@ func TestFaultPartitionWithoutLeaderLosesNothing(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	p := newTestProducer(t, f.Addrs(), nil)
 	l := startLoad(t, p)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	leaderless(f, time.Now().Add(3*time.Second)) // thrice what the attempts would take
 	time.Sleep(3 * time.Second)
 	if lost, _ := l.end(f); lost > 0 {
@@ -173,7 +172,7 @@ func TestFaultAllBrokersAwayLosesNothing(t *testing.T) {
 	l := startLoad(t, p) // from the start
 	time.Sleep(1500 * time.Millisecond)
 	f := kafkatest.StartFake(t, opts...)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	f = restart(t, f, 2*time.Second, opts...) // and in the middle
 	if lost, _ := l.end(f); lost > 0 {
 		t.Errorf("%d lost", lost)
@@ -217,7 +216,7 @@ func TestFaultBrokerThatDoesNotAnswerForATimeLosesNothing(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(10, "t"))
 	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Timeout = 300 * time.Millisecond })
 	l := startLoad(t, p)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	silent := time.Now().Add(time.Second)
 	f.Hold(kmsg.Produce, func(gone <-chan struct{}) {
 		select {
@@ -264,7 +263,7 @@ func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
 func TestFaultTopicThatNobodyMakesFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
 	f := kafkatest.StartFake(t)
 	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 1 })
-	p.transport.patience = 300 * time.Millisecond
+	setMaxUnavailable(p, 300*time.Millisecond)
 	began := time.Now()
 	send(t, p, "x")
 	if s := settled(t, p); s.Failed != 1 {
@@ -278,7 +277,7 @@ func TestFaultTopicThatNobodyMakesFailsItsRecordsWhenPatienceIsOver(t *testing.T
 func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 2 })
-	p.transport.patience = 300 * time.Millisecond
+	setMaxUnavailable(p, 300*time.Millisecond)
 	send(t, p, "before")
 	settled(t, p)
 	until := time.Now().Add(5 * time.Second)
@@ -325,9 +324,10 @@ func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 	if _, err := kadm.NewClient(client).UpdatePartitions(t.Context(), 3, "t"); err != nil {
 		t.Fatal(err)
 	}
-	old := p.transport.layout.Load()
-	p.transport.layout.Store(&layout{old.response, old.partitions, time.Now().Add(-2 * layoutAge)})
-	p.transport.current().CloseIdleConnections() // as after its own age
+	p.cluster.CloseIdleConnections()
+	if err := p.cluster.Await(t.Context(), "t"); err != nil { // as when the metadata is old
+		t.Fatal(err)
+	}
 	eventually(t, "all partitions are used", func() bool {
 		send(t, p, "y")
 		used := make(map[int32]bool)
@@ -579,70 +579,6 @@ func TestFaultBootstrapServerThatNeverAnswersCostsItsShareOfTheTimeout(t *testin
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-// resolver asks a DNS server of the test's, which has one address for all names.
-func resolver(t *testing.T, address func() string) *net.Resolver {
-	t.Helper()
-	server, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := server.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if m.Unpack(buf[:n]) != nil {
-				continue
-			}
-			m.Response, m.Additionals = true, nil
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class},
-					Body:   &dnsmessage.AResource{A: [4]byte(net.ParseIP(address()).To4())},
-				}}
-			}
-			b, err := m.Pack()
-			if err == nil {
-				_, _ = server.WriteTo(b, from)
-			}
-		}
-	}()
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
-}
-
-func TestFaultNameThatChangesItsAddressIsFollowed(t *testing.T) {
-	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	_, port, _ := net.SplitHostPort(f.Addrs()[0])
-	n, _ := strconv.Atoi(port)
-	cfg := testOptions([]string{net.JoinHostPort("broker.test", strconv.Itoa(n))}, nil)
-	d := newDialer(cfg, nil)
-	var mu sync.Mutex
-	to := "127.0.0.2" // where nobody listens
-	d.net.Resolver = resolver(t, func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return to
-	})
-	if c, err := d.dial(t.Context(), "tcp", "broker.test:"+port); err == nil {
-		_ = c.Close()
-		t.Fatal("connected to the old address")
-	}
-	mu.Lock()
-	to = "127.0.0.1"
-	mu.Unlock()
-	c, err := d.dial(t.Context(), "tcp", "broker.test:"+port)
-	if err != nil {
-		t.Fatalf("the new address: %v", err)
-	}
-	_ = c.Close()
 }
 
 func TestFaultOutageGrowsNoGoroutineAndNoTimer(t *testing.T) {

@@ -306,7 +306,7 @@ func TestPeerThatIsNotKafkaIsABrokerThatIsAway(t *testing.T) {
 					if s := settled(t, other); s.Delivered != 1 {
 						t.Errorf("the other producer: %+v", s)
 					}
-					if s := p.Stats(); s.Buffered != 1 || s.Failed != 0 {
+					if s := p.totals(); s.Buffered != 1 || s.Failed != 0 {
 						t.Errorf("%+v", s)
 					}
 					sick.heal()
@@ -363,7 +363,7 @@ func TestPeerWithoutTLSIsABrokerThatIsAway(t *testing.T) {
 			}()
 			send(t, p, "x")
 			cause(t, p, c.want, sick.Addr().String())
-			if s := p.Stats(); s.Buffered != 1 || s.Failed != 0 {
+			if s := p.totals(); s.Buffered != 1 || s.Failed != 0 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -392,7 +392,7 @@ func TestMetadataThatCannotBeIsABrokerThatIsAway(t *testing.T) {
 			p := newTestProducer(t, sick.addrs(), func(o *Options) { impatient(o); o.Timeout = 10 * time.Second })
 			send(t, p, "x")
 			cause(t, p, c.want, sick.Addr().String())
-			if s := p.Stats(); s.Buffered != 1 {
+			if s := p.totals(); s.Buffered != 1 {
 				t.Errorf("%+v", s)
 			}
 			sick.heal()

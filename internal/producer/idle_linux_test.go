@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sys/unix"
 
+	"kafka-upstream/internal/producer/cluster"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -28,8 +29,7 @@ func TestRecordsOfARequestThatWasNotSentAreSentWithTheNext(t *testing.T) {
 			p := newTestProducerTo(t, topic, f.Addrs(), func(o *Options) {
 				o.Async, o.Acks, o.MaxAttempts, o.Timeout = async, acks, 1, 5*time.Second
 			})
-			dropping.dial = p.transport.dialer.dialContext
-			p.transport.dialer.dialContext = dropping.dialContext
+			setOptions(p, func(o *cluster.Options) { o.Dial = dropping.dialContext })
 			const rounds, each = 10, 5
 			for i := range rounds {
 				var wg sync.WaitGroup
@@ -57,13 +57,12 @@ func TestRecordsOfARequestThatWasNotSentAreSentWithTheNext(t *testing.T) {
 
 // dropping keeps the connections that were dialled, to see when their ends arrive.
 type dropping struct {
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	mu    sync.Mutex
 	conns []net.Conn
 }
 
 func (d *dropping) dialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	nc, err := d.dial(ctx, network, address)
+	nc, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err == nil {
 		d.mu.Lock()
 		d.conns = append(d.conns, nc)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kafka-upstream/internal/test/kafkatest"
 )
@@ -48,7 +47,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 		if g, h := minute(); g > goroutines+5 || h > heap+heap/2 {
 			t.Errorf("%d goroutines became %d, %d bytes of heap became %d", goroutines, g, heap, h)
 		}
-		if s := p.Stats(); s.Accepted != limit || s.Buffered != limit || s.Refused != refused || s.Failed != 0 {
+		if s := p.totals(); s.Accepted != limit || s.Buffered != limit || s.Rejected != refused || s.Failed != 0 {
 			t.Errorf("%+v, %d were refused", s, refused)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -66,7 +65,7 @@ func wantLeft(t *testing.T, p *Producer, n int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	left := p.close(ctx, errAbandoned)
-	if s := p.Stats(); left != n || s.Left+s.Buffered != n || s.Failed != 0 {
+	if s := p.totals(); left != n || s.Undelivered+s.Buffered != n || s.Failed != 0 {
 		t.Errorf("with %d attempts %d are left: %+v", p.o.MaxAttempts, left, s)
 	}
 }
@@ -105,28 +104,10 @@ func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = attempts; o.Linger = time.Millisecond })
 		send(t, p, "x")
 		settled(t, p)
-		p.transport.current().CloseIdleConnections() // one that breaks would use up an attempt
+		p.cluster.CloseIdleConnections() // one that breaks would use up an attempt
 		f.Close()
 		send(t, p, "one", "two")
 		eventually(t, "it is known that no broker is there", func() bool { return p.status.troubled.Load() })
 		wantLeft(t, p, 2)
-	}
-}
-
-func TestLayoutThatABrokerDoesNotTellIsNotWaitedForAtShutdown(t *testing.T) {
-	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	f.Hold(kmsg.Metadata, func(gone <-chan struct{}) { <-gone })
-	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Timeout = time.Hour })
-	told := make(chan error, 1)
-	go func() { told <- p.transport.ask(context.Background(), false) }() // as an attempt does, in the Writer's own context
-	eventually(t, "a broker is asked", func() bool { return f.Requests(kmsg.Metadata) > 0 })
-	p.transport.cancel(errAbandoned)
-	select {
-	case err := <-told:
-		if err == nil {
-			t.Error("it was told")
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("it is waited for")
 	}
 }

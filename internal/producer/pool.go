@@ -8,12 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/foreign"
 	"kafka-upstream/internal/memory"
-	"kafka-upstream/internal/metrics"
 )
 
 // Access is how a producer gets at its brokers. Its zero value is without TLS
@@ -22,9 +22,6 @@ type Access struct {
 	TLS    *tls.Config
 	SASL   sasl.Mechanism
 	Failed func(error) // told of every attempt that failed; may be nil
-	// Refused reports whether an error says that a broker and we do not accept
-	// who the other is, which no waiting mends; may be nil.
-	Refused func(error) bool
 	// Redact finds the configuration's secrets in what brokers send; nil: it has none.
 	Redact  *foreign.Redactor
 	Release func() // called when the producer is closed; may be nil
@@ -42,8 +39,7 @@ const idleTime = 60 * time.Second
 // PoolOptions say what all producers of a process have in common.
 type PoolOptions struct {
 	Security Security
-	Metrics  *metrics.Metrics // may be nil
-	Memory   *memory.Limit    // of all records together; may be nil
+	Memory   *memory.Limit // of all records together; may be nil
 	Log      *slog.Logger
 	// OrphanTimeout is how long records may stay undelivered once no instance has their
 	// configuration any more; 0: forever.
@@ -60,8 +56,9 @@ type Pool struct {
 	mu      sync.Mutex
 	entries map[entryKey]*entry
 	closed  bool
-	past    Stats          // of the producers that were closed
-	late    []*Producer    // closed, with records in flight that the Writer has not given up yet
+	past    Stats          // of the producers that were closed, with all topics there are and were
+	topics  map[string]int // their indexes in past
+	late    []*Producer    // being closed, or with something in flight that was not given up yet
 	closing sync.WaitGroup // unused producers that are being closed
 }
 
@@ -78,7 +75,7 @@ type entry struct {
 
 // NewPool returns an empty pool.
 func NewPool(o PoolOptions) *Pool {
-	return &Pool{o: o, entries: make(map[entryKey]*entry)}
+	return &Pool{o: o, entries: make(map[entryKey]*entry), topics: make(map[string]int)}
 }
 
 // Handle is an instance's share in a producer.
@@ -119,11 +116,11 @@ func (p *Pool) share(key entryKey, producer *Producer) *Handle {
 		}
 		e = &entry{Producer: producer}
 		p.entries[key] = e
+		p.topicIndex(key.topic)
 	case producer != nil: // somebody was faster; nothing was opened yet
 		producer.close(context.Background(), errAbandoned)
 	}
 	e.shares.Add(1)
-	e.metrics.Orphaned(false)
 	return &Handle{e.Producer, sync.OnceFunc(func() { p.release(key, e) })}
 }
 
@@ -134,7 +131,6 @@ func (p *Pool) release(key entryKey, e *entry) {
 		return
 	}
 	e.orphaned = time.Now()
-	e.metrics.Orphaned(true)
 	after := idleTime
 	if p.o.OrphanTimeout > 0 {
 		after = min(after, p.o.OrphanTimeout)
@@ -168,6 +164,7 @@ func (p *Pool) closeUnused(key entryKey, e *entry) {
 		return
 	}
 	delete(p.entries, key)
+	p.late = append(p.late, e.Producer)
 	p.closing.Add(1)
 	p.mu.Unlock()
 	defer p.closing.Done()
@@ -183,7 +180,6 @@ func (p *Pool) closeUnused(key entryKey, e *entry) {
 	}
 	e.close(ctx, &orphanedError{p.o.OrphanTimeout, e.status.lastTrouble()})
 	p.mu.Lock()
-	p.late = append(p.late, e.Producer)
 	p.settle()
 	p.mu.Unlock()
 }
@@ -192,18 +188,18 @@ func (p *Pool) closeUnused(key entryKey, e *entry) {
 // holds p.mu.
 func (p *Pool) settle() {
 	p.late = slices.DeleteFunc(p.late, func(e *Producer) bool {
-		s := e.Stats()
-		if s.Buffered == 0 {
-			p.past = sum(p.past, s)
+		if !e.settled() {
+			return false
 		}
-		return s.Buffered == 0
+		p.past.add(e, p.topicIndex(e.topic))
+		return true
 	})
 }
 
 // Close closes all producers, each of which delivers what it has until ctx
 // ends. Every record sent from now on is refused. What is left is logged, by
 // topic, and its number returned.
-func (p *Pool) Close(ctx context.Context) (left int64) {
+func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 	p.mu.Lock()
 	p.closed = true
 	var entries []*entry
@@ -223,7 +219,7 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 			total.Add(n)
 			if n > 0 {
 				p.o.Log.Error("records left undelivered at shutdown", "topic", e.topic, "records", n,
-					"delivered", e.Stats().Delivered, "cause", e.status.lastCause())
+					"delivered", e.totals().Delivered, "error", e.status.lastCause())
 			}
 		})
 	}
@@ -237,17 +233,50 @@ func (p *Pool) Close(ctx context.Context) (left int64) {
 // producer. A call without news is cheap.
 func (p *Pool) News() string { return p.news.next() }
 
-// Stats returns the sums over all producers there are and were.
+const (
+	// MaxTopics is how many topics are counted by name. Others add up as OtherTopics.
+	MaxTopics = 1000
+	// OtherTopics is a name that no topic can have.
+	OtherTopics = "(other)"
+	// maxTopicName is Kafka's limit.
+	maxTopicName = 249
+)
+
+// topicIndex returns the index of a topic in p.past. The caller holds p.mu.
+func (p *Pool) topicIndex(name string) int {
+	if i, ok := p.topics[name]; ok {
+		return i
+	}
+	if len(p.topics) >= MaxTopics || len(name) > maxTopicName || !utf8.ValidString(name) {
+		name = OtherTopics
+		if i, ok := p.topics[name]; ok {
+			return i
+		}
+	}
+	p.topics[name] = len(p.past.Topics)
+	p.past.Topics = append(p.past.Topics, TopicStats{Topic: name})
+	return p.topics[name]
+}
+
+// Stats returns the sums over all producers there are and were, by topic.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.settle()
-	s := p.past
+	s := Stats{slices.Clone(p.past.Topics), p.past.Connections}
 	for _, e := range p.late {
-		s = sum(s, e.Stats())
+		s.add(e, p.topicIndex(e.topic))
 	}
 	for _, e := range p.entries {
-		s = sum(s, e.Stats())
+		s.add(e.Producer, p.topicIndex(e.topic))
 	}
 	return s
+}
+
+// add adds the counts of a producer to the topic with that index.
+func (s *Stats) add(p *Producer, i int) {
+	topic, connections := p.topicStats()
+	s.Topics[i].add(&topic)
+	s.Topics[i].Buffers = append(s.Topics[i].Buffers, topic.Buffers...)
+	s.Connections.add(&connections)
 }

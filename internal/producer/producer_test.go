@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -15,14 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/apiversions"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
+	"kafka-upstream/internal/producer/cluster"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -61,6 +59,19 @@ func newTestProducerTo(t testing.TB, topic string, servers []string, set func(*O
 	return p
 }
 
+// setOptions gives the producer, which was not used yet, another cluster.
+func setOptions(p *Producer, set func(*cluster.Options)) {
+	o := p.clusterOptions(Access{})
+	set(&o)
+	p.cluster.Close(nil)
+	p.cluster = cluster.New(o)
+}
+
+func setMaxUnavailable(p *Producer, d time.Duration) {
+	p.maxUnavailable = d
+	setOptions(p, func(o *cluster.Options) { o.MaxUnavailable = d })
+}
+
 var discard = slog.New(slog.DiscardHandler)
 
 // expired returns a context that has ended.
@@ -91,11 +102,11 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-func settled(t testing.TB, p *Producer) Stats {
+func settled(t testing.TB, p *Producer) Totals {
 	t.Helper()
-	eventually(t, "every record has met its fate", func() bool { return p.Stats().Buffered == 0 })
-	s := p.Stats()
-	if s.Accepted != s.Delivered+s.Failed+s.Left || s.BufferedBytes != 0 {
+	eventually(t, "every record has met its fate", func() bool { return p.totals().Buffered == 0 })
+	s := p.totals()
+	if s.Accepted != s.Delivered+s.Failed+s.Undelivered || s.BufferedBytes != 0 {
 		t.Errorf("the sums do not agree: %+v", s)
 	}
 	return s
@@ -201,7 +212,7 @@ func TestBatchIsSentBeforeItHasMoreThanBytesPerRequest(t *testing.T) {
 	if e, ok := errors.AsType[*TooLargeError](err); !ok || e.Limit != limit {
 		t.Errorf("a larger record: %v", err)
 	}
-	if s := settled(t, p); s.Accepted != 21 || s.Refused != 1 {
+	if s := settled(t, p); s.Accepted != 21 || s.Rejected != 1 {
 		t.Errorf("stats are %+v", s)
 	}
 }
@@ -304,8 +315,8 @@ func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			want := Stats{Accepted: 500, Refused: 64*20 - 500, Buffered: 500, BufferedBytes: 5000}
-			if s := p.Stats(); s != want {
+			want := Totals{Accepted: 500, Rejected: 64*20 - 500, Buffered: 500, BufferedBytes: 5000}
+			if s := p.totals(); s != want {
 				t.Errorf("got %+v, want %+v", s, want)
 			}
 			eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
@@ -335,7 +346,7 @@ func TestNoSenderWaitsForABrokerThatIsAway(t *testing.T) {
 					t.Fatalf("Send took %v", d)
 				}
 			}
-			if s := p.Stats(); s.Buffered != 100 {
+			if s := p.totals(); s.Buffered != 100 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -478,7 +489,7 @@ func TestCloseDeliversWhatIsInTheBuffer(t *testing.T) {
 	if err := p.Send(t.Context(), record("late")); !errors.Is(err, ErrClosed) {
 		t.Errorf("Send after the close: %v", err)
 	}
-	if s := settled(t, p); s.Delivered != 50 || s.Refused != 1 {
+	if s := settled(t, p); s.Delivered != 50 || s.Rejected != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -500,7 +511,7 @@ func TestCloseCountsWhatItLeaves(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			if left := p.close(ctx, errAbandoned); left != 50 {
-				t.Errorf("%d left, want 50: %+v", left, p.Stats())
+				t.Errorf("%d left, want 50: %+v", left, p.totals())
 			}
 			if d := time.Since(start); d > 2*time.Second {
 				t.Errorf("closing took %v", d)
@@ -529,11 +540,11 @@ func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 		})
 	}
 	time.AfterFunc(10*time.Millisecond, f.DropConnections)
-	eventually(t, "some were sent", func() bool { return p.Stats().Accepted > 3000 })
+	eventually(t, "some were sent", func() bool { return p.totals().Accepted > 3000 })
 	p.close(t.Context(), errAbandoned)
 	wg.Wait()
 	s := settled(t, p)
-	if s.Accepted != counts[nil] || s.Refused != counts[ErrFull]+counts[ErrClosed] {
+	if s.Accepted != counts[nil] || s.Rejected != counts[ErrFull]+counts[ErrClosed] {
 		t.Errorf("%+v, senders saw %v", s, counts)
 	}
 	if got := int64(len(f.Records(t, "t", int(s.Delivered)))); got < s.Delivered {
@@ -582,28 +593,6 @@ func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
 	}
 	if news := s.kong(); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
 		t.Errorf("news are %q", news)
-	}
-}
-
-func TestDialedConnectionEndsAReadThatHasNoDeadline(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := newDialer(testOptions([]string{l.Addr().String()}, func(o *Options) { o.Timeout = 50 * time.Millisecond }), nil).dial(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := protocol.WriteRequest(c, 0, 1, "kafka-upstream", new(apiversions.Request)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(c); err == nil || !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("read: %v", err)
 	}
 }
 

@@ -18,9 +18,9 @@ import (
 func TestOutageDoesNotCountAsTimeInWhichATopicIsMissing(t *testing.T) {
 	address, opts := onOnePort(t)
 	p := newTestProducer(t, []string{address}, nil)
-	p.transport.patience = 300 * time.Millisecond
+	setMaxUnavailable(p, 300*time.Millisecond)
 	send(t, p, "x", "y")
-	eventually(t, "the records are older than that", func() bool { return time.Since(firstTime(p)) > 2*p.transport.patience })
+	eventually(t, "the records are older than that", func() bool { return time.Since(firstTime(p)) > 2*p.maxUnavailable })
 	f := kafkatest.StartFake(t, opts...)
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.LeaderNotAvailable, Count: 2})
 	if s := settled(t, p); s.Failed > 0 {
@@ -131,7 +131,7 @@ func TestRecordsThatOutliveTheirProducerAreCountedAndToldOf(t *testing.T) {
 	var told strings.Builder
 	eventually(t, "they are counted and told of", func() bool {
 		told.WriteString(pool.News())
-		s := pool.Stats()
+		s := pool.Stats().Totals()
 		return s.Failed == 2 && s.Buffered == 0 && strings.Contains(told.String(), "2 records to topic t lost")
 	})
 	pool.Close(context.Background())
