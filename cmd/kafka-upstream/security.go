@@ -19,15 +19,8 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 		return nil, nil, err
 	}
 	return func(ctx context.Context, o producer.Options) (producer.Access, error) {
-		a, err := p.Access(ctx, security.Settings{
+		return p.Access(ctx, security.Settings{
 			Servers: o.Servers, SASL: o.SASL, TLS: o.TLS, SkipVerify: o.SkipVerify, CertificateID: o.CertificateID,
 		})
-		if err != nil {
-			return producer.Access{}, err
-		}
-		return producer.Access{
-			TLS: a.TLS, SASL: a.SASL, Redact: a.Redact,
-			Failed: a.Failed, Release: a.Release,
-		}, nil
 	}, p.Close, nil
 }

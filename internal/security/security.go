@@ -30,28 +30,13 @@ type Settings struct {
 	CertificateID string // of the client certificate in Kong; "" for none
 }
 
-// Access is how a producer reaches its brokers.
+// Access is how a producer reaches its brokers. The zero value is without TLS and SASL.
 type Access struct {
-	TLS    *tls.Config         // nil for none
-	SASL   kafkasasl.Mechanism // nil for none
-	Redact *foreign.Redactor   // finds the secrets in what brokers send; nil if there are none
-
-	certificate *certs.Certificate // nil for none
-}
-
-// Failed has the client certificate loaded again if err may be due to it: an attempt, or a
-// connection, that failed with err.
-func (a *Access) Failed(err error) {
-	if a.certificate != nil && (kafkaerr.IsAuthentication(err) || kafkaerr.IsDisconnected(err)) {
-		a.certificate.Recheck()
-	}
-}
-
-// Release ends the use of the certificate.
-func (a *Access) Release() {
-	if a.certificate != nil {
-		a.certificate.Release()
-	}
+	TLS     *tls.Config         // nil for none
+	SASL    kafkasasl.Mechanism // nil for none
+	Redact  *foreign.Redactor   // finds the secrets in what brokers send; nil if there are none
+	Failed  func(error)         // to be told of each attempt that failed; nil if nobody needs it
+	Release func()              // to be called when the producer is closed; nil for nothing
 }
 
 // Provider makes Access. Its methods may be called from many goroutines at once.
@@ -80,12 +65,10 @@ func (p *Provider) Close() { p.certs.Close() }
 
 // Access returns the way to the brokers of a configuration, to be released. It may wait for
 // the certificate, until ctx ends. After an error another call may succeed.
-func (p *Provider) Access(ctx context.Context, s Settings) (*Access, error) {
-	a := new(Access)
-	var err error
+func (p *Provider) Access(ctx context.Context, s Settings) (a Access, err error) {
 	if s.SASL.Mechanism != "" {
 		if a.SASL, err = sasl.New(s.SASL); err != nil {
-			return nil, err
+			return a, err
 		}
 		a.Redact = s.SASL.Redactor()
 		if !s.TLS && s.SASL.SendsSecret() {
@@ -95,14 +78,20 @@ func (p *Provider) Access(ctx context.Context, s Settings) (*Access, error) {
 	if !s.TLS {
 		return a, nil
 	}
-	if a.TLS, err = tlsConfig(p.caFile, s.SkipVerify); err != nil {
-		return nil, err
+	a.TLS, err = tlsConfig(p.caFile, s.SkipVerify)
+	if err != nil || s.CertificateID == "" {
+		return a, err
 	}
-	if s.CertificateID != "" {
-		if a.certificate, err = p.certs.Acquire(ctx, s.CertificateID); err != nil {
-			return nil, err
+	certificate, err := p.certs.Acquire(ctx, s.CertificateID)
+	if err != nil {
+		return a, err
+	}
+	a.TLS.GetClientCertificate, a.Release = certificate.Present, certificate.Release
+	a.Failed = func(err error) {
+		// With TLS 1.3, a broker that rejects the certificate may show only as a disconnect.
+		if kafkaerr.IsAuthentication(err) || kafkaerr.IsDisconnected(err) {
+			certificate.Recheck()
 		}
-		a.TLS.GetClientCertificate = a.certificate.Present
 	}
 	return a, nil
 }

@@ -43,7 +43,7 @@ func cluster(t *testing.T, config *tls.Config) *kfake.Cluster {
 }
 
 // access returns the way to brokers for a process with these options.
-func access(t *testing.T, o certs.Options, s Settings) *Access {
+func access(t *testing.T, o certs.Options, s Settings) Access {
 	t.Helper()
 	o.Log = slog.New(slog.DiscardHandler)
 	p, err := NewProvider(o)
@@ -55,24 +55,26 @@ func access(t *testing.T, o certs.Options, s Settings) *Access {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(a.Release)
+	if a.Release != nil {
+		t.Cleanup(a.Release)
+	}
 	return a
 }
 
 // overTLS is access by TLS, with that authority.
-func overTLS(t *testing.T, ca *testcert.CA) *Access {
+func overTLS(t *testing.T, ca *testcert.CA) Access {
 	t.Helper()
 	return access(t, certs.Options{CAFile: caFile(t, ca)}, Settings{TLS: true})
 }
 
 // unverified is access by TLS to any broker.
-func unverified(t *testing.T) *Access {
+func unverified(t *testing.T) Access {
 	t.Helper()
 	return access(t, certs.Options{}, Settings{TLS: true, SkipVerify: true})
 }
 
 // produce writes a record over a new connection and returns its error.
-func produce(t *testing.T, c *kfake.Cluster, a *Access) error {
+func produce(t *testing.T, c *kfake.Cluster, a Access) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -108,7 +110,7 @@ func TestBrokerIsTrustedByTheCAFile(t *testing.T) {
 
 func TestBrokerOfAnUnknownCAIsRefused(t *testing.T) {
 	c := cluster(t, testCA.ServerConfig("127.0.0.1"))
-	for _, a := range []*Access{access(t, certs.Options{}, Settings{TLS: true}), overTLS(t, testcert.New("a CA"))} {
+	for _, a := range []Access{access(t, certs.Options{}, Settings{TLS: true}), overTLS(t, testcert.New("a CA"))} {
 		wantRefused(t, produce(t, c, a), "certificate signed by unknown authority")
 	}
 	if err := produce(t, c, unverified(t)); err != nil {
@@ -128,7 +130,7 @@ func TestBrokerWithOldTLSIsRefused(t *testing.T) {
 	server := testCA.ServerConfig("127.0.0.1")
 	server.MinVersion, server.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	c := cluster(t, server)
-	for _, a := range []*Access{overTLS(t, testCA), unverified(t)} {
+	for _, a := range []Access{overTLS(t, testCA), unverified(t)} {
 		if err := produce(t, c, a); err == nil || !strings.Contains(err.Error(), "protocol version") {
 			t.Errorf("got %v", err)
 		}
@@ -160,7 +162,7 @@ func mutual(t *testing.T, version uint16) (c *kfake.Cluster, last func() string)
 }
 
 // presenting is access with the certificate in a directory.
-func presenting(t *testing.T, dir string, pair testcert.Pair) *Access {
+func presenting(t *testing.T, dir string, pair testcert.Pair) Access {
 	t.Helper()
 	if err := pair.Write(dir, id); err != nil {
 		t.Fatal(err)
@@ -201,7 +203,7 @@ func TestBrokerThatWantsAnotherClientCertificateIsAFailedAuthentication(t *testi
 	other := presenting(t, t.TempDir(), testcert.New("a CA").Client("one")) // of another CA of the same name
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		c, _ := mutual(t, version)
-		for _, a := range []*Access{overTLS(t, testCA), other} {
+		for _, a := range []Access{overTLS(t, testCA), other} {
 			// In TLS 1.3 our handshake is over when the broker refuses; its alert
 			// and the reset of the connection race then.
 			if err := produce(t, c, a); !kafkaerr.IsAuthentication(err) && !kafkaerr.IsDisconnected(err) {
