@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// errMissed is the error of a run with -check that has missed a goal.
+// errMissed is the error of a run with -check that missed a goal or a budget.
 var errMissed = errors.New("a goal or a budget was missed")
 
-// bench builds what is measured, measures it and prints what it has found.
+// bench builds the candidates, measures them and prints the results.
 func bench(ctx context.Context, o *options, stdout io.Writer) error {
 	dir, err := os.MkdirTemp("", "ku-bench-")
 	if err != nil {
@@ -58,8 +58,7 @@ const (
 	noop  = "noop"
 )
 
-// candidates builds the programs as they are built to be used. The first is
-// ours.
+// candidates builds the programs as they are built for use. The first is kafka-upstream.
 func candidates(ctx context.Context, dir, binary string, against []string) ([]candidate, error) {
 	all := []candidate{{Name: ours, Path: binary}}
 	if binary == "" {
@@ -71,7 +70,7 @@ func candidates(ctx context.Context, dir, binary string, against []string) ([]ca
 	for _, path := range against {
 		c := candidate{Name: filepath.Base(path), Path: path}
 		if path == "" || slices.ContainsFunc(all, func(o candidate) bool { return o.Name == c.Name }) || c.Name == naive || c.Name == noop {
-			return nil, fmt.Errorf("-against: %q needs a file with a name that no other candidate has: results go by it", path)
+			return nil, fmt.Errorf("-against: the file name of %q must not be that of another candidate: results go by it", path)
 		}
 		all = append(all, c)
 	}

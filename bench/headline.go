@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// The goals, at 32 requests under way.
+// The goals, with 32 requests in flight.
 const (
 	goalConnections = 32
 	goalNaive       = 2.1  // times its requests/s, at least
@@ -23,8 +23,7 @@ type key struct {
 
 type series map[key][]*sample
 
-// headline measures all candidates side by side, with fresh processes in each
-// round.
+// headline measures all candidates side by side, with new processes in each round.
 func headline(ctx context.Context, o *options, all []candidate, r *report) error {
 	found := make(series)
 	for round := range o.rounds {
@@ -73,7 +72,7 @@ func headline(ctx context.Context, o *options, all []candidate, r *report) error
 	return nil
 }
 
-// goals says which goals are reached, where they were measured.
+// goals compares the goals with what was measured at goalConnections, if it was.
 func goals(found series, r *report) {
 	mine := found[key{goalConnections, ours}]
 	if len(mine) == 0 {

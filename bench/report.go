@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// report gathers what was found: Markdown by section, and what it is worth.
+// report collects the results: Markdown by section, and the verdicts on them.
 type report struct {
 	out      io.Writer
 	sections map[string]string
 	verdicts []verdict
 }
 
-// verdict compares a figure with what it is to be.
+// verdict compares a figure with its goal or budget.
 type verdict struct {
 	what     string
 	got      float64
@@ -51,8 +51,7 @@ func (r *report) atMost(what string, got, want float64) {
 	r.verdicts = append(r.verdicts, verdict{what, got, fmt.Sprintf("≤ %g", want), got <= want})
 }
 
-// missed returns how many goals and budgets were missed, and writes all of them
-// down.
+// missed returns how many goals and budgets were missed. It reports all of them.
 func (r *report) missed() (n int) {
 	t := table{head: []string{"goal or budget", "found", "wanted", ""}}
 	for _, v := range r.verdicts {
@@ -88,7 +87,7 @@ func (r *report) write(document string) error {
 	return os.WriteFile(document, b, 0o644)
 }
 
-// machine says when and on what it was measured.
+// machine returns the date and the machine of the measurement.
 func machine() string {
 	model := "an unknown processor"
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -110,7 +109,7 @@ func machine() string {
 		float64(info.Totalram)*float64(info.Unit)/(1<<30), kernel, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// table is a table of Markdown.
+// table is a table in Markdown.
 type table struct {
 	head []string
 	rows [][]string
