@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"kafka-upstream/internal/security/certs"
-	"kafka-upstream/internal/security/sasl"
 	"kafka-upstream/schema"
 )
 
@@ -81,8 +80,7 @@ func (a Authentication) validate(errs *problems) {
 		}
 		return
 	}
-	c := sasl.Credentials{Mechanism: a.Mechanism, User: a.User, Password: a.Password, TokenAuth: a.TokenAuth}
-	for _, problem := range c.Check() {
+	for _, problem := range a.credentials().Check() {
 		errs.add("%s", problem)
 	}
 	if n := len(a.User); n > maxUser {
