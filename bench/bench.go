@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// errMissed is the error of a run with -check that has missed a goal.
+// errMissed is the error of a run with -check that missed a goal or a budget.
 var errMissed = errors.New("a goal or a budget was missed")
 
-// bench builds what is measured, measures it and prints what it has found.
+// bench builds the candidates, measures them and prints the results.
 func bench(ctx context.Context, o *options, stdout io.Writer) error {
 	dir, err := os.MkdirTemp("", "ku-bench-")
 	if err != nil {
@@ -53,13 +53,12 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 
 // The names of the candidates.
 const (
-	ours            = "kafka-upstream"
-	straightforward = "straightforward"
-	nothing         = "nothing"
+	ours  = "kafka-upstream"
+	naive = "naive"
+	noop  = "noop"
 )
 
-// candidates builds the programs as they are built to be used. The first is
-// ours.
+// candidates builds the programs as they are built for use. The first is kafka-upstream.
 func candidates(ctx context.Context, dir, binary string, against []string) ([]candidate, error) {
 	all := []candidate{{Name: ours, Path: binary}}
 	if binary == "" {
@@ -70,12 +69,12 @@ func candidates(ctx context.Context, dir, binary string, against []string) ([]ca
 	}
 	for _, path := range against {
 		c := candidate{Name: filepath.Base(path), Path: path}
-		if path == "" || slices.ContainsFunc(all, func(o candidate) bool { return o.Name == c.Name }) || c.Name == straightforward || c.Name == nothing {
-			return nil, fmt.Errorf("-against: %q needs a file with a name that no other candidate has: results go by it", path)
+		if path == "" || slices.ContainsFunc(all, func(o candidate) bool { return o.Name == c.Name }) || c.Name == naive || c.Name == noop {
+			return nil, fmt.Errorf("-against: the file name of %q must not be that of another candidate: results go by it", path)
 		}
 		all = append(all, c)
 	}
-	for _, c := range []candidate{{Name: straightforward, PDK: true}, {Name: nothing, PDK: true, Silent: true}} {
+	for _, c := range []candidate{{Name: naive, PDK: true}, {Name: noop, PDK: true, Silent: true}} {
 		c.Path = filepath.Join(dir, c.Name)
 		if err := build(ctx, "bench/"+c.Name, c.Path); err != nil {
 			return nil, err

@@ -157,7 +157,7 @@ func TestLargeReplyArrivesWhole(t *testing.T) {
 }
 
 func TestLoadAllocatesNothingForARequest(t *testing.T) {
-	p, err := startPlugin(t.Context(), program(t, nothing))
+	p, err := startPlugin(t.Context(), program(t, noop))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,8 @@
 //go:build linux
 
-// Command bench measures what a request costs: it plays Kong's side of the
-// plugin protocol against kafka-upstream, against the plugin that one would
-// write without much thought (bench/straightforward), and against the plugin
-// that does nothing (bench/nothing), with a broker that only counts. See
+// Command bench measures what a request costs. It plays Kong's side of the plugin protocol
+// against kafka-upstream, against a plugin as one would first write it (bench/naive), and
+// against a plugin that does nothing (bench/noop), with a broker that only counts. See
 // docs/performance.md.
 package main
 
@@ -29,53 +28,53 @@ type options struct {
 	measure     time.Duration
 	connections []int
 	only        map[string]bool
-	grow        string // a part of the name of what grows; all if ""
-	profiles    string // a folder; none if ""
+	grow        string // part of the name of a growth; all if ""
+	profiles    string // a directory; none if ""
 	binary      string
 	against     []string
 	write       string
 	check       bool
 }
 
-// parts are what can be measured, in this order.
+// parts are the parts of the benchmark, in the order of measurement.
 var parts = []string{"headline", "budgets", "growth", "bodies"}
 
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{connections: []int{1, 32, 128}}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.IntVar(&o.rounds, "rounds", 5, "how often each is measured")
-	f.DurationVar(&o.measure, "time", 3*time.Second, "how long each measurement lasts, after a warm-up of 500 ms")
-	f.Func("c", "`numbers` of requests under way at a time (default 1,32,128)", func(s string) error {
+	f.IntVar(&o.rounds, "rounds", 5, "number of rounds; each measures all candidates")
+	f.DurationVar(&o.measure, "time", 3*time.Second, "duration of each measurement, after a warm-up of 500 ms")
+	f.Func("c", "`numbers` of requests in flight, separated by commas (default 1,32,128)", func(s string) error {
 		o.connections = nil
 		for field := range strings.SplitSeq(s, ",") {
 			n, err := strconv.Atoi(field)
 			if err != nil || n < 1 || n > 10000 {
-				return errors.New("want numbers from 1 to 10000, with commas")
+				return errors.New("want numbers from 1 to 10000, separated by commas")
 			}
 			o.connections = append(o.connections, n)
 		}
 		return nil
 	})
-	f.Func("only", "`parts` to measure, with commas: "+strings.Join(parts, ",")+" (default all)", func(s string) error {
+	f.Func("only", "`parts` to measure, separated by commas: "+strings.Join(parts, ",")+" (default all)", func(s string) error {
 		o.only = make(map[string]bool)
 		for field := range strings.SplitSeq(s, ",") {
 			if !strings.Contains(","+strings.Join(parts, ",")+",", ","+field+",") {
-				return fmt.Errorf("no part is called %q", field)
+				return fmt.Errorf("there is no part %q", field)
 			}
 			o.only[field] = true
 		}
 		return nil
 	})
-	f.StringVar(&o.binary, "binary", "", "`path` of the kafka-upstream to measure (default: it is built)")
-	f.Func("against", "`paths` of other builds of kafka-upstream, with commas, measured beside it under the names of their files", func(s string) error {
+	f.StringVar(&o.binary, "binary", "", "`path` of the kafka-upstream to measure (default: build it)")
+	f.Func("against", "`paths` of other builds of kafka-upstream, separated by commas, to measure beside it; they go by their file names", func(s string) error {
 		o.against = strings.Split(s, ",")
 		return nil
 	})
-	f.StringVar(&o.grow, "grow", "", "a `part` of the name of what grows, to measure that alone: configurations, buffer")
-	f.StringVar(&o.profiles, "profiles", "", "`folder` to write a CPU profile of each measured process to; taking it costs a little itself")
-	f.StringVar(&o.write, "write", "", "`document` to write the tables and the plot into: docs/performance.md")
-	f.BoolVar(&o.check, "check", false, "end with exit code 1 when a goal or a budget is missed")
+	f.StringVar(&o.grow, "grow", "", "measure only the growth whose name contains this `text`: configurations, buffer")
+	f.StringVar(&o.profiles, "profiles", "", "`directory` for a CPU profile of each measured process; profiling costs a little CPU itself")
+	f.StringVar(&o.write, "write", "", "`document` to write the tables into: docs/performance.md")
+	f.BoolVar(&o.check, "check", false, "exit with code 1 if a goal or a budget is missed")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -108,7 +107,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// command runs the benchmark, or one of its parts in a process of its own.
+// command runs the benchmark, or one of its helper processes.
 func command(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) > 0 {
 		switch args[0] {

@@ -7,22 +7,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// report gathers what was found: Markdown by section, and what it is worth.
+// report collects the results: Markdown by section, and the verdicts on them.
 type report struct {
 	out      io.Writer
 	sections map[string]string
-	plot     []byte
 	verdicts []verdict
 }
 
-// verdict compares a figure with what it is to be.
+// verdict compares a figure with its goal or budget.
 type verdict struct {
 	what     string
 	got      float64
@@ -53,8 +51,7 @@ func (r *report) atMost(what string, got, want float64) {
 	r.verdicts = append(r.verdicts, verdict{what, got, fmt.Sprintf("≤ %g", want), got <= want})
 }
 
-// missed returns how many goals and budgets were missed, and writes all of them
-// down.
+// missed returns how many goals and budgets were missed. It reports all of them.
 func (r *report) missed() (n int) {
 	t := table{head: []string{"goal or budget", "found", "wanted", ""}}
 	for _, v := range r.verdicts {
@@ -71,8 +68,7 @@ func (r *report) missed() (n int) {
 	return n
 }
 
-// write puts each section between its markers in the document, and the plot
-// beside it.
+// write puts each section between its markers in the document.
 func (r *report) write(document string) error {
 	r.sections["machine"] = machine()
 	b, err := os.ReadFile(document)
@@ -88,13 +84,10 @@ func (r *report) write(document string) error {
 		}
 		b = bytes.Join([][]byte{before, begin, []byte(text), end, after}, nil)
 	}
-	if err := os.WriteFile(document, b, 0o644); err != nil || r.plot == nil {
-		return err
-	}
-	return os.WriteFile(strings.TrimSuffix(document, filepath.Ext(document))+".svg", r.plot, 0o644)
+	return os.WriteFile(document, b, 0o644)
 }
 
-// machine says when and on what it was measured.
+// machine returns the date and the machine of the measurement.
 func machine() string {
 	model := "an unknown processor"
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -116,7 +109,7 @@ func machine() string {
 		float64(info.Totalram)*float64(info.Unit)/(1<<30), kernel, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// table is a table of Markdown.
+// table is a table in Markdown.
 type table struct {
 	head []string
 	rows [][]string

@@ -4,8 +4,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/xml"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,7 +17,7 @@ func newReport() *report { return &report{out: io.Discard, sections: make(map[st
 // some are samples as if they had been measured.
 func some() (series, []candidate) {
 	found := make(series)
-	all := []candidate{{Name: ours}, {Name: straightforward}, {Name: nothing}}
+	all := []candidate{{Name: ours}, {Name: naive}, {Name: noop}}
 	for i, c := range all {
 		for round := range 3 {
 			found[key{32, c.Name}] = append(found[key{32, c.Name}], &sample{
@@ -29,38 +27,11 @@ func some() (series, []candidate) {
 	return found, all
 }
 
-func TestPlotIsWellFormed(t *testing.T) {
-	found, all := some()
-	svg := plot(found, all, []int{32})
-	d := xml.NewDecoder(bytes.NewReader(svg))
-	var names strings.Builder
-	for {
-		token, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, svg)
-		}
-		if s, ok := token.(xml.CharData); ok {
-			names.Write(s)
-		}
-	}
-	for _, want := range []string{ours, straightforward, nothing, "6.0k", "32 under way"} {
-		if !strings.Contains(names.String(), want) {
-			t.Errorf("the plot lacks %s", want)
-		}
-	}
-	if bytes.Contains(svg, []byte("NaN")) || bytes.Contains(svg, []byte("Inf")) {
-		t.Error("the plot has a bar of no size")
-	}
-}
-
 func TestGoalsThatAreMissedAreSaid(t *testing.T) {
 	found, _ := some()
 	r := newReport()
 	goals(found, r)
-	if n := r.missed(); n != 2 { // 1.5 times straightforward, 3 times nothing, half of the CPU
+	if n := r.missed(); n != 2 { // 1.5 times naive, 3 times noop, half of the CPU
 		t.Errorf("%d are missed:\n%s", n, r.sections["goals"])
 	}
 	if s := r.sections["goals"]; strings.Count(s, "MISSED") != 2 || strings.Count(s, "holds") != 1 {
@@ -77,16 +48,12 @@ func TestDocumentGetsWhatWasFound(t *testing.T) {
 	calls := table{head: []string{"a", "b"}}
 	calls.add("1", "2")
 	r.section("calls", calls)
-	r.plot = []byte("<svg/>")
 	if err := r.write(file); err != nil {
 		t.Fatal(err)
 	}
 	b, _ := os.ReadFile(file)
 	if s := string(b); strings.Contains(s, "old") || !strings.Contains(s, "| a | b |\n|---|---|\n| 1 | 2 |\n<!-- end of calls -->\nend\n") || !strings.Contains(s, "cores") {
 		t.Error(s)
-	}
-	if b, _ := os.ReadFile(strings.TrimSuffix(file, ".md") + ".svg"); string(b) != "<svg/>" {
-		t.Errorf("the plot is %q", b)
 	}
 	r.section("growth", calls)
 	if err := r.write(file); err == nil || !strings.Contains(err.Error(), "markers of growth") {
@@ -154,7 +121,7 @@ func TestHeadlineMeasuresAllSideBySide(t *testing.T) {
 			t.Errorf("no row of %s in\n%s", c.Name, s)
 		}
 	}
-	if len(r.verdicts) != 3 || len(r.plot) == 0 {
+	if len(r.verdicts) != 3 {
 		t.Errorf("%v", r.verdicts)
 	}
 }

@@ -1,5 +1,5 @@
-// Package schema holds Kong's schema of the plugin, the one place that states
-// each configuration field's name, type, default, limits and description.
+// Package schema holds the plugin's schema in Kong's schema language: the one place that
+// states the name, type, default, limits and description of each configuration field.
 package schema
 
 import (
@@ -12,21 +12,20 @@ import (
 //go:embed kafka-upstream.json
 var raw []byte
 
-// JSON returns the schema in Kong's own schema language, as the plugin's dump
-// carries it. The caller must not change it.
+// JSON returns the schema as -dump prints it. The caller must not change it.
 func JSON() []byte { return raw }
 
-// Field is one field of the plugin's configuration as the schema states it.
+// Field is a field of the plugin's configuration.
 type Field struct {
 	Name          string        `json:"-"`
 	Type          string        `json:"type"` // string, integer, boolean, set or record
 	Required      bool          `json:"required"`
-	Default       any           `json:"default"` // nil: none; numbers are json.Number
+	Default       any           `json:"default"` // nil for none; a number is a json.Number
 	OneOf         []any         `json:"one_of"`
-	Between       []json.Number `json:"between"` // two bounds, both allowed; empty: none
-	LenMax        int           `json:"len_max"` // of a text in bytes, of a set in elements; 0: no limit
+	Between       []json.Number `json:"between"` // lower and upper bound, inclusive; empty for none
+	LenMax        int           `json:"len_max"` // of a string in bytes, of a set in elements; 0 for no limit
 	UUID          bool          `json:"uuid"`
-	Auto          bool          `json:"auto"`          // Kong makes up a value where none is given
+	Auto          bool          `json:"auto"`          // Kong generates a value if none is given
 	Referenceable bool          `json:"referenceable"` // may be a {vault://…} reference
 	Description   string        `json:"description"`
 	Fields        []Field       `json:"-"` // of a record, or of a set's records
@@ -53,8 +52,8 @@ func (n *node) field(name string) Field {
 	return f
 }
 
-// Config returns the fields of the plugin's configuration, in the schema's
-// order. It panics where the embedded schema is broken, which a test rules out.
+// Config returns the fields of the plugin's configuration, in the schema's order. It panics if
+// the embedded schema is broken, which a test rules out.
 func Config() []Field {
 	var root node
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -70,9 +69,8 @@ func Config() []Field {
 	panic(`schema/kafka-upstream.json: no field "config"`)
 }
 
-// Defaults returns the configuration that holds every default of the schema
-// and nothing else, as JSON: nested records are there, fields without a
-// default are not.
+// Defaults returns the configuration with all defaults of the schema, as JSON. It contains
+// nested records, but no field without a default.
 func Defaults() []byte {
 	b, err := json.Marshal(defaults(Config()))
 	if err != nil {

@@ -20,8 +20,7 @@ import (
 	"kafka-upstream/internal/test/kongsim"
 )
 
-// console prints records as they arrive, and counts them. It may be used by any
-// number of goroutines.
+// console prints and counts records. Its methods may be called from many goroutines at once.
 type console struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -40,8 +39,7 @@ func (c *console) printf(format string, args ...any) {
 	fmt.Fprintf(c.w, format, args...)
 }
 
-// watch returns a channel that is closed once a record with that text in its
-// value was printed.
+// watch returns a channel that is closed once a record whose value contains mark was printed.
 func (c *console) watch(mark string) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,7 +67,7 @@ func (c *console) record(r *kgo.Record) {
 	}
 }
 
-// describe writes where a record lies, and its value readable.
+// describe returns the position of a record, and its value in a readable form.
 func describe(r *kgo.Record) string {
 	key := "none"
 	if r.Key != nil {
@@ -84,8 +82,7 @@ func describe(r *kgo.Record) string {
 	return b.String() + "\n"
 }
 
-// readable indents JSON, keeping its order and its digits, and quotes what is no
-// JSON.
+// readable indents JSON, keeping its order and its digits, and quotes anything else.
 func readable(value []byte) string {
 	var b bytes.Buffer
 	if json.Indent(&b, value, "", "  ") != nil || !utf8.Valid(value) {
@@ -94,7 +91,7 @@ func readable(value []byte) string {
 	return harmless(b.String())
 }
 
-// harmless escapes what could command a terminal.
+// harmless escapes the characters that control a terminal.
 func harmless(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -107,8 +104,7 @@ func harmless(s string) string {
 	return b.String()
 }
 
-// decodedBody returns the body of a message that carries it as base64, if it is
-// text all the same.
+// decodedBody returns the body that a message has in base64, if it is text.
 func decodedBody(value []byte) (string, bool) {
 	var m struct {
 		Body   string `json:"body"`
@@ -129,7 +125,7 @@ func decodedBody(value []byte) (string, bool) {
 	return harmless(string(body)), true
 }
 
-// summary prints what there was.
+// summary prints the counts.
 func (c *console) summary(s kongsim.Stats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,11 +140,11 @@ func (c *console) summary(s kongsim.Stats) {
 		fmt.Fprintf(c.w, "  topic %s: %d (%s)\n", topic, sum, strings.Join(all, ", "))
 	}
 	if s.Retries > 0 || s.Respawns > 0 {
-		fmt.Fprintf(c.w, "  The plugin server was started again %d times, and %d events were retried.\n", s.Respawns, s.Retries)
+		fmt.Fprintf(c.w, "  The plugin server was restarted %d times, and %d events were retried.\n", s.Respawns, s.Retries)
 	}
 }
 
-// prefixWriter prints each line with words before it.
+// prefixWriter prints each line with the time and a prefix.
 type prefixWriter struct {
 	c      *console
 	prefix string

@@ -117,7 +117,7 @@ func TestWhatCannotWorkIsOneSentenceAndStatusOne(t *testing.T) {
 		"there is no plugin server":             {"-check", "-plugin", dir + "/none"},
 		"not the JSON that Kong reads":          {"-check", "-plugin", "/bin/echo"},
 		"no such file":                          {"-check", "-config", dir + "/none"},
-		"is no YAML":                            {"-check", "-config", write("bad.yml", "a: [")},
+		"is not YAML":                           {"-check", "-config", write("bad.yml", "a: [")},
 		"_format_version":                       {"-check", "-config", write("empty.yml", "a: b")},
 		"answered 404":                          {"-check", "-config", write("other.yml", "_format_version: '3.0'\nroutes: []")},
 		"is not host:port":                      {"-check", "-bootstrap", "localhost"},
@@ -201,7 +201,7 @@ func startDemo(t *testing.T, args ...string) (out *output, cmd *exec.Cmd, end fu
 		return err
 	}
 	t.Cleanup(func() { _ = end() })
-	out.wait(t, "Ctrl-C ends it all")
+	out.wait(t, "Stop with Ctrl-C")
 	return out, cmd, end
 }
 

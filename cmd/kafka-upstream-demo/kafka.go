@@ -20,7 +20,7 @@ import (
 	yaml "go.yaml.in/yaml/v4"
 )
 
-// ownConfig is the configuration without -config.
+// ownConfig is the configuration if -config is not set.
 //
 //go:embed kong.yml
 var ownConfig []byte
@@ -30,13 +30,13 @@ const (
 	partitions = 10
 )
 
-// kafka is where the records go, and a consumer that prints them.
+// kafka is the cluster that the records go to, and a consumer that prints them.
 type kafka struct {
 	addresses []string
-	cluster   *kfake.Cluster // nil if it is a real one
+	cluster   *kfake.Cluster // nil with -bootstrap
 	client    *kgo.Client
 	out       *console
-	since     time.Time // records from then on are printed
+	since     time.Time // older records are not printed
 
 	mu     sync.Mutex
 	topics []string
@@ -44,30 +44,29 @@ type kafka struct {
 	next map[string]map[int32]int64
 }
 
-// openKafka starts a broker in this process, unless bootstrap names others, and
-// a consumer of it.
+// openKafka starts a consumer, of a broker in this process unless bootstrap names a cluster.
 func openKafka(bootstrap string, access *secure, out *console) (*kafka, error) {
 	k := &kafka{out: out, since: time.Now(), next: map[string]map[int32]int64{}}
 	if bootstrap == "" {
 		c, err := kfake.NewCluster(append(access.broker(), kfake.NumBrokers(1), kfake.SeedTopics(partitions, ownTopic),
 			kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(partitions))...)
 		if err != nil {
-			return nil, fmt.Errorf("the broker in this process does not start: %w", err)
+			return nil, fmt.Errorf("the broker in this process cannot be started: %w", err)
 		}
 		k.cluster, k.addresses = c, c.ListenAddrs()
 	}
 	for _, a := range strings.FieldsFunc(bootstrap, func(r rune) bool { return r == ',' || r == ' ' }) {
 		host, port, err := net.SplitHostPort(a)
 		if n, perr := strconv.Atoi(port); err != nil || perr != nil || host == "" || n < 1 || n > 65535 {
-			return nil, fmt.Errorf("-bootstrap %q is not host:port, or several with commas between them", bootstrap)
+			return nil, fmt.Errorf("-bootstrap %q is not host:port, or several of them separated by commas", bootstrap)
 		}
 		k.addresses = append(k.addresses, a)
 	}
 	if len(k.addresses) == 0 {
 		return nil, errors.New("-bootstrap names no broker")
 	}
-	// Nothing is older than us in a broker of our own. Asked for by its time, a
-	// record that comes to an empty partition at that very moment is passed over.
+	// A broker in this process has no older records. An offset by time would skip a record
+	// that is written to an empty partition at that very moment.
 	from := kgo.NewOffset().AtStart()
 	if k.cluster == nil {
 		from = kgo.NewOffset().AfterMilli(k.since.UnixMilli())
@@ -77,7 +76,7 @@ func openKafka(bootstrap string, access *secure, out *console) (*kafka, error) {
 		kgo.ClientID("kafka-upstream-demo"),
 		kgo.ConsumeResetOffset(from),
 		kgo.FetchMaxWait(200 * time.Millisecond),
-		kgo.MetadataMinAge(100 * time.Millisecond), // how soon a new topic is found
+		kgo.MetadataMinAge(100 * time.Millisecond), // to find a new topic soon
 	}
 	if k.cluster != nil {
 		opts = append(opts, kgo.AllowAutoTopicCreation())
@@ -85,7 +84,7 @@ func openKafka(bootstrap string, access *secure, out *console) (*kafka, error) {
 	client, err := kgo.NewClient(append(opts, access.consumer()...)...)
 	if err != nil {
 		k.close()
-		return nil, fmt.Errorf("the consumer does not start: %w", err)
+		return nil, fmt.Errorf("the consumer cannot be started: %w", err)
 	}
 	k.client = client
 	if k.cluster == nil {
@@ -108,7 +107,7 @@ func (k *kafka) close() {
 	}
 }
 
-// follow adds topics to those that are printed.
+// follow adds topics to those whose records are printed.
 func (k *kafka) follow(topics []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,7 +125,7 @@ func (k *kafka) consume(ctx context.Context) {
 		fetches := k.client.PollFetches(ctx)
 		fetches.EachError(func(topic string, partition int32, err error) {
 			if ctx.Err() == nil {
-				k.out.printf("The consumer of %s, partition %d, reports: %v\n", topic, partition, err)
+				k.out.printf("Cannot consume topic %s, partition %d: %v\n", topic, partition, err)
 			}
 		})
 		fetches.EachRecord(func(r *kgo.Record) {
@@ -141,8 +140,8 @@ func (k *kafka) consume(ctx context.Context) {
 	}
 }
 
-// settle waits until all that lies in the topics is printed: what the plugin
-// server delivered at its end, too.
+// settle waits until all records in the topics are printed, including those that the plugin
+// server delivered at its shutdown.
 func (k *kafka) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -185,12 +184,12 @@ func (k *kafka) printed(first, end kadm.ListedOffsets) bool {
 	return all
 }
 
-// withBootstrapServers returns a declarative configuration whose plugins have
-// these bootstrap servers.
+// withBootstrapServers returns the declarative configuration with these bootstrap servers in
+// its plugins.
 func withBootstrapServers(config []byte, addresses []string) ([]byte, error) {
 	var root any
 	if err := yaml.Load(config, &root); err != nil {
-		return nil, fmt.Errorf("the configuration is no YAML: %s", strings.Join(strings.Fields(err.Error()), " "))
+		return nil, fmt.Errorf("the configuration is not YAML: %s", strings.Join(strings.Fields(err.Error()), " "))
 	}
 	var servers []any
 	for _, a := range addresses {
@@ -208,8 +207,7 @@ func withBootstrapServers(config []byte, addresses []string) ([]byte, error) {
 	return yaml.Dump(root)
 }
 
-// eachPlugin calls f with the configuration of each plugin in a declarative
-// configuration.
+// eachPlugin calls f with the configuration of each plugin in a declarative configuration.
 func eachPlugin(v any, f func(config map[string]any)) {
 	switch v := v.(type) {
 	case map[string]any:

@@ -1,6 +1,6 @@
-// Command kafka-upstream-demo is the program to try first: it runs the plugin
-// server behind a stand-in for Kong (no Kong is needed), with a Kafka broker in
-// this process (no Kafka is needed), and prints every record that arrives.
+// Command kafka-upstream-demo is the program to try first. It needs neither Kong nor Kafka: it
+// runs the plugin server behind a stand-in for Kong, with a Kafka broker in its own process,
+// and prints each record that arrives.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second Ctrl-C ends the program where it stands.
+	// A second Ctrl-C ends the process at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -46,14 +46,14 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 	o := &options{given: map[string]bool{}}
 	f := flag.NewFlagSet("kafka-upstream-demo", flag.ContinueOnError)
 	f.SetOutput(out)
-	f.StringVar(&o.plugin, "plugin", "", "the plugin server's `program` (default kafka-upstream beside this one)")
-	f.StringVar(&o.config, "config", "", "a declarative configuration of Kong, a `file` such as kong.yml (default the demo's own)")
-	f.StringVar(&o.bootstrap, "bootstrap", "", "`host:port,...` of a real Kafka to use instead of the broker in this process")
+	f.StringVar(&o.plugin, "plugin", "", "`path` of the plugin server (default kafka-upstream in the directory of this program)")
+	f.StringVar(&o.config, "config", "", "`file` with a declarative configuration of Kong, such as kong.yml (default the demo's own)")
+	f.StringVar(&o.bootstrap, "bootstrap", "", "`host:port,...` of a Kafka cluster to use instead of the broker in this process")
 	f.StringVar(&o.listen, "listen", defaultListen, "`address` of the gateway")
 	f.StringVar(&o.adminListen, "admin-listen", defaultAdminListen, "`address` of the Admin API")
-	f.BoolVar(&o.check, "check", false, "send one request, wait for its record, print it and end")
-	f.BoolVar(&o.secure, "secure", false, "have the broker in this process ask for TLS and SASL")
-	f.BoolVar(&o.verbose, "verbose", false, "print what the plugin server logs, too")
+	f.BoolVar(&o.check, "check", false, "send one request, wait for its record, print it and exit")
+	f.BoolVar(&o.secure, "secure", false, "require TLS and SASL of the broker in this process")
+	f.BoolVar(&o.verbose, "verbose", false, "also print the log of the plugin server")
 	f.Usage = func() {
 		fmt.Fprintln(out, "kafka-upstream-demo runs the plugin behind a stand-in for Kong, with a Kafka broker in this process, and prints the records that arrive.")
 		f.PrintDefaults()
@@ -62,13 +62,13 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 		return nil, err
 	}
 	if f.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: there are only flags, see -help", f.Arg(0))
+		return nil, fmt.Errorf("unexpected argument %q: settings are flags, see -help", f.Arg(0))
 	}
 	f.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
 	return o, nil
 }
 
-// run is main: it returns the exit status.
+// run is main, and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parseFlags(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -108,7 +108,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer d.kafka.close()
 	if d.bootstrap == "" && d.config != "" {
-		d.out.printf("The bootstrap servers in %s are replaced by the broker in this process; -bootstrap uses a real Kafka.\n", d.config)
+		d.out.printf("The bootstrap servers in %s are replaced by the broker in this process; use -bootstrap for a real Kafka.\n", d.config)
 	}
 	if d.bootstrap == "" || d.config == "" {
 		if config, err = withBootstrapServers(config, d.kafka.addresses); err != nil {
@@ -137,7 +137,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	d.welcome(time.Since(started))
 	<-ctx.Done()
-	d.out.printf("\nEnding: the plugin server delivers what it holds.\n")
+	d.out.printf("\nShutting down: the plugin server delivers its buffered records.\n")
 	stats := d.sim.Stats()
 	d.kafka.follow(d.topics(context.Background()))
 	err = d.sim.Close()
@@ -146,8 +146,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return err
 }
 
-// consume prints records in the background, also of the topics that the Admin
-// API adds. The function that it returns ends that.
+// consume prints records in the background, including those of topics added by the Admin API,
+// until stop is called.
 func (d *demo) consume() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -168,7 +168,7 @@ func (d *demo) consume() (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-// prepare finds the plugin and the configuration.
+// prepare finds the plugin server, and returns the configuration.
 func (d *demo) prepare() ([]byte, error) {
 	if d.plugin == "" {
 		self, err := os.Executable()
@@ -178,7 +178,7 @@ func (d *demo) prepare() ([]byte, error) {
 		d.plugin = filepath.Join(filepath.Dir(self), "kafka-upstream")
 	}
 	if info, err := os.Stat(d.plugin); err != nil || info.IsDir() {
-		return nil, fmt.Errorf("there is no plugin server at %s: build it (go build ./cmd/kafka-upstream) and name it with -plugin", d.plugin)
+		return nil, fmt.Errorf("there is no plugin server at %s: build it (go build ./cmd/kafka-upstream) and set -plugin to its path", d.plugin)
 	}
 	if d.config == "" {
 		return ownConfig, nil
@@ -186,8 +186,7 @@ func (d *demo) prepare() ([]byte, error) {
 	return os.ReadFile(d.config)
 }
 
-// socketDir makes a directory for the plugin server's socket, whose path must
-// be short.
+// socketDir makes a directory for the plugin server's socket, whose path must be short.
 func socketDir() (string, error) {
 	parent := os.TempDir()
 	if len(parent) > 60 {
@@ -220,7 +219,7 @@ func (d *demo) start(ctx context.Context, config []byte, dir string) (err error)
 	return err
 }
 
-// address returns where to listen: another port where a default one is taken.
+// address returns the address to listen on. If the default port is taken, it is another one.
 func (d *demo) address(flag, address string) string {
 	if d.given[flag] {
 		return address
@@ -230,15 +229,14 @@ func (d *demo) address(flag, address string) string {
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		d.out.printf("%s is taken (%v); another port is used, choose one with -%s.\n", address, errors.Unwrap(err), flag)
+		d.out.printf("%s is taken (%v), so another port is used; -%s chooses one.\n", address, errors.Unwrap(err), flag)
 		return "127.0.0.1:0"
 	}
 	l.Close()
 	return address
 }
 
-// topics returns the topics of the configured plugins, also of those that the
-// Admin API made.
+// topics returns the topics of all plugins, including those made by the Admin API.
 func (d *demo) topics(ctx context.Context) []string {
 	var plugins struct {
 		Data []struct {
@@ -270,14 +268,14 @@ func (d *demo) welcome(took time.Duration) {
 `, took.Milliseconds(), url, admin, strings.Join(d.kafka.addresses, ", "), where)
 	if d.config == "" {
 		d.out.printf(`
-Try in another terminal:
+Try this in another terminal:
 
   curl -X POST %[1]s --header 'Host: kafka-upstream.dev' --data foo=bar
 
   curl '%[1]s/orders?priority=high' --header 'Host: kafka-upstream.dev' \
     --header 'Content-Type: application/json' --data '{"item":"tea","count":2}'
 
-Make another route, to another topic:
+Add a route with another topic:
 
   curl -X POST %[2]s/routes --data name=second --data 'hosts[]=second.dev'
   curl -X POST %[2]s/routes/second/plugins --data name=kafka-upstream \
@@ -287,10 +285,10 @@ Make another route, to another topic:
   curl -X POST %[1]s --header 'Host: second.dev' --data hello=world
 `, url, admin, host, port, d.access.arguments())
 	}
-	d.out.printf("\nEvery record that arrives is printed here. Ctrl-C ends it all.\n\n")
+	d.out.printf("\nEach record that arrives is printed here. Stop with Ctrl-C.\n\n")
 }
 
-// curlURL names localhost, as documentation does.
+// curlURL returns the URL with localhost, as Kong's documentation has it.
 func curlURL(url string) string { return strings.Replace(url, "127.0.0.1", "localhost", 1) }
 
 // checkOne sends one request and waits for its record.
@@ -309,7 +307,7 @@ func (d *demo) checkOne(ctx context.Context) error {
 	tr := &http.Transport{DisableKeepAlives: true}
 	res, err := tr.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("the request was not answered: %w", err)
+		return fmt.Errorf("the request got no response: %w", err)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<10))
 	res.Body.Close()
@@ -320,7 +318,7 @@ func (d *demo) checkOne(ctx context.Context) error {
 	case <-found:
 		return nil
 	case <-interrupted.Done():
-		return errors.New("a signal came before the record of the request")
+		return errors.New("interrupted before the record of the request arrived")
 	case <-ctx.Done():
 		return fmt.Errorf("the record of the request did not arrive within %s", checkTimeout)
 	}

@@ -15,16 +15,16 @@ import (
 	"kafka-upstream/internal/test/testcert"
 )
 
-// What -secure logs in with. The password protects nothing: the broker lives as
-// long as the demo, and on this machine alone.
+// The login of -secure. The password protects nothing: the broker lives as long as the demo,
+// and only on this machine.
 const (
 	secureMechanism = "SCRAM-SHA-512"
 	secureUser      = "kong"
 	securePassword  = "kong-secret"
 )
 
-// secure is what -secure adds: TLS, by a certificate authority made for this
-// run, and SASL. A nil secure adds nothing.
+// secure is what -secure adds: SASL, and TLS with a certificate authority made for this run. A
+// nil secure adds nothing.
 type secure struct{ ca *testcert.CA }
 
 func newSecure(o *options) (*secure, error) {
@@ -32,7 +32,7 @@ func newSecure(o *options) (*secure, error) {
 	case !o.secure:
 		return nil, nil
 	case o.bootstrap != "":
-		return nil, errors.New("-secure is for the broker in this process: it does not go with -bootstrap")
+		return nil, errors.New("-secure is for the broker in this process: it cannot be used with -bootstrap")
 	}
 	return &secure{testcert.New("kafka-upstream-demo")}, nil
 }
@@ -59,7 +59,7 @@ func (s *secure) consumer() []kgo.Opt {
 	}
 }
 
-// flags returns the plugin server's, which name the authority in a file in dir.
+// flags returns the flags of the plugin server, for the authority in a file in dir.
 func (s *secure) flags(dir string) ([]string, error) {
 	if s == nil {
 		return nil, nil
@@ -68,8 +68,8 @@ func (s *secure) flags(dir string) ([]string, error) {
 	return []string{"-ca-file", file}, os.WriteFile(file, s.ca.PEM(), 0o600)
 }
 
-// configure returns the declarative configuration with what the plugins need to
-// get at the broker.
+// configure returns the declarative configuration with what its plugins need to reach the
+// broker.
 func (s *secure) configure(config []byte) ([]byte, error) {
 	if s == nil {
 		return config, nil
@@ -87,7 +87,7 @@ func (s *secure) configure(config []byte) ([]byte, error) {
 	return yaml.Dump(root)
 }
 
-// how is said of the broker.
+// how returns what the broker requires, for the welcome.
 func (s *secure) how() string {
 	if s == nil {
 		return ""
@@ -95,7 +95,7 @@ func (s *secure) how() string {
 	return ", TLS and " + secureMechanism
 }
 
-// arguments are curl's, for a plugin that is made by the Admin API.
+// arguments returns the arguments of curl for a plugin made by the Admin API.
 func (s *secure) arguments() string {
 	if s == nil {
 		return ""

@@ -68,7 +68,7 @@ func TestSecureIsForTheDemosOwnBroker(t *testing.T) {
 	cmd, _ := demoCommand(t, "-secure", "-bootstrap", "127.0.0.1:9092")
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
-	if err := cmd.Run(); err == nil || !strings.Contains(errOut.String(), "does not go with -bootstrap") {
+	if err := cmd.Run(); err == nil || !strings.Contains(errOut.String(), "cannot be used with -bootstrap") {
 		t.Errorf("%v, %s", err, errOut.String())
 	}
 }

@@ -21,19 +21,18 @@ import (
 	"kafka-upstream/internal/kongpdk"
 )
 
-// Kong restarts a plugin server that ends, again and again, and at its default log
-// level says no more than that. But if -dump, which it runs first, fails, then Kong does
-// not start, or does not reload, and prints the reason. So -dump fails for whatever
-// would end the server at every start.
+// Kong restarts a plugin server that has ended, again and again, and its log does not say why.
+// If -dump fails, which Kong runs first, Kong does not start or reload, and prints the reason.
+// So -dump fails for everything that would end the server at every start.
 //
-// It does not fail for other things. A missing directory may be made before the server
-// starts: Kong makes its prefix, and "kong config parse" runs -dump before that. A port
-// that is taken may be the predecessor's, until that has drained. A log file that cannot
-// be opened ends no server. And a socket outside of Kong's prefix, or one that belongs to
-// another user, may be that of a supervisor's server, which need not run as the user of
-// Kong's workers; if it is Kong's after all, the log file has the reason.
+// It does not fail for anything else. A missing directory may be made before the server
+// starts: Kong makes its prefix, and "kong config parse" runs -dump before that. A port that is
+// taken may be the predecessor's, until that has drained. The server runs without a log file
+// that cannot be opened. And a socket outside Kong's prefix, or of another user, may belong to
+// a server under a supervisor, which need not run as the user of Kong's workers; if Kong does
+// start it, the log file has the reason.
 
-// check returns why a server with these options could never serve.
+// check returns why a server with these options can never serve, nil if it can.
 func (o *options) check() error {
 	if err := kongpdk.CheckPath(o.socket); err != nil {
 		return err
@@ -62,26 +61,26 @@ func (o *options) isOthers() bool {
 	return ok && int(owner.Uid) != os.Geteuid()
 }
 
-// checkDirectory returns an error if this user cannot make a socket in dir. A missing dir
-// is no error.
+// checkDirectory returns an error if this user cannot make a socket in dir, unless dir does not
+// exist.
 func checkDirectory(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("looking at the directory of the socket: %w", err)
+		return fmt.Errorf("checking the directory of the socket: %w", err)
 	case !info.IsDir():
-		return fmt.Errorf("%s, where the socket is to be, is no directory: choose another one with -kong-prefix or -socket", dir)
+		return fmt.Errorf("%s, the directory of the socket, is not a directory: choose another one with -kong-prefix or -socket", dir)
 	}
 	err = unix.Access(dir, unix.W_OK|unix.X_OK)
 	if err == nil || errors.Is(err, syscall.ENOSYS) {
 		return nil
 	}
-	return fmt.Errorf("the plugin server, as %s, cannot make its socket in %s (%w): let that user, as whom Kong's workers run, write there, or choose another directory with -kong-prefix or -socket", who(), dir, err)
+	return fmt.Errorf("the plugin server, as %s, cannot make its socket in %s (%w): give that user, as whom Kong's workers run, write permission, or choose another directory with -kong-prefix or -socket", who(), dir, err)
 }
 
-// who names the user that this process runs as.
+// who returns the user that this process runs as.
 func who() string {
 	id := os.Geteuid()
 	if u, err := user.LookupId(strconv.Itoa(id)); err == nil {
@@ -90,8 +89,8 @@ func who() string {
 	return fmt.Sprintf("user %d", id)
 }
 
-// checkAddress returns an error if nothing can ever listen on an address; "" means
-// none. It does not resolve host names.
+// checkAddress returns an error if nothing can ever listen on an address, which may be "". It
+// does not resolve host names.
 func checkAddress(flag, address string) error {
 	if address == "" {
 		return nil
@@ -106,29 +105,29 @@ func checkAddress(flag, address string) error {
 	return nil
 }
 
-// refuse reports why the server, or the dump, failed, and returns the exit code.
+// refuse reports why the server or the dump has failed, and returns the exit code.
 func (o *options) refuse(code int, reason error, stdin *os.File, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "kafka-upstream: %v\n", reason)
 	if !o.dump {
 		o.lastWords(stdin, reason)
 		return code
 	}
-	// Kong ignores stderr and the exit code. But output that is JSON and not a table
-	// becomes part of its own error: "not a plugin info table: …".
+	// Kong ignores stderr and the exit code, but quotes output that is JSON and not a table in
+	// its own error: "not a plugin info table: …".
 	e := json.NewEncoder(stdout)
 	e.SetEscapeHTML(false)
 	_ = e.Encode("kafka-upstream: " + reason.Error())
 	return code
 }
 
-// wantsDump reports whether the flag is among arguments that may not be well-formed.
+// wantsDump reports whether -dump is among arguments that cannot be parsed.
 func wantsDump(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return a == "-dump" || a == "--dump" })
 }
 
-// dumpAsWorker prints the dump as the user of Kong's workers, one of which starts the
-// server: that root has access would prove nothing. It reports false if this process is
-// not root's, or if that user is not known or cannot be switched to.
+// dumpAsWorker prints the dump as the user of Kong's workers, one of which starts the server:
+// the access of root would prove nothing. It reports false if this process is not root's, or
+// if that user is not known or cannot be switched to.
 func (o *options) dumpAsWorker(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, ok bool) {
 	if os.Geteuid() != 0 {
 		return 0, false
@@ -155,8 +154,8 @@ func (o *options) dumpAsWorker(args []string, stdin *os.File, stdout, stderr io.
 // userDirective is nginx's, which Kong writes from nginx_user.
 var userDirective = regexp.MustCompile(`(?m)^\s*user\s+([^\s;]+)(?:\s+([^\s;]+))?\s*;`)
 
-// workerUser returns the user that nginx's master will run Kong's workers as, according
-// to the configuration that Kong has written into its prefix; nil if that does not say.
+// workerUser returns the user that nginx's master will run Kong's workers as, according to the
+// configuration that Kong has written into its prefix; nil if it is not there.
 func workerUser(prefix string) (name string, c *syscall.Credential) {
 	f, err := os.Open(filepath.Join(prefix, "nginx.conf"))
 	if err != nil {

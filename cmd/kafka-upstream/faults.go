@@ -8,8 +8,8 @@ import (
 	"kafka-upstream/internal/kongpdk"
 )
 
-// A program built with the tag "faults" panics with each request of the topic
-// "fault-panic", so that tests can see what becomes of the others.
+// A program built with the tag "faults" panics at each request of the topic "fault-panic", so
+// that tests can see what happens to the others.
 func init() {
 	fault = func(p *kongpdk.Plugin) {
 		start := p.Start

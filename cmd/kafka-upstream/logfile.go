@@ -12,19 +12,19 @@ import (
 	"kafka-upstream/internal/plugin"
 )
 
-// What is printed to stderr is in Kong's error log, but only at level info, and only while
-// Kong runs: it misses what a server logs that drains after Kong has ended, or that cannot
-// start. So the server also writes a file with what an operator must know.
+// Kong copies stderr to its error log, but only at level info, and only while Kong runs: a
+// server that drains after Kong has ended, or that cannot start, is not heard. The server
+// therefore also writes what an operator must know to a file.
 
-// noLogFile is the value of -log-file that turns it off.
+// noLogFile is the value of -log-file that turns the file off.
 const noLogFile = "off"
 
-// couldNot is the message of the line that says why the process has ended.
+// couldNot is the message of the line with the reason why the process has failed.
 const couldNot = "kafka-upstream has ended with an error"
 
-// logFiles returns candidate paths; the first that can be opened is the log file. Without
-// the flag it is beside Kong's own logs, or in the prefix, where the socket is: the logs
-// directory belongs to Kong's master, which may run as root.
+// logFiles returns candidate paths; the first that can be opened is the log file. The default
+// is beside Kong's own logs, or else in the prefix, where the socket is: the logs directory
+// belongs to Kong's master, which may run as root.
 func (o *options) logFiles() []string {
 	switch o.logFile {
 	case noLogFile:
@@ -45,37 +45,32 @@ func (o *options) openLogFile() (file *logs.File, err error) {
 	return nil, err
 }
 
-// logging is where a server logs.
+// logging is the loggers of a server.
 type logging struct {
-	*slog.Logger              // to stderr, and from level warn on to the file
-	events       *slog.Logger // to both, from level info on
+	*slog.Logger              // to stderr, and at level warn and above to the file
+	events       *slog.Logger // to both, at level info and above
 	file         *logs.File   // nil for none
-	flush        func()       // called before the last lines: from then on each is written synchronously
+	flush        func()       // from then on lines are written to the file synchronously
 }
 
-// openLog adds the log file to the logger of stderr. If it cannot be opened, the server
-// serves without it.
+// openLog adds the log file to the logger of stderr. The server runs without a file if none
+// can be opened.
 func (o *options) openLog(stderr *slog.Logger) logging {
-	none := logging{stderr, stderr, nil, func() {}}
 	file, err := o.openLogFile()
 	if file == nil {
 		if err != nil && (o.logFile != "" || !errors.Is(err, fs.ErrNotExist)) { // without a prefix Kong did not start this
-			stderr.Warn("there is no log file, so what is undelivered after Kong has ended is not recorded: see -log-file", "error", err)
+			stderr.Warn("there is no log file: records that are lost after Kong has ended will not be reported; see -log-file", "error", err)
 		}
-		return none
+		return logging{stderr, stderr, nil, func() {}}
 	}
-	all, events, flush, err := logs.WithFile(stderr, file, o.format)
-	if err != nil {
-		_ = file.Close()
-		return none // the format is the one of stderr
-	}
+	all, events, flush := logs.WithFile(stderr, file, o.format)
 	if err := file.SetCrashOutput(); err != nil {
-		stderr.Warn("the log file will not record crashes", "error", err)
+		stderr.Warn("crashes cannot be recorded in the log file", "error", err)
 	}
 	return logging{all, events, file, flush}
 }
 
-// reopen does what USR1 asks for, and says so.
+// reopen reopens the log file, and returns what it did.
 func (l logging) reopen() string {
 	if l.file == nil {
 		return "there is no log file to reopen"
@@ -86,9 +81,8 @@ func (l logging) reopen() string {
 	return "the log file was reopened"
 }
 
-// lastWords writes to the log file why the process ends before it has a logger. Without
-// -log-file it does so only when Kong has started the process, not when somebody mistypes
-// a flag in a shell.
+// lastWords writes to the log file why a process without a logger ends. Without -log-file it
+// writes only if Kong has started the process, not if somebody mistyped a flag in a shell.
 func (o *options) lastWords(stdin *os.File, reason error) {
 	if o.logFile == "" && !isPipe(stdin) {
 		return
@@ -98,7 +92,5 @@ func (o *options) lastWords(stdin *os.File, reason error) {
 		return
 	}
 	defer file.Close()
-	if log, err := logs.New(file, slog.LevelInfo, "text"); err == nil {
-		log.Error(couldNot, "pid", os.Getpid(), "error", reason)
-	}
+	logs.New(file, slog.LevelInfo, logs.Text).Error(couldNot, "pid", os.Getpid(), "error", reason)
 }

@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// limits are signals that warn of an end: XCPU of the CPU time limit, at which the kernel
-// kills, and PWR of a power failure; LXC sends PWR to halt a container.
+// limits are signals that warn of an end: XCPU of the CPU time limit, at which the kernel will
+// kill the process, and PWR of a power failure. LXC sends PWR to halt a container.
 var limits = []os.Signal{syscall.SIGXCPU, syscall.SIGPWR}
 
 // sigaction is the kernel's struct: on these architectures the handler comes first, and
@@ -21,9 +21,9 @@ type sigaction struct {
 
 const ignored = 1 // SIG_IGN
 
-// ignoreRest makes the kernel ignore the signals that would still end the process because
-// Go's runtime does not handle them: STKFLT, and 32 to 34, which C libraries use for their
-// threads (one of them is SIGRTMIN in some). Other handlers are left in place.
+// ignoreRest has the kernel ignore the signals that would still end the process because Go's
+// runtime does not handle them: STKFLT, and 32 to 34, which C libraries use for their threads
+// (in some, one of them is SIGRTMIN). It leaves other handlers in place.
 func ignoreRest() {
 	for _, s := range []syscall.Signal{syscall.SIGSTKFLT, 32, 33, 34} {
 		set := sigaction{handler: ignored}

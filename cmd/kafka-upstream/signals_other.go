@@ -6,5 +6,5 @@ import "os"
 
 var limits []os.Signal
 
-// ignoreRest has nothing to do where Go's runtime catches all that can be caught.
+// ignoreRest does nothing: Go's runtime catches all signals that can be caught.
 func ignoreRest() {}

@@ -25,7 +25,7 @@ func hostProblem(host string) string {
 	case len(host) > maxHost:
 		return fmt.Sprintf("has %d bytes: a host has %d at most", len(host), maxHost)
 	case strings.ContainsAny(host, ",;"):
-		return "names several brokers: make an element of bootstrap_servers for each"
+		return "names several brokers: use one element of bootstrap_servers for each"
 	case strings.Contains(host, "://"):
 		scheme, _, _ := strings.Cut(host, "://")
 		return fmt.Sprintf("has a scheme in it: remove %s, and set security.ssl where the brokers speak TLS", shown(scheme+"://"))
@@ -72,7 +72,7 @@ func addressProblem(host string) string {
 		return "has brackets that do not match: an IPv6 address has both or none"
 	}
 	if a, err := netip.ParseAddr(address); err != nil || !a.Is6() || strings.Contains(a.Zone(), "%") {
-		return "is no IPv6 address, and nothing else has brackets, colons or percent signs"
+		return "is not an IPv6 address, and nothing else has brackets, colons or percent signs"
 	}
 	return ""
 }
@@ -81,14 +81,14 @@ func addressProblem(host string) string {
 func nameProblem(host string) string {
 	if strings.Trim(host, "0123456789.") == "" && strings.Trim(host, ".") != "" {
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is4() {
-			return "is no IPv4 address: it needs four numbers from 0 to 255"
+			return "is not an IPv4 address: it needs four numbers from 0 to 255"
 		}
 		return ""
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
 		switch {
 		case label == "":
-			return "has an empty part before, between or after its dots"
+			return "has an empty part before, between or after dots"
 		case len(label) > maxLabel:
 			return fmt.Sprintf("has a part of %d bytes: what is between two dots has %d at most", len(label), maxLabel)
 		case label[0] == '-', label[len(label)-1] == '-':
@@ -107,7 +107,7 @@ func topicProblem(topic string) string {
 	case len(topic) > maxTopic:
 		return fmt.Sprintf("has %d bytes: a topic has %d at most", len(topic), maxTopic)
 	case i >= 0:
-		return fmt.Sprintf("has the character %q in it: a topic is named with letters, digits, '.', '_' and '-'", []rune(topic[i:])[0])
+		return fmt.Sprintf("has the character %q in it: a topic name consists of letters, digits, '.', '_' and '-'", []rune(topic[i:])[0])
 	case topic == ".", topic == "..":
 		return "is not a name that Kafka takes"
 	}

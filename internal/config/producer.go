@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/producer"
-	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/security/sasl"
 )
 
 // keepalive is how long an idle connection is kept where keepalive_enabled is false.
@@ -15,13 +15,10 @@ const keepalive = 10 * time.Second
 // makes up anew with each declarative configuration it loads.
 func (c *Config) Producer() producer.Options {
 	o := producer.Options{
-		TLS:           c.Security.SSL,
-		SkipVerify:    !c.Security.SSLVerify,
-		CertificateID: c.Security.CertificateID,
-		SASL: security.Credentials{
-			Mechanism: c.Authentication.Mechanism, User: c.Authentication.User,
-			Password: c.Authentication.Password, TokenAuth: c.Authentication.TokenAuth,
-		},
+		TLS:            c.Security.SSL,
+		SkipVerify:     !c.Security.SSLVerify,
+		CertificateID:  c.Security.CertificateID,
+		SASL:           c.Authentication.credentials(),
 		Acks:           c.Acks,
 		RequestTimeout: c.RequestTimeout.Duration(),
 		Timeout:        c.Timeout.Duration(),
@@ -42,4 +39,8 @@ func (c *Config) Producer() producer.Options {
 		o.Keepalive = max(c.Keepalive.Duration(), time.Millisecond)
 	}
 	return o
+}
+
+func (a Authentication) credentials() sasl.Credentials {
+	return sasl.Credentials{Mechanism: a.Mechanism, User: a.User, Password: a.Password, TokenAuth: a.TokenAuth}
 }

@@ -3,14 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"kafka-upstream/internal/security/certs"
 	"kafka-upstream/schema"
 )
-
-var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // Limits that the schema has as len_max, in bytes. A password may be a token sent with
 // PLAIN, such as a JWT of several kilobytes.
@@ -61,7 +59,7 @@ func (c *Config) Validate() error {
 		if !c.Security.SSL {
 			errs.add("security.ssl must be true when security.certificate_id is set")
 		}
-		if !uuid.MatchString(id) {
+		if !certs.IsID(id) {
 			errs.add("security.certificate_id is not a UUID")
 		}
 	}
@@ -73,8 +71,7 @@ func (a Authentication) validate(errs *problems) {
 	if a.Strategy != "" && a.Strategy != "sasl" {
 		errs.add("authentication.strategy must be sasl or unset")
 	}
-	switch a.Mechanism {
-	case "":
+	if a.Mechanism == "" {
 		if a.Strategy != "" {
 			errs.add("authentication.mechanism is required when authentication.strategy is sasl")
 		}
@@ -82,25 +79,15 @@ func (a Authentication) validate(errs *problems) {
 			errs.add("authentication.tokenauth is only valid with a SCRAM mechanism")
 		}
 		return
-	case "PLAIN":
-		if a.TokenAuth {
-			errs.add("authentication.tokenauth is only valid with a SCRAM mechanism")
-		}
-	case "SCRAM-SHA-256", "SCRAM-SHA-512":
-	default:
-		errs.add("authentication.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+	}
+	for _, problem := range a.credentials().Check() {
+		errs.add("%s", problem)
 	}
 	if n := len(a.User); n > maxUser {
 		errs.add("authentication.user has %d bytes: it may have %d", n, maxUser)
 	}
 	if n := len(a.Password); n > maxPassword {
 		errs.add("authentication.password has %d bytes: it may have %d", n, maxPassword)
-	}
-	if a.User == "" {
-		errs.add("authentication.user is empty: it is required when authentication.mechanism is set (a vault reference that could not be resolved arrives empty)")
-	}
-	if a.Password == "" {
-		errs.add("authentication.password is empty: it is required when authentication.mechanism is set (a vault reference that could not be resolved arrives empty)")
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package foreign makes text from outside safe to log: what brokers, Kong, the Admin API,
-// resolvers and certificates contain. Such text may have line feeds that forge log lines,
-// may be megabytes long, and may echo the very password that was sent.
+// Package foreign makes text from outside safe to log: text from brokers, Kong, the Admin
+// API, resolvers and certificates. It may contain line feeds that forge log lines, be
+// megabytes long, or echo the password that was sent.
 package foreign
 
 import (
@@ -9,44 +9,45 @@ import (
 	"unicode/utf8"
 )
 
-// Limits in bytes of what the functions of this package return.
+// Limits of the texts that this package returns, in bytes.
 const (
-	// MaxText is for one cause. A host name of 253 bytes fits in twice, as in
+	// MaxText is for one cause. A host name of 253 bytes fits twice, as in
 	// "cannot reach broker HOST:9092: dial tcp: lookup HOST: no such host".
 	MaxText = 768
-	// MaxLine is for a whole line. nginx cuts its own at 2048 or 4096 bytes.
+	// MaxLine is for a whole line. nginx cuts its log lines at 2048 or 4096 bytes.
 	MaxLine = 1920
 )
 
-// Text returns s as one line of printable characters in valid UTF-8, of [MaxText]
-// bytes at most. See [Cut].
+// Text returns s as one line of printable characters, of at most [MaxText] bytes. See [Cut].
 func Text(s string) string { return Cut(s, MaxText) }
 
-// Line is [Text] for a whole line: of [MaxLine] bytes at most.
+// Line returns s as one line of printable characters, of at most [MaxLine] bytes. See [Cut].
 func Line(s string) string { return Cut(s, MaxLine) }
 
-// Cut returns s as one line of at most max bytes. Control characters, line feeds,
-// characters that change the direction of text or do not show, and bytes that are
-// not UTF-8 are written as Go writes them in a string: \n, \x1b, \u202e. The middle
-// of a longer text is left out, because a sentence begins with what failed and ends
-// with why. A result stays as it is when it is passed to Cut once more. limit is at
-// least 64.
+// Cut returns s as one line of printable characters in valid UTF-8, of at most limit bytes,
+// which is at least 64. Control characters, line feeds, invisible characters, those that
+// change the direction of text, and bytes that are not UTF-8 are escaped as in a Go string:
+// \n, \x1b, \u202e. A longer text loses its middle, because a sentence begins with what
+// failed and ends with why. Cut does not change its own result.
 func Cut(s string, limit int) string {
 	if len(s) <= limit && printable(s) {
 		return s
 	}
-	if len(s) <= limit { // else even the escaped text does not fit
+	if len(s) <= limit { // a longer text does not fit: escaping shortens nothing
 		if b, whole := escape(s, limit); whole {
 			return string(b)
 		}
 	}
-	gap := fmt.Sprintf("[… %d bytes in all …]", len(s))
+	gap := omitted(len(s))
 	tail := (limit - len(gap)) / 3
 	head, _ := escape(s, limit-len(gap)-tail)
 	return string(head) + gap + string(last(s, tail))
 }
 
-// printable reports whether escape would return s as it is.
+// omitted stands for what is left out of a text of that many bytes.
+func omitted(total int) string { return fmt.Sprintf("[… %d bytes in all …]", total) }
+
+// printable reports whether escape would return s unchanged.
 func printable(s string) bool {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
@@ -58,8 +59,8 @@ func printable(s string) bool {
 	return true
 }
 
-// escape returns as much of s as fits into limit bytes when it is escaped, in whole
-// characters, and whether that is all of s.
+// escape returns as many whole characters of s as fit into limit bytes once they are escaped,
+// and whether that is all of s.
 func escape(s string, limit int) (b []byte, whole bool) {
 	for len(s) > 0 {
 		before := len(b)
@@ -79,7 +80,7 @@ func escapeRune(b []byte, r rune, raw string) []byte {
 	case strconv.IsPrint(r):
 		return append(b, raw...)
 	}
-	quoted := strconv.QuoteRune(r) // never ' or \, which are printable
+	quoted := strconv.QuoteRune(r) // not printable, so neither a quote nor a backslash
 	return append(b, quoted[1:len(quoted)-1]...)
 }
 

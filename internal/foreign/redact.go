@@ -18,18 +18,19 @@ import (
 const (
 	// Redacted replaces a secret.
 	Redacted = "[redacted]"
-	// maxScan is how many bytes of a text are searched; no more than MaxLine bytes are
-	// ever shown.
+	// maxScan is how many bytes of a text are searched. Far fewer are ever shown.
 	maxScan = 8 << 10
-	// wordSize is the length from which a secret is also found within a word: a shorter
-	// one such as "ok" would be found in "broker", and the redaction would give it away.
+	// wordSize is the length from which a secret is also found within a word. A shorter one,
+	// such as "ok", would be found in "broker", and the redaction would give it away.
 	wordSize = 8
+	// minPrefix is how much of a secret at the end of a text counts as the secret.
+	minPrefix = 4
 )
 
-// Redactor finds the secrets of one configuration in foreign text, even if they are
-// encoded: in base64, in hexadecimal, as decimal numbers,
-// percent-encoded, escaped as in JSON, Go, Java or HTML. A nil Redactor knows no
-// secret. Its methods may be called from many goroutines at once.
+// Redactor finds the secrets of one configuration in foreign text, even if they are encoded:
+// in base64, in hexadecimal, as decimal numbers, percent-encoded, or escaped as in JSON, Go,
+// Java or HTML. A nil Redactor knows no secret. Its methods may be called from many goroutines
+// at once. It holds a function only, so it prints no secret.
 type Redactor struct{ forms func() *forms }
 
 // forms are the encodings of the secrets.
@@ -61,21 +62,12 @@ func NewRedactor(secrets ...string) *Redactor {
 	})}
 }
 
-// String keeps the secrets out of what is printed.
-func (r *Redactor) String() string { return Redacted }
-
-// GoString is String.
-func (r *Redactor) GoString() string { return Redacted }
-
-// Format writes what String returns, whatever the verb.
-func (r *Redactor) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Redacted)) }
-
-// Text returns s without the secrets, as [Text] does.
+// Text returns s without the secrets, as one line of printable characters: see [Text].
 func (r *Redactor) Text(s string) string { return Text(r.Redact(s)) }
 
-// Redact returns s with each secret replaced by [Redacted], and only the beginning of a
-// very long s. It must come before anything that changes the text, such as [Cut], or
-// secrets would not be found.
+// Redact returns s, or the beginning of a very long s, with each secret replaced by
+// [Redacted]. It must come before anything that changes the text, such as [Cut], which could
+// hide a secret from it.
 func (r *Redactor) Redact(s string) string {
 	if r == nil {
 		return s
@@ -84,7 +76,7 @@ func (r *Redactor) Redact(s string) string {
 	if total := len(s); total > maxScan {
 		s = replace(s[:maxScan], forms)
 		// A secret may have begun before the end of what was searched.
-		return s[:max(len(s)-len(forms.all[0].text), 0)] + fmt.Sprintf("[… %d bytes in all …]", total)
+		return s[:max(len(s)-len(forms.all[0].text), 0)] + omitted(total)
 	}
 	return replace(s, forms)
 }
@@ -102,7 +94,7 @@ func replace(s string, forms *forms) string {
 		b.WriteString(Redacted)
 		i, done = to, to
 	}
-	if n := begun(s[done:], forms.all); n > 0 {
+	if n := prefixAtEnd(s[done:], forms.all); n > 0 {
 		b.WriteString(s[done : len(s)-n])
 		b.WriteString(Redacted)
 		return b.String()
@@ -113,14 +105,11 @@ func replace(s string, forms *forms) string {
 	return b.String() + s[done:]
 }
 
-// minBegun is how much of a secret at the end of a text counts as one.
-const minBegun = 4
-
-// begun returns the length of the longest suffix of s that is a prefix of a secret, as
+// prefixAtEnd returns the length of the longest suffix of s that is a prefix of a secret, as
 // at the end of a message that was cut.
-func begun(s string, forms []form) (longest int) {
+func prefixAtEnd(s string, forms []form) (longest int) {
 	for _, f := range forms {
-		for n := min(len(f.text)-1, len(s)); n > longest && n >= minBegun; n-- {
+		for n := min(len(f.text)-1, len(s)); n > longest && n >= minPrefix; n-- {
 			if strings.HasSuffix(s, f.text[:n]) {
 				longest = n
 			}
@@ -129,15 +118,15 @@ func begun(s string, forms []form) (longest int) {
 	return longest
 }
 
-// find returns where the secret begins and ends that matches one of the forms at s[i:];
-// to is 0 if none does.
+// find returns the begin and the end of the secret whose form is found at s[i:]; to is 0 if
+// there is none.
 func find(s string, i int, forms []form) (from, to int) {
 	for _, f := range forms {
 		if !strings.HasPrefix(s[i:], f.text) {
 			continue
 		}
 		from, to = i, i+len(f.text)
-		if f.base64 { // its ends share characters with what is around it
+		if f.base64 { // its first and last characters also encode what is around it
 			for from > 0 && isBase64(s[from-1]) {
 				from--
 			}
@@ -153,7 +142,7 @@ func find(s string, i int, forms []form) (from, to int) {
 	return 0, 0
 }
 
-// escapeEnd is an escaped character, as %00 or \x00, whose digits are no part of a
+// escapeEnd is an escaped character, such as %00 or \x00, whose digits do not belong to the
 // word that follows.
 var escapeEnd = regexp.MustCompile(`(%[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[0abfnrtv])$`)
 
@@ -165,7 +154,7 @@ func isBase64(c byte) bool {
 	return isWord(c) && c < 0x80 || c == '+' || c == '/' || c == '=' || c == '-' || c == '_'
 }
 
-// formsOf returns the ways to write the secrets, the longest first.
+// formsOf returns the forms of the secrets, the longest first.
 func formsOf(secrets []string) []form {
 	var all []form
 	add := func(short bool, texts ...string) {
@@ -179,12 +168,12 @@ func formsOf(secrets []string) []form {
 		add(short, escapes(secret)...)
 		add(short, percents(secret)...)
 		add(short, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)))
-		if len(secret) >= 3 { // what is shorter looks like any number
+		if len(secret) >= 3 { // a shorter one looks like any number
 			for _, text := range numbers(secret) {
 				add(len(text) < wordSize, text)
 			}
 		}
-		if len(secret) >= 5 { // what is shorter looks like any word
+		if len(secret) >= 5 { // a shorter one looks like any word
 			all = append(all, base64s(secret)...)
 		}
 		// The HMAC of a delegation token is written in base64.
@@ -198,8 +187,8 @@ func formsOf(secrets []string) []form {
 	return slices.CompactFunc(all, func(a, b form) bool { return a == b })
 }
 
-// escapes are the secret as it stands between quotes in Go, in JSON and in HTML, in
-// Java, and in a text of this package.
+// escapes returns the secret as it is written between quotes in Go, JSON, HTML and Java, and
+// by this package.
 func escapes(secret string) []string {
 	escaped, _ := escape(secret, 10*len(secret))
 	all := []string{html.EscapeString(secret), string(escaped)}
@@ -223,8 +212,8 @@ func escapes(secret string) []string {
 	return append(all, java.String())
 }
 
-// numbers are the secret's bytes in hexadecimal, and as decimal numbers as Go and
-// Java print them.
+// numbers returns the secret's bytes in hexadecimal, and as decimal numbers as Go and Java
+// print them.
 func numbers(secret string) []string {
 	low := hex.EncodeToString([]byte(secret))
 	var unsigned, signed []string
@@ -236,8 +225,8 @@ func numbers(secret string) []string {
 		strings.Join(unsigned, ","), strings.Join(signed, ", "), strings.Join(signed, ",")}
 }
 
-// percents are the secret percent-encoded, for paths, for queries, and with every
-// byte encoded that is neither a letter nor a digit.
+// percents returns the secret percent-encoded: for paths, for queries, and with all bytes
+// encoded but letters and digits.
 func percents(secret string) []string {
 	var strict strings.Builder
 	for i := range len(secret) {
@@ -254,7 +243,7 @@ func percents(secret string) []string {
 	return all
 }
 
-// lowerEscapes writes the hexadecimal digits of a percent-encoded text in lower case.
+// lowerEscapes returns a percent-encoded text with its hexadecimal digits in lower case.
 func lowerEscapes(s string) string {
 	b := []byte(s)
 	for i := 0; i+2 < len(b); i++ {
@@ -265,8 +254,8 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// base64s are what stays the same of the secret in base64, wherever it is in what
-// was encoded: its first byte is the first, second or third of a group.
+// base64s returns the part of the secret's base64 that does not depend on the bytes around it,
+// for each position of its first byte in a group of three.
 func base64s(secret string) []form {
 	var all []form
 	for offset := range 3 {

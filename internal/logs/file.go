@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,22 +14,20 @@ import (
 )
 
 const (
-	// MaxFileSize is the largest size of a [File]. At that size it is renamed, with .1
-	// appended to its path, so both take at most twice as much. If it cannot be renamed,
-	// it is truncated.
-	MaxFileSize = 10 << 20
-	// FileEvery is the shortest time between two lines of the same kind in a file.
-	FileEvery = time.Minute
+	// maxFileSize is the size at which a file is renamed, with .1 appended to its path. If it
+	// cannot be renamed, it is truncated.
+	maxFileSize = 10 << 20
+	// fileInterval is the shortest time between two lines of the same kind in a file.
+	fileInterval = time.Minute
 
 	fileMode = 0o640
 )
 
-// File is a log file that several processes may append to: a server that ends, and its
-// successor. Each line is one write.
+// File is a log file of bounded size that several processes may append to: a server that
+// drains, and its successor. Each line is one write.
 //
-// The file is reopened when its path leads to another file, or to none, so log rotation
-// need not notify the process. Its methods may be called from many
-// goroutines.
+// The file is reopened when its path leads to another file, or to none, so log rotation need
+// not notify the process. Its methods may be called from many goroutines at once.
 type File struct {
 	path string
 	max  int64
@@ -43,11 +40,11 @@ type File struct {
 
 var _ io.WriteCloser = (*File)(nil)
 
-// OpenFile opens the log file at path, and makes it, with mode 0640, where there is
-// none. It is an error if path is a symbolic link, or anything but a regular file: write
-// access to the directory must not let others choose what this process writes to.
+// OpenFile opens the log file at path, and creates it with mode 0640 if there is none. The
+// file must be a regular file and not a symbolic link: write access to the directory must
+// not let others choose what this process writes to.
 func OpenFile(path string) (*File, error) {
-	f := &File{path: path, max: MaxFileSize}
+	f := &File{path: path, max: maxFileSize}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -57,14 +54,14 @@ func OpenFile(path string) (*File, error) {
 func (f *File) open() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, fileMode)
 	if errors.Is(err, syscall.ELOOP) {
-		return fmt.Errorf("%s is a link: name the file itself", f.path)
+		return fmt.Errorf("%s is a symbolic link: name the file itself", f.path)
 	}
 	if err != nil {
 		return err
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", f.path)
+		err = fmt.Errorf("%s is not a regular file", f.path)
 	}
 	if err != nil {
 		_ = file.Close()
@@ -87,7 +84,7 @@ func (f *File) Write(line []byte) (int, error) {
 	return f.file.Write(line)
 }
 
-// follow makes sure that f.file is the file at the path, and can take n more bytes.
+// follow makes f.file the file at the path, with room for n more bytes.
 func (f *File) follow(n int64) error {
 	now, err := os.Lstat(f.path)
 	if err == nil && f.file != nil && os.SameFile(now, f.info) {
@@ -109,8 +106,8 @@ func (f *File) reopen() error {
 	return f.open()
 }
 
-// SetCrashOutput makes Go's runtime also write its crash reports to the file. A process
-// has at most one such file.
+// SetCrashOutput has Go's runtime also write crash reports to the file. A process has at
+// most one such file.
 func (f *File) SetCrashOutput() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -118,14 +115,14 @@ func (f *File) SetCrashOutput() error {
 	return debug.SetCrashOutput(f.file, debug.CrashOptions{})
 }
 
-// Reopen opens the file at the path anew.
+// Reopen closes the file and opens the one at the path.
 func (f *File) Reopen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.reopen()
 }
 
-// Close closes the file. A line that is written later opens it again.
+// Close closes the file. A later Write opens it again.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,55 +134,31 @@ func (f *File) Close() error {
 	return err
 }
 
-// WithFile returns two loggers that log to log and, in that format, to file: all writes
-// lines of level warn and above to the file, those of the same kind at most once in
-// [FileEvery]; events writes all lines of level info and above. Each line in the file has
-// the process id. Logging does not wait for the disk until flush is called; after that,
-// lines are written synchronously. Errors of the file are logged to log.
-func WithFile(log *slog.Logger, file *File, format string) (all, events *slog.Logger, flush func(), err error) {
-	lines := NewWriter(noted{file, log}, format)
-	h, err := handler(lines, slog.LevelInfo, format)
-	if err != nil {
-		_ = lines.Close()
-		return nil, nil, nil, err
+// WithFile returns two loggers that log to log and, in that format, to file: all writes lines
+// of level warn and above to the file, those of the same kind at most once a minute; events
+// writes all lines of level info and above. Each line in the file has the process ID. Logging
+// does not wait for the disk until flush is called; after that, lines are written
+// synchronously. Errors of the file are logged to log.
+func WithFile(log *slog.Logger, file *File, format Format) (all, events *slog.Logger, flush func()) {
+	lines := NewWriter(reporting{file, log}, format)
+	to := func(level slog.Level) slog.Handler {
+		return handler(lines, level, format).WithAttrs([]slog.Attr{slog.Int("pid", os.Getpid())})
 	}
-	h = h.WithAttrs([]slog.Attr{slog.Int("pid", os.Getpid())})
-	all = slog.New(slog.NewMultiHandler(log.Handler(), limit(atLeast{h, slog.LevelWarn}, FileEvery)))
-	events = slog.New(slog.NewMultiHandler(log.Handler(), h))
-	return all, events, func() { _ = lines.Close() }, nil
+	all = slog.New(slog.NewMultiHandler(log.Handler(), limit(to(slog.LevelWarn), fileInterval)))
+	events = slog.New(slog.NewMultiHandler(log.Handler(), to(slog.LevelInfo)))
+	return all, events, func() { _ = lines.Close() }
 }
 
-// noted logs an error for lines that could not be written.
-type noted struct {
+// reporting logs the errors of a file.
+type reporting struct {
 	*File
 	log *slog.Logger
 }
 
-func (n noted) Write(line []byte) (int, error) {
-	written, err := n.File.Write(line)
+func (r reporting) Write(line []byte) (int, error) {
+	n, err := r.File.Write(line)
 	if err != nil {
-		n.log.Warn("a line of the log file is lost", "error", err)
+		r.log.Warn("a line of the log file was lost", "error", err)
 	}
-	return written, err
-}
-
-// atLeast is a handler of lines of that level and above.
-type atLeast struct {
-	slog.Handler
-	level slog.Level
-}
-
-// Enabled implements slog.Handler.
-func (a atLeast) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= a.level && a.Handler.Enabled(ctx, l)
-}
-
-// WithAttrs implements slog.Handler.
-func (a atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return atLeast{a.Handler.WithAttrs(attrs), a.level}
-}
-
-// WithGroup implements slog.Handler.
-func (a atLeast) WithGroup(name string) slog.Handler {
-	return atLeast{a.Handler.WithGroup(name), a.level}
+	return n, err
 }

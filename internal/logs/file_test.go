@@ -73,7 +73,7 @@ func TestLogFileIsARegularFileAndNoLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	for path, want := range map[string]string{link: "is a link", pipe: "no regular file", dir: "is a directory", filepath.Join(dir, "none", "log"): "no such file"} {
+	for path, want := range map[string]string{link: "is a symbolic link", pipe: "not a regular file", dir: "is a directory", filepath.Join(dir, "none", "log"): "no such file"} {
 		f, err := OpenFile(path)
 		if err == nil {
 			_ = f.Close()
@@ -150,16 +150,13 @@ func TestFileHasWarningsOnceAMinuteAndAllEvents(t *testing.T) {
 		time.Sleep(time.Hour)
 		path := filepath.Join(dir, "log")
 		var b bytes.Buffer
-		stderr, _ := New(&b, slog.LevelInfo, "text")
+		stderr := New(&b, slog.LevelInfo, Text)
 		file, err := OpenFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		log, events, flush, err := WithFile(stderr, file, "json")
-		if err != nil {
-			t.Fatal(err)
-		}
+		log, events, flush := WithFile(stderr, file, JSON)
 		for range 30 {
 			log.Error("lost", "topic", "t")
 			log.Info("nothing much")
@@ -193,14 +190,11 @@ func TestFileThatCannotBeWrittenIsToldAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	stderr, _ := New(&b, slog.LevelInfo, "text")
-	log, _, flush, err := WithFile(stderr, file, "text")
-	if err != nil {
-		t.Fatal(err)
-	}
+	stderr := New(&b, slog.LevelInfo, Text)
+	log, _, flush := WithFile(stderr, file, Text)
 	log.Error("lost")
 	flush()
-	if s := b.String(); !strings.Contains(s, "msg=lost") || !strings.Contains(s, "a line of the log file is lost") || !strings.Contains(s, "no such file") {
+	if s := b.String(); !strings.Contains(s, "msg=lost") || !strings.Contains(s, "a line of the log file was lost") || !strings.Contains(s, "no such file") {
 		t.Errorf("stderr has %s", s)
 	}
 }

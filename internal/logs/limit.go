@@ -10,26 +10,27 @@ import (
 )
 
 const (
-	// Every is the shortest time between two lines of the same kind.
-	Every = time.Second
-	// Burst is how many lines of the same kind below level warn are passed on in that
-	// time: a reload of Kong starts an instance for each of its routes.
-	Burst = 10
+	// interval is the shortest time between two lines of the same kind.
+	interval = time.Second
+	// burst is how many lines of the same kind below level warn are logged in an interval: a
+	// reload of Kong starts an instance for each of its routes.
+	burst = 10
 	// maxKinds is how many kinds of lines are counted one by one.
 	maxKinds = 1 << 14
 )
 
-// limited is a slog.Handler that passes on only some of the lines of the same kind.
+// limited is a slog.Handler that passes on only some of the lines of the same kind, and the
+// number of the others.
 type limited struct {
 	slog.Handler
-	failures *limiter // for level warn and above, of this handler alone
-	others   *limiter // for lower levels, shared by all handlers derived from one
+	failures *limiter // level warn and above; each derived handler has its own
+	others   *limiter // lower levels; shared by all derived handlers
 }
 
 var _ slog.Handler = (*limited)(nil)
 
 func limit(h slog.Handler, every time.Duration) *limited {
-	return &limited{Handler: h, failures: newLimiter(1, every), others: newLimiter(Burst, every)}
+	return &limited{Handler: h, failures: newLimiter(1, every), others: newLimiter(burst, every)}
 }
 
 // Handle implements slog.Handler.
@@ -50,11 +51,12 @@ func (l *limited) WithGroup(name string) slog.Handler {
 	return &limited{Handler: l.Handler.WithGroup(name), failures: newLimiter(1, l.failures.every), others: l.others}
 }
 
-// kind is what lines that are limited together have in common.
+// kind is what lines that are limited together have in common. Losses of one topic must not
+// hide those of another.
 type kind struct {
 	level   slog.Level
 	message string
-	topic   string // of the line itself; losses of one topic do not hide those of another
+	topic   string // an attribute of the line, not of the logger
 }
 
 func topicOf(r *slog.Record) (topic string) {
@@ -68,9 +70,9 @@ func topicOf(r *slog.Record) (topic string) {
 	return topic
 }
 
-// limiter counts lines by their kind.
+// limiter counts lines by their kind, and passes on burst of each in every interval.
 type limiter struct {
-	burst int // lines of a kind in every
+	burst int
 	every time.Duration
 
 	mu    sync.Mutex
@@ -82,17 +84,17 @@ func newLimiter(burst int, every time.Duration) *limiter {
 	return &limiter{burst: burst, every: every}
 }
 
-// count is what was logged of one kind, guarded by the limiter's mutex.
+// count is what was logged of one kind. The limiter's mutex guards it.
 type count struct {
-	since      time.Time // of the current interval
-	passed     int       // lines in it
-	suppressed int       // lines that are not reported yet
+	since      time.Time // the begin of the current interval
+	passed     int       // lines in the current interval
+	suppressed int       // lines not reported yet
 	last       slog.Record
-	handler    slog.Handler // that of last
-	timer      *time.Timer  // passes on last if no line follows; nil while nothing is suppressed
+	handler    slog.Handler // of last
+	timer      *time.Timer  // calls flush; nil while nothing is suppressed
 }
 
-// handle passes r on to h, or counts it.
+// handle passes r on to h, or counts it as suppressed.
 func (l *limiter) handle(ctx context.Context, h slog.Handler, r slog.Record, k kind) error {
 	l.mu.Lock()
 	c := l.count(k, r.Time)
@@ -103,19 +105,18 @@ func (l *limiter) handle(ctx context.Context, h slog.Handler, r slog.Record, k k
 		c.suppressed++
 		c.last, c.handler = cleaned(&r), h
 		if c.timer == nil {
-			// Unless a line follows in time, which then has the count.
 			c.timer = time.AfterFunc(2*l.every, func() { l.flush(c) })
 		}
 		l.mu.Unlock()
 		return nil
 	}
 	c.passed++
-	told := c.take()
+	suppressed := c.take()
 	l.mu.Unlock()
-	return pass(ctx, h, r, told)
+	return pass(ctx, h, r, suppressed)
 }
 
-// cleaned returns a copy of r that may be kept: its values are bounded.
+// cleaned returns a copy of r whose values are bounded, so that it may be kept.
 func cleaned(r *slog.Record) slog.Record {
 	c := slog.NewRecord(r.Time, r.Level, foreign.Line(r.Message), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
@@ -126,7 +127,7 @@ func cleaned(r *slog.Record) slog.Record {
 	return c
 }
 
-// take returns how many lines were suppressed, and resets the count.
+// take returns how many lines were suppressed, and stops the timer that would report them.
 func (c *count) take() int {
 	n := c.suppressed
 	if n > 0 {
@@ -136,7 +137,8 @@ func (c *count) take() int {
 	return n
 }
 
-// flush passes on the last line that was suppressed, unless it was reported already.
+// flush passes on the last suppressed line with the number of the others, unless another
+// line has reported them.
 func (l *limiter) flush(c *count) {
 	l.mu.Lock()
 	r, h := c.last, c.handler

@@ -21,10 +21,7 @@ import (
 func TestSameFailureIsLoggedOncePerSecondWithTheNumberSuppressed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
-		log, err := New(&b, slog.LevelInfo, "text")
-		if err != nil {
-			t.Fatal(err)
-		}
+		log := New(&b, slog.LevelInfo, Text)
 		time.Sleep(time.Hour)
 		one, two := log.With("topic", "one"), log.With("topic", "two")
 		for i := range 100 {
@@ -36,7 +33,7 @@ func TestSameFailureIsLoggedOncePerSecondWithTheNumberSuppressed(t *testing.T) {
 			t.Errorf("%d lines, want 3:\n%s", n, &b)
 		}
 		b.Reset()
-		time.Sleep(Every)
+		time.Sleep(interval)
 		one.Error("lost", "n", 100)
 		if s := b.String(); !strings.Contains(s, "topic=one n=100 suppressed=99") {
 			t.Errorf("a second later: %s", s)
@@ -46,14 +43,11 @@ func TestSameFailureIsLoggedOncePerSecondWithTheNumberSuppressed(t *testing.T) {
 
 func TestLinesOfEveryLevelAreLimitedAndCounted(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-		for _, format := range []string{"text", "json"} {
-			t.Run(level.String()+" "+format, func(t *testing.T) {
+		for _, format := range []Format{Text, JSON} {
+			t.Run(level.String()+" "+string(format), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var b lockedBuffer
-					log, err := New(&b, slog.LevelDebug, format)
-					if err != nil {
-						t.Fatal(err)
-					}
+					log := New(&b, slog.LevelDebug, format)
 					const lines = 10_000
 					for i := range lines { // 4,800 in a second
 						log.Log(t.Context(), level, "an instance was started", "topic", "t", "n", i)
@@ -62,10 +56,10 @@ func TestLinesOfEveryLevelAreLimitedAndCounted(t *testing.T) {
 					}
 					time.Sleep(3 * time.Second) // nothing follows
 					told, told2 := b.tell(t, "an instance was started"), b.tell(t, "serving")
-					if told.lines > 3*Burst+2 || told.lines < 3 || told.lines+told.suppressed != lines || told.first != "0" || told.last != "9999" {
+					if told.lines > 3*burst+2 || told.lines < 3 || told.lines+told.suppressed != lines || told.first != "0" || told.last != "9999" {
 						t.Errorf("of %d lines: %+v", lines, told)
 					}
-					if told2.lines > 3*Burst+2 || told2.lines+told2.suppressed != lines {
+					if told2.lines > 3*burst+2 || told2.lines+told2.suppressed != lines {
 						t.Errorf("of %d lines of another kind: %+v", lines, told2)
 					}
 				})
@@ -77,10 +71,7 @@ func TestLinesOfEveryLevelAreLimitedAndCounted(t *testing.T) {
 func TestFirstFailureOfEachTopicIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b lockedBuffer
-		log, err := New(&b, slog.LevelInfo, "text")
-		if err != nil {
-			t.Fatal(err)
-		}
+		log := New(&b, slog.LevelInfo, Text)
 		for i := range 10_000 {
 			log.Error("records lost", "records", i, "topic", fmt.Sprint("topic-", i%1000))
 		}
@@ -97,7 +88,7 @@ func TestFirstFailureOfEachTopicIsLogged(t *testing.T) {
 // Whoever makes up topics or messages gets no memory by that.
 func TestKindsOfLinesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(1, Every)
+		l := newLimiter(1, interval)
 		h := slog.DiscardHandler
 		for i := range 3 * maxKinds {
 			for _, k := range []kind{{slog.LevelError, "m", fmt.Sprint(i)}, {slog.LevelError, fmt.Sprint(i), ""}} {
@@ -109,7 +100,7 @@ func TestKindsOfLinesAreBounded(t *testing.T) {
 		if n := len(l.kinds); n > 2*maxKinds+1 {
 			t.Errorf("%d kinds", n)
 		}
-		time.Sleep(4 * Every)
+		time.Sleep(4 * interval)
 		if err := l.handle(t.Context(), h, slog.NewRecord(time.Now(), slog.LevelError, "another", 0), kind{slog.LevelError, "another", ""}); err != nil {
 			t.Fatal(err)
 		}
@@ -121,12 +112,9 @@ func TestKindsOfLinesAreBounded(t *testing.T) {
 
 func TestValuesAreCutAndStayOnOneLine(t *testing.T) {
 	long := "\nforged\x1b[31m\u202e\xff" + strings.Repeat("x", 1<<20)
-	for _, format := range []string{"text", "json"} {
+	for _, format := range []Format{Text, JSON} {
 		var b bytes.Buffer
-		log, err := New(&b, slog.LevelInfo, format)
-		if err != nil {
-			t.Fatal(err)
-		}
+		log := New(&b, slog.LevelInfo, format)
 		log = log.With("topic", long)
 		log.Info(long, "string", long, "error", errors.New(long), "any", struct{ S string }{long}, "bytes", []byte(long[:100]), slog.Group("g", "in", long), "level", slog.LevelWarn, "n", 5, "nil", nil)
 		s := b.String()
@@ -137,7 +125,7 @@ func TestValuesAreCutAndStayOnOneLine(t *testing.T) {
 			t.Errorf("%s: a line of %d bytes", format, len(s))
 		case !utf8.ValidString(s) || strings.ContainsAny(s, "\x1b\u202e"):
 			t.Errorf("%s: %.300q", format, s)
-		case format == "json" && !json.Valid([]byte(s)):
+		case format == JSON && !json.Valid([]byte(s)):
 			t.Errorf("not JSON: %.300q", s)
 		}
 	}
@@ -191,7 +179,11 @@ func (l *lockedBuffer) tell(t *testing.T, message string) (all told) {
 }
 
 func TestFormatThatIsNotKnownIsRefused(t *testing.T) {
-	if _, err := New(nil, slog.LevelInfo, "xml"); err == nil || !strings.Contains(err.Error(), "use text or json") {
-		t.Errorf("error is %v", err)
+	f := Text
+	if err := f.Set("xml"); err == nil || f != Text {
+		t.Errorf("%s, %v", f, err)
+	}
+	if err := f.Set("json"); err != nil || f != JSON {
+		t.Errorf("%s, %v", f, err)
 	}
 }

@@ -9,39 +9,38 @@ import (
 )
 
 const (
-	// queued is how many lines wait at most for whoever reads them.
-	queued = 1000
-	// lastLines is how long Close waits for them.
-	lastLines = time.Second
+	// queueSize is how many lines a Writer holds at most.
+	queueSize = 1000
+	// closeTimeout is how long Close waits for the lines in the queue.
+	closeTimeout = time.Second
 )
 
-// Writer passes lines on to another writer, and never has anybody wait for that:
-// Kong reads what this process prints, and while it does not, requests have to go
-// on. Lines for which there is no room are counted, and told of when there is. Its
-// methods may be called from many goroutines.
+// Writer writes lines to another writer from a goroutine of its own, so that logging never
+// blocks: Kong reads stderr, and requests must not wait where it does not. A line for which
+// the queue has no room is lost; how many were lost is logged once there is room again. Its
+// methods may be called from many goroutines at once.
 type Writer struct {
 	to     io.Writer
-	format string
+	format Format
 	lines  chan []byte
 	lost   atomic.Int64
-	ended  atomic.Bool
+	closed atomic.Bool
 	end    chan struct{} // closed by Close
-	done   chan struct{} // closed when all is passed on
+	done   chan struct{} // closed when run has returned
 }
 
 var _ io.WriteCloser = (*Writer)(nil)
 
-// NewWriter returns a Writer to w of a log in that format, text or json. Close
-// ends its goroutine.
-func NewWriter(w io.Writer, format string) *Writer {
-	q := &Writer{to: w, format: format, lines: make(chan []byte, queued), end: make(chan struct{}), done: make(chan struct{})}
+// NewWriter returns a Writer to w, for a log in that format.
+func NewWriter(w io.Writer, format Format) *Writer {
+	q := &Writer{to: w, format: format, lines: make(chan []byte, queueSize), end: make(chan struct{}), done: make(chan struct{})}
 	go q.run()
 	return q
 }
 
-// Write takes one line. It never fails.
+// Write queues one line. Before Close it never fails.
 func (q *Writer) Write(line []byte) (int, error) {
-	if q.ended.Load() { // nobody passes it on any more
+	if q.closed.Load() {
 		return q.to.Write(line)
 	}
 	select {
@@ -52,16 +51,16 @@ func (q *Writer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Close passes on what waits, for a second at most. Lines that are written later
-// are passed on at once.
+// Close writes the lines in the queue, but waits for that a second at most. From then on
+// Write writes synchronously.
 func (q *Writer) Close() error {
-	if q.ended.Swap(true) {
+	if q.closed.Swap(true) {
 		return nil
 	}
 	close(q.end)
 	select {
 	case <-q.done:
-	case <-time.After(lastLines):
+	case <-time.After(closeTimeout):
 	}
 	return nil
 }
@@ -71,14 +70,14 @@ func (q *Writer) run() {
 	for {
 		select {
 		case line := <-q.lines:
-			q.pass(line)
+			q.write(line)
 		case <-q.end:
 			for {
 				select {
 				case line := <-q.lines:
-					q.pass(line)
+					q.write(line)
 				default:
-					q.tell()
+					q.reportLost()
 					return
 				}
 			}
@@ -86,17 +85,14 @@ func (q *Writer) run() {
 	}
 }
 
-// pass passes a line on. Nobody could be told that it failed.
-func (q *Writer) pass(line []byte) {
-	q.tell()
+// write ignores errors: there is nowhere to report them.
+func (q *Writer) write(line []byte) {
+	q.reportLost()
 	_, _ = q.to.Write(line)
 }
 
-// tell says how many lines were lost since the last time.
-func (q *Writer) tell() {
+func (q *Writer) reportLost() {
 	if n := q.lost.Swap(0); n > 0 {
-		if log, err := New(q.to, slog.LevelWarn, q.format); err == nil {
-			log.Warn("lines of this log were lost, because nobody has read them", "lines", n)
-		}
+		New(q.to, slog.LevelWarn, q.format).Warn("log lines were lost because they were not read in time", "lines", n)
 	}
 }

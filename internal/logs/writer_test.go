@@ -28,8 +28,8 @@ func (s *stalled) Write(p []byte) (int, error) {
 
 func TestNobodyWaitsForWhoeverReadsTheLog(t *testing.T) {
 	s := &stalled{free: make(chan struct{})}
-	w := NewWriter(s, "text")
-	const lines = queued + 500
+	w := NewWriter(s, Text)
+	const lines = queueSize + 500
 	for i := range lines { // would never end
 		fmt.Fprintf(w, "line %d\n", i)
 	}
@@ -38,7 +38,7 @@ func TestNobodyWaitsForWhoeverReadsTheLog(t *testing.T) {
 		t.Error(err)
 	}
 	got := s.b.String()
-	if !strings.Contains(got, "lines of this log were lost") {
+	if !strings.Contains(got, "log lines were lost") {
 		t.Errorf("it says nothing of the lines that were lost: %.300s", got)
 	}
 	for _, want := range []string{"line 0\n", "line 999\n"} {
@@ -50,7 +50,7 @@ func TestNobodyWaitsForWhoeverReadsTheLog(t *testing.T) {
 
 func TestLinesComeInTheirOrderAndAreAllThereAtTheEnd(t *testing.T) {
 	var b bytes.Buffer
-	w := NewWriter(&b, "json")
+	w := NewWriter(&b, JSON)
 	want := ""
 	for i := range 900 {
 		want += fmt.Sprintln("line", i)

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addressSpace returns what RLIMIT_AS leaves beyond the address space in use: Go's runtime
-// reserves much at its start, which counts although it is not memory.
+// addressSpace returns RLIMIT_AS less the address space in use: what Go's runtime reserves at
+// its start counts, although it is not memory.
 func addressSpace() int64 {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_AS, &r) != nil || r.Cur >= 1<<62 {

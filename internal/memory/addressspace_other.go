@@ -2,5 +2,5 @@
 
 package memory
 
-// addressSpace is unknown here.
+// addressSpace is not known here.
 func addressSpace() int64 { return 0 }

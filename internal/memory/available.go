@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// files reads what the kernel reports about memory; tests use another root.
+// files are the kernel's reports on memory, below a root that tests replace.
 type files struct{ root string }
 
-// Available returns how many bytes of memory the process may use at most, and what sets
-// that limit: the limit of a control group it is in, a limit of its address space (ulimit
-// -v), or the machine's memory; 0 if it is not known.
+// Available returns how many bytes of memory the process may use, and what sets that limit:
+// the machine's memory, a control group, or the limit of the address space (ulimit -v). It
+// returns 0 if that is not known.
 func Available() (bytes int64, source string) { return files{"/"}.available(addressSpace()) }
 
 func (f files) available(addressSpace int64) (bytes int64, source string) {
@@ -46,8 +46,8 @@ func (f files) machine() int64 {
 	return 0
 }
 
-// controlGroup returns the least limit of the process's group and of those above it,
-// for a group is bound by all of them: cgroups(7), version 2 or 1.
+// controlGroup returns the least limit of the process's group and of the groups above it,
+// all of which bind it: cgroups(7), version 2 or 1.
 func (f files) controlGroup() (least int64) {
 	note := func(limit string) {
 		if n := number(limit); n > 0 && (least == 0 || n < least) {
@@ -68,8 +68,8 @@ func (f files) controlGroup() (least int64) {
 		default:
 			continue
 		}
-		// In a container the path may be the host's, of which only the root can be seen:
-		// that is the container's own group.
+		// In a container the path may be the host's, of which only the root is visible: that
+		// is the container's own group.
 		for path := filepath.Clean("/" + part[2]); ; path = filepath.Dir(path) {
 			note(f.read(filepath.Join(dir, path, file)))
 			if path == "/" {
@@ -80,8 +80,8 @@ func (f files) controlGroup() (least int64) {
 	return least
 }
 
-// number returns 0 for what is not a number, such as "max", and for almost 2^63, which in
-// version 1 means no limit.
+// number returns 0 for what is not a number, such as "max", and for numbers near 2^63, which
+// mean no limit in version 1.
 func number(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n >= 1<<62 {

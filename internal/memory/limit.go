@@ -1,7 +1,7 @@
-// Package memory bounds the memory for all requests and records of the process: the
-// backlogs of all producers, bodies, and commands that are being received. Each of these
-// has limits of its own; together they could still take more than the machine has, and the
-// kernel would kill the process, with all its records.
+// Package memory bounds the memory for all requests and records of the process: the backlogs
+// of all producers, bodies, and commands being received. Each of these has a limit of its own,
+// but together they could take more than the machine has, and the kernel would kill the
+// process with all its records.
 package memory
 
 import (
@@ -11,11 +11,11 @@ import (
 	"sync/atomic"
 )
 
-// ErrFull is the error of a request for which the limit has no memory.
+// ErrFull is the error of a request that would exceed the limit.
 var ErrFull = errors.New("the memory limit of the process is reached (-memory-limit)")
 
-// Limit is a number of bytes, of which some are taken. Its methods may be
-// called from many goroutines at once, and on a nil *Limit, which has no limit.
+// Limit is a number of bytes to take and to return. Its methods may be called from many
+// goroutines at once, and on a nil *Limit, from which any number can be taken.
 type Limit struct {
 	size int64
 	used atomic.Int64
@@ -24,7 +24,8 @@ type Limit struct {
 // NewLimit returns a limit of that many bytes.
 func NewLimit(bytes int64) *Limit { return &Limit{size: bytes} }
 
-// Take takes n bytes. If fewer are free it takes none, and reports false. What is taken never exceeds the limit.
+// Take takes n bytes, or none if fewer are free, and reports whether it did. The bytes taken
+// never exceed the limit.
 func (l *Limit) Take(n int64) bool {
 	if l == nil {
 		return true
@@ -36,7 +37,7 @@ func (l *Limit) Take(n int64) bool {
 	return true
 }
 
-// Return gives back n bytes that were taken.
+// Return returns n bytes that were taken.
 func (l *Limit) Return(n int64) {
 	if l != nil {
 		l.used.Add(-n)
@@ -51,7 +52,7 @@ func (l *Limit) Used() int64 {
 	return l.used.Load()
 }
 
-// Size returns the limit in bytes; 0 is no limit.
+// Size returns the limit in bytes; 0 for none.
 func (l *Limit) Size() int64 {
 	if l == nil {
 		return 0
@@ -59,13 +60,13 @@ func (l *Limit) Size() int64 {
 	return l.size
 }
 
-// headroom is the least memory for Go beyond a limit: for all that is not counted in it,
-// and for garbage that is not collected yet.
+// headroom is the least memory for Go beyond a limit: for what is not counted against it, and
+// for garbage not collected yet.
 const headroom = 64 << 20
 
-// Bound sets Go's memory limit (GOMEMLIMIT) to the limit plus half of it, but at least
-// headroom and at most 1 GiB more: near it the garbage collector works harder, where
-// otherwise the heap might double. A limit from the environment is kept.
+// Bound sets Go's memory limit (GOMEMLIMIT) to one and a half times the limit, but at least
+// headroom and at most 1 GiB above it, so that the garbage collector works harder before the
+// heap doubles. A memory limit from the environment is kept.
 func (l *Limit) Bound() {
 	if l != nil && debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(l.size + min(max(l.size/2, headroom), 1<<30))

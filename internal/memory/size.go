@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Size is a number of bytes as a flag has it: a plain number, or one with a unit of
-// 1024 (KiB, MiB, GiB, TiB), such as 512MiB.
+// Size is the flag.Value of a number of bytes, with or without a unit (KiB, MiB, GiB, TiB),
+// such as 512MiB.
 type Size int64
 
 var units = []struct {
@@ -17,7 +17,7 @@ var units = []struct {
 	bytes int64
 }{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 
-// String returns s with the largest unit that divides it.
+// String implements flag.Value. It returns s in the largest unit that divides it.
 func (s Size) String() string {
 	for _, u := range units[:len(units)-1] {
 		if s != 0 && int64(s)%u.bytes == 0 {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/security/sasl"
 )
 
 // Options are the settings of a producer, all but the topics of its records.
@@ -16,7 +16,7 @@ type Options struct {
 	TLS           bool
 	SkipVerify    bool   // of the brokers' certificates
 	CertificateID string // of the client's certificate; "" for none
-	SASL          security.Credentials
+	SASL          sasl.Credentials
 
 	Acks           int           // 0, 1 or -1
 	RequestTimeout time.Duration // what the broker is told: how long it may wait for its replicas
@@ -42,7 +42,7 @@ type Key [sha256.Size]byte
 // Key returns the key of o.
 func (o Options) Key() Key {
 	o.Servers = slices.Sorted(slices.Values(o.Servers))
-	type credentials security.Credentials // which do not marshal
+	type credentials sasl.Credentials // which do not marshal
 	b, err := json.Marshal(struct {
 		Options
 		SASL credentials

@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"slices"
 	"sync"
@@ -10,22 +9,12 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/segmentio/kafka-go/sasl"
-
-	"kafka-upstream/internal/foreign"
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/security"
 )
 
-// Access is how a producer gets at its brokers. Its zero value is without TLS
-// and without authentication.
-type Access struct {
-	TLS    *tls.Config
-	SASL   sasl.Mechanism
-	Failed func(error) // told of every attempt that failed; may be nil
-	// Redact finds the configuration's secrets in what brokers send; nil: it has none.
-	Redact  *foreign.Redactor
-	Release func() // called when the producer is closed; may be nil
-}
+// Access is how a producer reaches its brokers.
+type Access = security.Access
 
 // Security returns how to reach the brokers. It may wait until ctx ends. After an error it
 // is called again for a later request.

@@ -19,7 +19,7 @@ func write(t *testing.T, name string, content []byte) string {
 }
 
 func TestTLSIsStrictByDefault(t *testing.T) {
-	config, err := TLSConfig(TLSOptions{})
+	config, err := tlsConfig("", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,8 +30,8 @@ func TestTLSIsStrictByDefault(t *testing.T) {
 }
 
 func TestSkipVerifyTrustsAnyBroker(t *testing.T) {
-	// The CA file is not needed, so that it need not be there.
-	config, err := TLSConfig(TLSOptions{SkipVerify: true, CAFile: "/nowhere/ca.pem"})
+	// The CA file is not needed, so it need not exist.
+	config, err := tlsConfig("/nowhere/ca.pem", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestCAFileIsTrustedInsteadOfTheSystem(t *testing.T) {
 	one, two := testcert.New("one"), testcert.New("two")
 	bundle := append(one.PEM(), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"...)
 	bundle = append(bundle, two.PEM()...)
-	config, err := TLSConfig(TLSOptions{CAFile: write(t, "ca.pem", bundle)})
+	config, err := tlsConfig(write(t, "ca.pem", bundle), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestCAFileThatCannotBeUsedIsOneSentence(t *testing.T) {
 		{empty, "the CA file " + empty + " holds no PEM certificate that can be used"},
 		{key, "the CA file " + key + " holds no PEM certificate that can be used"},
 	} {
-		if config, err := TLSConfig(TLSOptions{CAFile: test.file}); err == nil || err.Error() != test.want || config != nil {
+		if config, err := tlsConfig(test.file, false); err == nil || err.Error() != test.want || config != nil {
 			t.Errorf("got %v, %v, want %s", config, err, test.want)
 		}
 	}

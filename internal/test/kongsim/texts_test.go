@@ -48,9 +48,9 @@ func TestTextsThatCannotBeUsedAreRefusedByTheSchema(t *testing.T) {
 		"PLAINTEXT://kafka": "must not have a scheme", "SASL_SSL://kafka:9092": "must not have a scheme",
 		"a b": "must be a hostname or an IP", " a": "must be a hostname or an IP", "a\n": "must be a hostname or an IP", "a\x00": "must be a hostname or an IP", "a/b": "must be a hostname or an IP", "u@h": "must be a hostname or an IP", "ä": "must be a hostname or an IP",
 		"[::1": "brackets do not match", "::1]": "brackets do not match", "[[::1]]": "brackets do not match", "]": "brackets do not match", "[": "brackets do not match", "ka[fk]a": "brackets do not match", "[::1]x": "brackets do not match",
-		"[]": "is no IPv6 address", "[kafka]": "is no IPv6 address", "[10.0.0.1]": "is no IPv6 address", "::1::": "is no IPv6 address", ":::": "is no IPv6 address", "kafka:port": "is no IPv6 address", "kafka::1": "is no IPv6 address", "::1-a": "is no IPv6 address", "kafka%eth0": "is no IPv6 address",
+		"[]": "is not an IPv6 address", "[kafka]": "is not an IPv6 address", "[10.0.0.1]": "is not an IPv6 address", "::1::": "is not an IPv6 address", ":::": "is not an IPv6 address", "kafka:port": "is not an IPv6 address", "kafka::1": "is not an IPv6 address", "::1-a": "is not an IPv6 address", "kafka%eth0": "is not an IPv6 address",
 		".": "an empty part", ".a": "an empty part", "a..b": "an empty part", "-a": "hyphen", "a-": "hyphen", "a.-b": "hyphen", "a-.b": "hyphen",
-		"1": "is no IPv4 address", "10.0.0": "is no IPv4 address", "10.0.0.1.1": "is no IPv4 address", "10.0.0.1.": "is no IPv4 address",
+		"1": "is not an IPv4 address", "10.0.0": "is not an IPv4 address", "10.0.0.1.1": "is not an IPv4 address", "10.0.0.1.": "is not an IPv4 address",
 		strings.Repeat("a", 254): "length must be at most 253", "": "length must be at least 1",
 	} {
 		kong, plugin := verdicts(t, with(host, "t"))
@@ -60,7 +60,7 @@ func TestTextsThatCannotBeUsedAreRefusedByTheSchema(t *testing.T) {
 	}
 	for topic, want := range map[string]string{
 		"t": "", "Orders_1.eu-west": "", "...": "", strings.Repeat("a", 249): "",
-		".": "cannot be named '.' or '..'", "..": "cannot be named '.' or '..'", "a b": "named with letters", "a/b": "named with letters", "ä": "named with letters", "a\n": "named with letters",
+		".": "cannot be named '.' or '..'", "..": "cannot be named '.' or '..'", "a b": "consists of letters", "a/b": "consists of letters", "ä": "consists of letters", "a\n": "consists of letters",
 		strings.Repeat("a", 250): "length must be at most 249",
 	} {
 		kong, plugin := verdicts(t, with("h", topic))

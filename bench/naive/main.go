@@ -1,11 +1,10 @@
-// Command straightforward is the plugin that an ordinary Go developer would
-// write for the same task: go-pdk's server and its getters, encoding/json, and a
-// kafka-go Writer with the library's defaults. It is the benchmark's baseline.
+// Command naive is the plugin as one would first write it: go-pdk's server and its getters,
+// encoding/json, and a kafka-go Writer with the library's defaults. It is the benchmark's
+// baseline.
 //
-// It is no worse than it must be: it asks for the raw query rather than the
-// parsed one, which costs Kong less, and the Writer is asynchronous. It leaves
-// out what kafka-upstream does beside: answers for bad requests, a bound of its
-// memory, metrics.
+// It is as good as that allows: it asks for the raw query rather than the parsed one, which
+// costs Kong less, and the Writer is asynchronous. It has no answers for bad requests, no
+// limit on its memory, and no metrics.
 package main
 
 import (
@@ -29,7 +28,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// config is the plugin's configuration, with the names that kafka-upstream has.
+// config is the plugin's configuration, with the names of kafka-upstream's.
 type config struct {
 	Topic            string `json:"topic"`
 	BootstrapServers []struct {
@@ -43,14 +42,14 @@ type config struct {
 
 var headers = map[string][]string{"Content-Type": {"application/json; charset=utf-8"}}
 
-// writers are those to be closed at the end.
+// writers are closed when the process ends.
 var writers struct {
 	sync.Mutex
 	all []*kafka.Writer
 }
 
-// open makes the Writer. All but Async is kafka-go's default: batches of 100 or
-// one second, round robin over the partitions, no acknowledgements.
+// open makes the Writer. Except for Async it has kafka-go's defaults: batches of 100 or one
+// second, round robin over the partitions, no acknowledgements.
 func (c *config) open() {
 	var addresses []string
 	for _, s := range c.BootstrapServers {
@@ -132,7 +131,7 @@ func message(kong *pdk.PDK) ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// single writes a value that is alone as a string, and repeated ones as a list.
+// single returns a single value as a string, and repeated ones as a list.
 func single(values map[string][]string) map[string]any {
 	m := make(map[string]any, len(values))
 	for name, v := range values {
@@ -153,9 +152,8 @@ func main() {
 	}
 }
 
-// drain delivers what is in the Writers and ends the process when it is told to
-// end, which go-pdk's server leaves to the plugin. Without it each measurement
-// would lose the last batches.
+// drain waits for SIGTERM, delivers what the Writers hold, and ends the process. go-pdk's
+// server leaves that to the plugin; without it each measurement would lose the last batches.
 func drain() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)

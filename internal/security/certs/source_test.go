@@ -1,4 +1,4 @@
-package security
+package certs
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func entity(pair testcert.Pair) []byte {
 	return b
 }
 
-func testSource(t *testing.T, o CertificatesOptions) *source {
+func testSource(t *testing.T, o Options) *source {
 	t.Helper()
 	s, err := newSource(o)
 	if err != nil {
@@ -87,23 +87,23 @@ func TestCertificateComesFromTheAdminAPI(t *testing.T) {
 	t.Cleanup(secure.Close)
 	ca := write(t, "ca.pem", testCA.PEM())
 	for _, test := range []struct {
-		o    CertificatesOptions
+		o    Options
 		want string
 	}{
-		{CertificatesOptions{AdminURL: tcp.URL}, "GET /certificates/" + id1 + " "},
-		{CertificatesOptions{AdminURL: tcp.URL + "/"}, "GET /certificates/" + id1 + " "},
-		{CertificatesOptions{AdminURL: tcp.URL + "/kong/admin?x=y#z", AdminTokenFile: token}, "GET /kong/admin/certificates/" + id1 + " t0ken"},
-		{CertificatesOptions{AdminURL: "unix:" + socket}, "GET /certificates/" + id1 + " "},
-		{CertificatesOptions{AdminURL: "unix://" + socket, AdminTokenFile: token}, "GET /certificates/" + id1 + " t0ken"},
-		{CertificatesOptions{AdminURL: secure.URL, CAFile: ca, Dir: t.TempDir()}, "GET /certificates/" + id1 + " "},
+		{Options{AdminURL: tcp.URL}, "GET /certificates/" + id1 + " "},
+		{Options{AdminURL: tcp.URL + "/"}, "GET /certificates/" + id1 + " "},
+		{Options{AdminURL: tcp.URL + "/kong/admin?x=y#z", AdminTokenFile: token}, "GET /kong/admin/certificates/" + id1 + " t0ken"},
+		{Options{AdminURL: "unix:" + socket}, "GET /certificates/" + id1 + " "},
+		{Options{AdminURL: "unix://" + socket, AdminTokenFile: token}, "GET /certificates/" + id1 + " t0ken"},
+		{Options{AdminURL: secure.URL, CAFile: ca, Dir: t.TempDir()}, "GET /certificates/" + id1 + " "},
 	} {
 		certificate, err := testSource(t, test.o).load(t.Context(), id1)
 		if err != nil || name(certificate) != "one" || asked.Load() != test.want {
 			t.Errorf("%s: %q, %v, asked %q", test.o.AdminURL, name(certificate), err, asked.Load())
 		}
 	}
-	_, err = testSource(t, CertificatesOptions{AdminURL: secure.URL}).load(t.Context(), id1)
-	wantError(t, err, "is not reachable", "certificate signed by unknown authority")
+	_, err = testSource(t, Options{AdminURL: secure.URL}).load(t.Context(), id1)
+	wantError(t, err, "cannot be reached", "certificate signed by unknown authority")
 }
 
 func TestAnswerOfTheAdminAPIThatCannotBeUsedIsOneSentence(t *testing.T) {
@@ -119,13 +119,13 @@ func TestAnswerOfTheAdminAPIThatCannotBeUsedIsOneSentence(t *testing.T) {
 		want   string
 	}{
 		{"not found", 404, `{"message":"Not found"}`, "has no certificate with this id"},
-		{"no token", 401, "", "refused us with status 401: check -admin-token-file"},
-		{"not allowed", 403, "", "refused us with status 403"},
+		{"no token", 401, "", "denied access with status 401: check -admin-token-file"},
+		{"not allowed", 403, "", "denied access with status 403"},
 		{"broken", 500, key, "answered with status 500"},
 		{"redirect", 302, "", "answered with status 302"},
-		{"nothing", 200, "", "no certificate in JSON"},
-		{"not JSON", 200, "<html>" + key, "no certificate in JSON"},
-		{"wrong types", 200, answer(cert, 7), "no certificate in JSON"},
+		{"nothing", 200, "", "there is no certificate in JSON"},
+		{"not JSON", 200, "<html>" + key, "there is no certificate in JSON"},
+		{"wrong types", 200, answer(cert, 7), "there is no certificate in JSON"},
 		{"another entity", 200, `{"data":[]}`, "the field cert is missing"},
 		{"null key", 200, answer(cert, nil), "the field key is missing"},
 		{"vault", 200, answer("{vault://hcv/broker/cert}", "{vault://hcv/broker/key}"), "the field cert is a {vault://...} reference, which the Admin API does not resolve"},
@@ -135,7 +135,7 @@ func TestAnswerOfTheAdminAPIThatCannotBeUsedIsOneSentence(t *testing.T) {
 		{"swapped", 200, answer(key, cert), "cannot be used"},
 		{"broken key", 200, answer(cert, strings.Replace(key, "\nM", "\nAAAA", 1)), "cannot be used"},
 		{"many blocks", 200, answer(strings.Repeat("-----BEGIN X-----\n-----END X-----\n", 10000), key), "cannot be used"},
-		{"too large", 200, answer(cert+strings.Repeat(" ", maxEntity), key), "larger than 1048576 bytes"},
+		{"too large", 200, answer(cert+strings.Repeat(" ", maxSize), key), "larger than 1048576 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var requests atomic.Int32
@@ -147,7 +147,7 @@ func TestAnswerOfTheAdminAPIThatCannotBeUsedIsOneSentence(t *testing.T) {
 				w.WriteHeader(test.status)
 				io.WriteString(w, test.body)
 			})
-			certificate, err := testSource(t, CertificatesOptions{AdminURL: admin.URL}).load(t.Context(), id1)
+			certificate, err := testSource(t, Options{AdminURL: admin.URL}).load(t.Context(), id1)
 			wantError(t, err, "Kong's Admin API at "+admin.URL, test.want)
 			if certificate != nil || len(err.Error()) > 500 || requests.Load() != 1 {
 				t.Errorf("%v, %d requests", err, requests.Load())
@@ -174,16 +174,16 @@ func TestAdminAPIThatIsNotThereIsOneSentence(t *testing.T) {
 	})
 	withPassword := strings.Replace(closed.URL, "http://", "http://me:s3cr3t@", 1)
 	for _, test := range []struct{ url, want string }{
-		{closed.URL, "is not reachable (set -admin-url, or use -certificates): dial tcp"},
+		{closed.URL, "cannot be reached (set -admin-url, or use -certificates): dial tcp"},
 		{withPassword, "Kong's Admin API at http://me:xxxxx@"},
-		{"unix:/nowhere/admin.sock", "Kong's Admin API at unix:/nowhere/admin.sock is not reachable"},
+		{"unix:/nowhere/admin.sock", "Kong's Admin API at unix:/nowhere/admin.sock cannot be reached"},
 		{silent.URL, "did not answer within 5s"},
 		{halting.URL, "did not answer within 5s"},
 		{cut.URL, "cannot be read: unexpected EOF"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		_, err := testSource(t, CertificatesOptions{AdminURL: test.url, Dir: t.TempDir()}).load(ctx, id1)
+		_, err := testSource(t, Options{AdminURL: test.url, Dir: t.TempDir()}).load(ctx, id1)
 		wantError(t, err, test.want, "it is not in ")
 		if strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("the password shows: %v", err)
@@ -202,7 +202,7 @@ func TestTokenIsReadAtEachLoadAndNeverFollowsARedirect(t *testing.T) {
 		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 	})
 	file := write(t, "token", []byte("first"))
-	s := testSource(t, CertificatesOptions{AdminURL: admin.URL, AdminTokenFile: file})
+	s := testSource(t, Options{AdminURL: admin.URL, AdminTokenFile: file})
 	for _, want := range []string{"first", "second"} {
 		if err := os.WriteFile(file, []byte(" "+want+" \n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -219,29 +219,29 @@ func TestTokenIsReadAtEachLoadAndNeverFollowsARedirect(t *testing.T) {
 	}
 	os.Remove(file)
 	_, err := s.load(t.Context(), id1)
-	wantError(t, err, "token file "+file+" cannot be read: no such file or directory")
+	wantError(t, err, "token file "+file+" (-admin-token-file) cannot be read: no such file or directory")
 }
 
 func TestOptionsThatCannotBeUsedAreRefusedAtOnce(t *testing.T) {
 	for url, want := range map[string]string{
-		"unix:admin.sock":             "no absolute path",
-		"unix:":                       "no absolute path",
-		"127.0.0.1:8001":              "not of the form",
-		"localhost:8001":              "not of the form",
-		"ftp://localhost":             "not of the form",
-		"http://":                     "not of the form",
-		"http://me:s3cr3t@local host": "not of the form",
-		"/certificates":               "not of the form",
+		"unix:admin.sock":             "must be absolute",
+		"unix:":                       "must be absolute",
+		"127.0.0.1:8001":              "must be http://host:port",
+		"localhost:8001":              "must be http://host:port",
+		"ftp://localhost":             "must be http://host:port",
+		"http://":                     "must be http://host:port",
+		"http://me:s3cr3t@local host": "must be http://host:port",
+		"/certificates":               "must be http://host:port",
 	} {
-		s, err := NewCertificates(CertificatesOptions{AdminURL: url})
+		s, err := New(Options{AdminURL: url})
 		wantError(t, err, "-admin-url", want)
 		if s != nil || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("%s: %v, %v", url, s, err)
 		}
 	}
-	_, err := NewCertificates(CertificatesOptions{AdminURL: "https://localhost", CAFile: "/nowhere/ca.pem"})
+	_, err := New(Options{AdminURL: "https://localhost", CAFile: "/nowhere/ca.pem"})
 	wantError(t, err, "the CA file /nowhere/ca.pem cannot be read")
-	s, err := NewCertificates(CertificatesOptions{})
+	s, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func TestFolderGoesBeforeTheAdminAPI(t *testing.T) {
 		w.Write(entity(client2))
 	})
 	dir := t.TempDir()
-	s := testSource(t, CertificatesOptions{Dir: dir, AdminURL: admin.URL})
+	s := testSource(t, Options{Dir: dir, AdminURL: admin.URL})
 	if certificate, err := s.load(t.Context(), id1); err != nil || name(certificate) != "two" || asked.Load() != 1 {
 		t.Errorf("not in the folder: %q, %v", name(certificate), err)
 	}
@@ -291,7 +291,7 @@ func TestFolderGoesBeforeTheAdminAPI(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if certificate, err := testSource(t, CertificatesOptions{Dir: linked}).load(t.Context(), id1); err != nil || name(certificate) != "one" {
+	if certificate, err := testSource(t, Options{Dir: linked}).load(t.Context(), id1); err != nil || name(certificate) != "one" {
 		t.Errorf("linked: %q, %v", name(certificate), err)
 	}
 }
@@ -306,15 +306,15 @@ func TestFolderThatCannotBeUsedIsOneSentence(t *testing.T) {
 		want    string
 	}{
 		{"no key", func(dir string) error { return os.WriteFile(dir+"/"+id1+".crt", client1.Cert, 0o600) },
-			id1 + ".key cannot be read, though " + id1 + ".crt is there: no such file or directory"},
+			id1 + ".key cannot be read, though " + id1 + ".crt exists: no such file or directory"},
 		{"another key", func(dir string) error {
 			return testcert.Pair{Cert: client1.Cert, Key: client2.Key}.Write(dir, id1)
 		}, "private key does not match public key"},
 		{"empty", func(dir string) error { return testcert.Pair{}.Write(dir, id1) }, "failed to find any PEM data"},
-		{"folder", func(dir string) error { return os.Mkdir(dir+"/"+id1+".crt", 0o700) }, id1 + ".crt cannot be read: it is not a file"},
-		{"pipe", func(dir string) error { return syscall.Mkfifo(dir+"/"+id1+".crt", 0o600) }, id1 + ".crt cannot be read: it is not a file"},
+		{"folder", func(dir string) error { return os.Mkdir(dir+"/"+id1+".crt", 0o700) }, id1 + ".crt cannot be read: it is not a regular file"},
+		{"pipe", func(dir string) error { return syscall.Mkfifo(dir+"/"+id1+".crt", 0o600) }, id1 + ".crt cannot be read: it is not a regular file"},
 		{"too large", func(dir string) error {
-			return os.WriteFile(dir+"/"+id1+".crt", make([]byte, maxEntity+1), 0o600)
+			return os.WriteFile(dir+"/"+id1+".crt", make([]byte, maxSize+1), 0o600)
 		}, "larger than 1048576 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -322,13 +322,13 @@ func TestFolderThatCannotBeUsedIsOneSentence(t *testing.T) {
 			if err := test.prepare(dir); err != nil {
 				t.Fatal(err)
 			}
-			_, err := testSource(t, CertificatesOptions{Dir: dir, AdminURL: admin.URL}).load(t.Context(), id1)
+			_, err := testSource(t, Options{Dir: dir, AdminURL: admin.URL}).load(t.Context(), id1)
 			wantError(t, err, dir, test.want)
 			wantNoKey(t, err.Error(), client1)
 			wantNoKey(t, err.Error(), client2)
 		})
 	}
-	_, err := testSource(t, CertificatesOptions{Dir: "/nowhere"}).load(t.Context(), id1)
+	_, err := testSource(t, Options{Dir: "/nowhere"}).load(t.Context(), id1)
 	wantError(t, err, "there is no "+id1+".crt in /nowhere: put it there with its key, or set -admin-url")
 }
 
@@ -386,12 +386,12 @@ func TestErrorsOfTheAdminAPIHoldNoSecret(t *testing.T) {
 			_, _ = strings.NewReader(fmt.Sprintf(answer, echo)).WriteTo(c)
 		}()
 		address := "http://kong:" + url.QueryEscape(password) + "@" + l.Addr().String()
-		_, err = testSource(t, CertificatesOptions{AdminURL: address, AdminTokenFile: file}).load(t.Context(), id1)
+		_, err = testSource(t, Options{AdminURL: address, AdminTokenFile: file}).load(t.Context(), id1)
 		l.Close()
 		if err == nil {
 			t.Fatalf("%s: no error", name)
 		}
-		s := (&CertificateError{id1, err}).Error()
+		s := (&Error{id1, err}).Error()
 		for _, leak := range []string{token, strconv.Quote(token)[1:10], basic, password, url.QueryEscape(password)} {
 			if strings.Contains(s, leak) {
 				t.Errorf("%s: it shows %s: %s", name, leak, s)

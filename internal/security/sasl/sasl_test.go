@@ -1,25 +1,23 @@
-package security
+package sasl
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 
-	"kafka-upstream/internal/kafkaerr"
+	"kafka-upstream/schema"
 )
 
-func mechanism(t *testing.T, c Credentials) sasl.Mechanism {
+func newMechanism(t *testing.T, c Credentials) sasl.Mechanism {
 	t.Helper()
-	m, err := NewMechanism(c)
+	m, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +32,7 @@ func TestPlainSendsUserAndPasswordAsTheyAre(t *testing.T) {
 		{Mechanism: "PLAIN", User: "orders", Password: "secret"},
 		{Mechanism: "PLAIN", User: "us,er=1", Password: "p=ä,ß 💧\u00a0\u2168"}, // SASLprep would change it
 	} {
-		m := mechanism(t, c)
+		m := newMechanism(t, c)
 		for range 2 { // one for each connection
 			state, first, err := m.Start(t.Context())
 			if want := "\x00" + c.User + "\x00" + c.Password; err != nil || string(first) != want {
@@ -54,20 +52,20 @@ func TestCredentialsThatCannotBeUsedAreRefusedWithoutTellingThem(t *testing.T) {
 		c    Credentials
 		want string
 	}{
-		{"no mechanism", Credentials{User: "u", Password: secret}, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
-		{"unknown mechanism", Credentials{Mechanism: "SCRAM-SHA-1", User: "u", Password: secret}, `"SCRAM-SHA-1" is not known`},
-		{"lower case", Credentials{Mechanism: "plain", User: "u", Password: secret}, `"plain" is not known`},
-		{"no user", Credentials{Mechanism: "PLAIN", Password: secret}, "the SASL user is empty"},
-		{"no password", Credentials{Mechanism: "SCRAM-SHA-256", User: "u"}, "the SASL password is empty"},
-		{"NUL in the user", Credentials{Mechanism: "PLAIN", User: "u\x00v", Password: secret}, "the SASL user holds a NUL"},
-		{"NUL in the password", Credentials{Mechanism: "PLAIN", User: "u", Password: secret + "\x00"}, "the SASL password holds a NUL"},
-		{"NUL in SCRAM", Credentials{Mechanism: "SCRAM-SHA-512", User: "u\x00", Password: secret}, "the SASL user holds a NUL"},
-		{"user not UTF-8", Credentials{Mechanism: "PLAIN", User: "\xff", Password: secret}, "the SASL user is not UTF-8"},
-		{"password not UTF-8", Credentials{Mechanism: "SCRAM-SHA-256", User: "u", Password: secret + "\xff"}, "the SASL password is not UTF-8"},
-		{"token with PLAIN", Credentials{Mechanism: "PLAIN", User: "u", Password: secret, TokenAuth: true}, "a delegation token (tokenauth) needs the SASL mechanism SCRAM"},
+		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+		{"unknown mechanism", Credentials{Mechanism: "SCRAM-SHA-1", User: "u", Password: secret}, "authentication.mechanism must be"},
+		{"lower case", Credentials{Mechanism: "plain", User: "u", Password: secret}, "authentication.mechanism must be"},
+		{"no user", Credentials{Mechanism: "PLAIN", Password: secret}, "authentication.user is empty"},
+		{"no password", Credentials{Mechanism: "SCRAM-SHA-256", User: "u"}, "authentication.password is empty"},
+		{"NUL in the user", Credentials{Mechanism: "PLAIN", User: "u\x00v", Password: secret}, "authentication.user contains a NUL"},
+		{"NUL in the password", Credentials{Mechanism: "PLAIN", User: "u", Password: secret + "\x00"}, "authentication.password contains a NUL"},
+		{"NUL in SCRAM", Credentials{Mechanism: "SCRAM-SHA-512", User: "u\x00", Password: secret}, "authentication.user contains a NUL"},
+		{"user not UTF-8", Credentials{Mechanism: "PLAIN", User: "\xff", Password: secret}, "authentication.user is not UTF-8"},
+		{"password not UTF-8", Credentials{Mechanism: "SCRAM-SHA-256", User: "u", Password: secret + "\xff"}, "authentication.password is not UTF-8"},
+		{"token with PLAIN", Credentials{Mechanism: "PLAIN", User: "u", Password: secret, TokenAuth: true}, "authentication.tokenauth is only valid with a SCRAM mechanism"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m, err := NewMechanism(test.c)
+			m, err := New(test.c)
 			wantError(t, err, test.want)
 			if m != nil || strings.Contains(err.Error(), secret) {
 				t.Errorf("got %v, %v", m, err)
@@ -84,7 +82,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		{Mechanism: "SCRAM-SHA-256", User: "u", Password: secret},
 		{Mechanism: "SCRAM-SHA-512", User: "u", Password: secret, TokenAuth: true},
 	} {
-		m := mechanism(t, c)
+		m := newMechanism(t, c)
 		state, _, err := m.Start(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -109,28 +107,27 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			}
 		}
 	}
-	if got := fmt.Sprintf("%+v", Credentials{Mechanism: "PLAIN", Password: secret}); got != "SASL PLAIN" {
+	if got := fmt.Sprintf("%+v", Credentials{Mechanism: "PLAIN", Password: secret}); got != "[redacted]" {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestAuthenticationFailedKnowsItFromOtherFailures(t *testing.T) {
-	for _, test := range []struct {
-		err  error
-		want bool
-	}{
-		{fmt.Errorf("%w: invalid credentials", kafka.SASLAuthenticationFailed), true},
-		{kafka.UnsupportedSASLMechanism, true},
-		{kafka.IllegalSASLState, true},
-		{fmt.Errorf("x: %w", newSASLError(t.Context(), "SCRAM-SHA-256", errSignature)), true},
-		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, true},
-		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, false},
-		{kafka.NotLeaderForPartition, false},
-		{io.EOF, false},
-		{nil, false},
-	} {
-		if got := kafkaerr.IsAuthentication(test.err); got != test.want {
-			t.Errorf("%v: got %v", test.err, got)
+// Kong checks configurations by the schema, which names the mechanisms too.
+func TestSchemaHasTheMechanismsOfTheTable(t *testing.T) {
+	var tokens []string
+	for _, name := range names() {
+		if len((Credentials{Mechanism: name, User: "u", Password: "p", TokenAuth: true}).Check()) == 0 {
+			tokens = append(tokens, name)
+		}
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, schema.JSON()); err != nil {
+		t.Fatal(err)
+	}
+	for before, want := range map[string][]string{`"mechanism":{"type":"string",`: names(), `"if_field":"tokenauth".*?`: tokens} {
+		m := regexp.MustCompile(before + `"one_of":(\[.*?\])`).FindStringSubmatch(b.String())
+		if list, _ := json.Marshal(want); m == nil || m[1] != string(list) {
+			t.Errorf("after %s the schema has %q, want %s", before, m, list)
 		}
 	}
 }

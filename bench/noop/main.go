@@ -1,6 +1,6 @@
-// Command nothing is the plugin that does nothing, built with go-pdk the way
-// its documentation shows: it asks Kong nothing and answers 200. It is what
-// go-pdk's server costs, and the benchmark's lower baseline.
+// Command noop is a plugin that does nothing, built with go-pdk as its documentation shows: it
+// asks Kong for nothing and answers 200. It is the cost of go-pdk's server, and the benchmark's
+// lower baseline.
 package main
 
 import (

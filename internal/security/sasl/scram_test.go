@@ -1,4 +1,4 @@
-package security
+package sasl
 
 import (
 	"crypto/sha1"
@@ -15,16 +15,18 @@ import (
 	"kafka-upstream/internal/kafkaerr"
 )
 
+var algorithms = map[string]algorithm{scram256.name: scram256, scram512.name: scram512}
+
 // vector is an exchange printed in an RFC.
 type vector struct {
-	algorithm                     scramAlgorithm
+	algorithm
 	clientNonce                   string
 	first, challenge, final, last string
 }
 
 var vectors = map[string]vector{
 	"RFC 5802": {
-		scramAlgorithm{"SCRAM-SHA-1", sha1.New},
+		algorithm{"SCRAM-SHA-1", sha1.New},
 		"fyko+d2lbbFgONRv9qkxdawL",
 		"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
 		"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
@@ -32,7 +34,7 @@ var vectors = map[string]vector{
 		"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
 	},
 	"RFC 7677": {
-		scramAlgorithms["SCRAM-SHA-256"],
+		scram256,
 		"rOprNGfwEbeRWgbNEkqO",
 		"n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
 		"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
@@ -43,15 +45,18 @@ var vectors = map[string]vector{
 
 // mechanisms returns both ways to speak SCRAM, with that nonce.
 func (v vector) mechanisms(t testing.TB) map[string]sasl.Mechanism {
-	plain, err := newScram(v.algorithm, "user", "pencil")
+	password, err := newPasswordClient(v.algorithm, "user", "pencil")
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain.client.WithNonceGenerator(func() string { return v.clientNonce })
-	token := newToken(v.algorithm, "user", "pencil")
+	password.client.WithNonceGenerator(func() string { return v.clientNonce })
+	token := newTokenClient(v.algorithm, "user", "pencil")
 	token.extension = ""
 	token.newNonce = func() string { return v.clientNonce }
-	return map[string]sasl.Mechanism{"password": plain, "token": token}
+	return map[string]sasl.Mechanism{
+		"password": &scramMechanism{name: v.name, client: password},
+		"token":    &scramMechanism{name: v.name, client: token},
+	}
 }
 
 func TestSCRAMSaysWhatTheRFCsPrint(t *testing.T) {
@@ -89,12 +94,12 @@ func TestBrokerThatDoesNotKnowThePasswordIsRefused(t *testing.T) {
 		"v=6rri":                            "the broker's signature is wrong",
 		"v=":                                "malformed",
 		"":                                  "malformed",
-		"e=":                                `refused us, saying ""`,
-		"e=invalid-proof":                   `refused us, saying "invalid-proof"`,
-		"e=invalid-proof,v=" + zero:         `refused us, saying "invalid-proof"`,
+		"e=":                                `refused the login: ""`,
+		"e=invalid-proof":                   `refused the login: "invalid-proof"`,
+		"e=invalid-proof,v=" + zero:         `refused the login: "invalid-proof"`,
 		v.last + "x":                        "malformed",
 		"x," + v.last:                       "malformed",
-		"e=\n" + strings.Repeat("x", 3000):  `refused us, saying "\nxxx`,
+		"e=\n" + strings.Repeat("x", 3000):  `refused the login: "\nxxx`,
 		"v=" + strings.Repeat("A", 5000):    "malformed",
 	} {
 		for kind, m := range v.mechanisms(t) {
@@ -121,7 +126,7 @@ func TestChallengeThatCannotBeTrustedIsRefused(t *testing.T) {
 	for challenge, want := range map[string]string{
 		"":                               "lacks a nonce",
 		r + "," + s:                      "lacks a nonce",
-		"m=x," + r + "," + s + ",i=4096": "an extension that we do not know",
+		"m=x," + r + "," + s + ",i=4096": "requires an unknown extension",
 		"r=," + s + ",i=4096":            "no nonce",
 		"R=abc," + s + ",i=4096":         "no nonce",
 		"r=other," + s + ",i=4096":       "does not continue ours",
@@ -165,9 +170,9 @@ func TestExtensionsOfTheBrokerAreIgnored(t *testing.T) {
 
 // broker is the other side of SCRAM, by xdg-go, which reads extensions over and
 // signs them.
-func broker(t testing.TB, algorithm scramAlgorithm, user, password string, iterations int) *scram.Server {
+func broker(t testing.TB, a algorithm, user, password string, iterations int) *scram.Server {
 	t.Helper()
-	generator := scram.HashGeneratorFcn(algorithm.hash)
+	generator := scram.HashGeneratorFcn(a.hash)
 	client, err := generator.NewClientUnprepped(user, password, "")
 	if err != nil {
 		t.Fatal(err)
@@ -228,8 +233,8 @@ func TestSCRAMAuthenticatesBothSides(t *testing.T) {
 			} {
 				t.Run(fmt.Sprintf("%s token=%v %s", name, token, test.user), func(t *testing.T) {
 					c := Credentials{Mechanism: name, User: test.user, Password: test.password, TokenAuth: token}
-					m := mechanism(t, c)
-					server := broker(t, scramAlgorithms[name], test.user, test.password, 4096)
+					m := newMechanism(t, c)
+					server := broker(t, algorithms[name], test.user, test.password, 4096)
 					for range 2 {
 						if accepted, err := converse(t, m, server); !accepted || err != nil {
 							t.Fatalf("accepted %v, %v", accepted, err)
@@ -263,9 +268,9 @@ func TestSCRAMAuthenticatesBothSides(t *testing.T) {
 func TestWrongPasswordOrHMACIsRefusedByTheBroker(t *testing.T) {
 	for _, name := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		for _, token := range []bool{false, true} {
-			m := mechanism(t, Credentials{Mechanism: name, User: "us,er=1", Password: "wrong-s3cr3t", TokenAuth: token})
-			accepted, err := converse(t, m, broker(t, scramAlgorithms[name], "us,er=1", "right", 4096))
-			wantError(t, err, `the broker refused us, saying "invalid-proof"`)
+			m := newMechanism(t, Credentials{Mechanism: name, User: "us,er=1", Password: "wrong-s3cr3t", TokenAuth: token})
+			accepted, err := converse(t, m, broker(t, algorithms[name], "us,er=1", "right", 4096))
+			wantError(t, err, `the broker refused the login: "invalid-proof"`)
 			if accepted || strings.Contains(err.Error(), "wrong-s3cr3t") {
 				t.Errorf("%s token=%v: accepted %v, %v", name, token, accepted, err)
 			}
@@ -275,7 +280,7 @@ func TestWrongPasswordOrHMACIsRefusedByTheBroker(t *testing.T) {
 
 func TestEachExchangeHasItsOwnNonce(t *testing.T) {
 	for _, token := range []bool{false, true} {
-		m := mechanism(t, Credentials{Mechanism: "SCRAM-SHA-256", User: "a", Password: "b", TokenAuth: token})
+		m := newMechanism(t, Credentials{Mechanism: "SCRAM-SHA-256", User: "a", Password: "b", TokenAuth: token})
 		seen := map[string]bool{}
 		for range 100 {
 			_, first, _ := m.Start(t.Context())
@@ -289,16 +294,16 @@ func TestEachExchangeHasItsOwnNonce(t *testing.T) {
 }
 
 func TestKeysAreDerivedOncePerSaltAndAreBounded(t *testing.T) {
-	algorithm := scramAlgorithms["SCRAM-SHA-256"]
-	plain, err := newScram(algorithm, "user", "pencil")
+	password, err := newPasswordClient(scram256, "user", "pencil")
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := newToken(algorithm, "user", "pencil")
-	server := broker(t, algorithm, "user", "pencil", 4096)
+	token := newTokenClient(scram256, "user", "pencil")
+	both := []sasl.Mechanism{&scramMechanism{client: password}, &scramMechanism{client: token}}
+	server := broker(t, scram256, "user", "pencil", 4096)
 	var wg sync.WaitGroup
 	for range 16 {
-		for _, m := range []sasl.Mechanism{plain, token} {
+		for _, m := range both {
 			wg.Go(func() {
 				if accepted, err := converse(t, m, server); !accepted || err != nil {
 					t.Errorf("accepted %v, %v", accepted, err)
@@ -307,22 +312,22 @@ func TestKeysAreDerivedOncePerSaltAndAreBounded(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if len(plain.seen) != 1 || len(token.keys) != 1 {
-		t.Errorf("%d and %d keys for one salt", len(plain.seen), len(token.keys))
+	if len(password.seen) != 1 || len(token.keys) != 1 {
+		t.Errorf("%d and %d keys for one salt", len(password.seen), len(token.keys))
 	}
-	first := plain.client
-	for i := range 3 * maxKeyFactors {
-		server := broker(t, algorithm, "user", "pencil", 4096+i)
-		for _, m := range []sasl.Mechanism{plain, token} {
+	first := password.client
+	for i := range 3 * maxKeys {
+		server := broker(t, scram256, "user", "pencil", 4096+i)
+		for _, m := range both {
 			if accepted, err := converse(t, m, server); !accepted || err != nil {
 				t.Fatalf("accepted %v, %v", accepted, err)
 			}
-			if len(plain.seen) > maxKeyFactors || len(token.keys) > maxKeyFactors {
-				t.Fatalf("%d and %d keys are kept", len(plain.seen), len(token.keys))
+			if len(password.seen) > maxKeys || len(token.keys) > maxKeys {
+				t.Fatalf("%d and %d keys are kept", len(password.seen), len(token.keys))
 			}
 		}
 	}
-	if plain.client == first {
+	if password.client == first {
 		t.Error("xdg-go's client was never replaced, so its cache grows")
 	}
 }

@@ -1,10 +1,13 @@
-package security
+package certs
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"sync"
 	"testing"
@@ -64,12 +67,12 @@ var (
 )
 
 // bubble runs a test of a store over a fake source on synthetic time.
-func bubble(t *testing.T, test func(t *testing.T, s *Certificates, f *fakeSource, l *logs)) {
+func bubble(t *testing.T, test func(t *testing.T, s *Store, f *fakeSource, l *logs)) {
 	t.Helper()
 	l := new(logs)
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSource{pair: client1}
-		s := newCertificates(f.load, l.logger())
+		s := newStore(f.load, l.logger())
 		// A goroutine that stays makes the bubble fail. Close must not be
 		// what ends it where a test is about Release.
 		test(t, s, f, l)
@@ -78,13 +81,13 @@ func bubble(t *testing.T, test func(t *testing.T, s *Certificates, f *fakeSource
 	wantNoKey(t, l.String(), client2)
 }
 
-func (s *Certificates) inUse() int {
+func (s *Store) inUse() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.entries)
 }
 
-func acquire(t *testing.T, s *Certificates, id string) *Certificate {
+func acquire(t *testing.T, s *Store, id string) *Certificate {
 	t.Helper()
 	c, err := s.Acquire(t.Context(), id)
 	if err != nil {
@@ -96,11 +99,7 @@ func acquire(t *testing.T, s *Certificates, id string) *Certificate {
 // presented returns whose certificate a new connection presents.
 func presented(t *testing.T, c *Certificate) string {
 	t.Helper()
-	config, err := TLSConfig(TLSOptions{Certificate: c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := config.GetClientCertificate(nil)
+	cert, err := c.Present(nil)
 	if err != nil || cert == nil {
 		t.Fatalf("got %v, %v", cert, err)
 	}
@@ -108,7 +107,7 @@ func presented(t *testing.T, c *Certificate) string {
 }
 
 func TestManyCallersShareOneLoad(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		f.takes = time.Second
 		var wg sync.WaitGroup
 		for range 100 {
@@ -137,7 +136,7 @@ func TestManyCallersShareOneLoad(t *testing.T) {
 }
 
 func TestNothingStaysAfterTheLastRelease(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		a, b := acquire(t, s, id1), acquire(t, s, id1)
 		a.Release()
 		a.Release() // counts once
@@ -150,11 +149,11 @@ func TestNothingStaysAfterTheLastRelease(t *testing.T) {
 		if s.inUse() != 0 {
 			t.Error("an entry stays")
 		}
-		b.Relook() // does nothing
+		b.Recheck() // does nothing
 		if presented(t, b) != "one" {
 			t.Error("a TLS configuration stopped working")
 		}
-		time.Sleep(10 * relookInterval)
+		time.Sleep(10 * checkInterval)
 		if f.count() != 1 {
 			t.Errorf("%d loads", f.count())
 		}
@@ -167,7 +166,7 @@ func TestNothingStaysAfterTheLastRelease(t *testing.T) {
 }
 
 func TestFailedFirstLoadIsRememberedForASecond(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		down := errors.New("the Admin API is down")
 		f.set(testcert.Pair{}, down)
 		f.takes = 100 * time.Millisecond
@@ -175,7 +174,7 @@ func TestFailedFirstLoadIsRememberedForASecond(t *testing.T) {
 		for range 20 { // callers for 2 seconds, one each 100 ms
 			wg.Go(func() {
 				_, err := s.Acquire(t.Context(), id1)
-				certErr, ok := errors.AsType[*CertificateError](err)
+				certErr, ok := errors.AsType[*Error](err)
 				if !ok || certErr.ID != id1 || !errors.Is(err, down) {
 					t.Errorf("got %v", err)
 				}
@@ -193,7 +192,7 @@ func TestFailedFirstLoadIsRememberedForASecond(t *testing.T) {
 		// Another certificate is not held back.
 		f.set(client1, nil)
 		acquire(t, s, id2).Release()
-		time.Sleep(relookGap)
+		time.Sleep(minInterval)
 		acquire(t, s, id1).Release()
 		s.mu.Lock()
 		if len(s.failed) != 0 {
@@ -207,7 +206,7 @@ func TestFailedFirstLoadIsRememberedForASecond(t *testing.T) {
 }
 
 func TestLoadHasADeadline(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		f.takes = time.Hour
 		start := time.Now()
 		_, err := s.Acquire(t.Context(), id1)
@@ -218,13 +217,13 @@ func TestLoadHasADeadline(t *testing.T) {
 }
 
 func TestCallerWithoutTimeLeavesTheLoadToTheNext(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		f.takes = 3 * time.Second
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
 		_, err := s.Acquire(ctx, id1)
-		if _, ok := errors.AsType[*CertificateError](err); !ok || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+		if _, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
 		c := acquire(t, s, id1)
@@ -244,18 +243,18 @@ func TestCallerWithoutTimeLeavesTheLoadToTheNext(t *testing.T) {
 }
 
 func TestRotatedCertificateIsTakenUpWithinAMinute(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		c := acquire(t, s, id1)
-		time.Sleep(relookInterval * 5 / 2)
+		time.Sleep(checkInterval * 5 / 2)
 		if presented(t, c) != "one" || f.count() != 3 || l.lines("rotated") != 0 {
 			t.Fatalf("%d looks, %s", f.count(), l)
 		}
 		f.set(client2, nil)
-		time.Sleep(relookInterval)
+		time.Sleep(checkInterval)
 		if presented(t, c) != "two" || l.lines("was rotated") != 1 || l.lines("CN=two") != 1 {
 			t.Errorf("presented %s, %s", presented(t, c), l)
 		}
-		time.Sleep(10 * relookInterval)
+		time.Sleep(10 * checkInterval)
 		if l.lines("") != 1 {
 			t.Errorf("more than one line: %s", l)
 		}
@@ -263,18 +262,18 @@ func TestRotatedCertificateIsTakenUpWithinAMinute(t *testing.T) {
 	})
 }
 
-func TestRelookIsAtOnceButAtMostOnceASecond(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+func TestRecheckIsAtOnceButAtMostOnceASecond(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		c := acquire(t, s, id1)
 		time.Sleep(10 * time.Second)
 		f.set(client2, nil)
-		c.Relook()
+		c.Recheck()
 		synctest.Wait()
 		if presented(t, c) != "two" || f.count() != 2 {
 			t.Fatalf("after %d looks, %s is presented", f.count(), presented(t, c))
 		}
 		for range 500 { // for 5 seconds
-			c.Relook()
+			c.Recheck()
 			time.Sleep(10 * time.Millisecond)
 		}
 		if n := f.count(); n < 6 || n > 7 {
@@ -283,40 +282,40 @@ func TestRelookIsAtOnceButAtMostOnceASecond(t *testing.T) {
 		// What was asked for is not forgotten for coming too early.
 		time.Sleep(2 * time.Second)
 		f.set(client2, nil)
-		c.Relook()
+		c.Recheck()
 		synctest.Wait()
 		f.set(client1, nil)
-		c.Relook()
-		time.Sleep(relookGap)
+		c.Recheck()
+		time.Sleep(minInterval)
 		synctest.Wait()
 		if presented(t, c) != "one" {
 			t.Error("an early look was lost")
 		}
-		c.Relook()
+		c.Recheck()
 		c.Release() // while a look waits
 	})
 }
 
-func TestFailedRelookKeepsTheLastGoodCertificateAndLogsOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+func TestFailedRecheckKeepsTheLastGoodCertificateAndLogsOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		c := acquire(t, s, id1)
 		for range 2 {
 			f.set(testcert.Pair{}, errors.New("the Admin API is down"))
-			time.Sleep(5 * relookInterval)
+			time.Sleep(5 * checkInterval)
 			if presented(t, c) != "one" {
 				t.Error("the last good one is gone")
 			}
 			f.set(testcert.Pair{Cert: client1.Cert, Key: client2.Key}, nil) // half rotated
-			time.Sleep(2 * relookInterval)
+			time.Sleep(2 * checkInterval)
 			if again := acquire(t, s, id1); presented(t, again) != "one" {
 				t.Error("the last good one is gone for new users")
 			} else {
 				again.Release()
 			}
 			f.set(client1, nil)
-			time.Sleep(5 * relookInterval)
+			time.Sleep(5 * checkInterval)
 		}
-		if l.lines("could not be loaded again") != 2 || l.lines("can be loaded again") != 2 || l.lines("") != 4 || l.lines("the Admin API is down") != 2 {
+		if l.lines("cannot be reloaded") != 2 || l.lines("can be reloaded") != 2 || l.lines("") != 4 || l.lines("the Admin API is down") != 2 {
 			t.Errorf("log: %s", l)
 		}
 		c.Release()
@@ -324,22 +323,22 @@ func TestFailedRelookKeepsTheLastGoodCertificateAndLogsOnce(t *testing.T) {
 }
 
 func TestExpiredCertificateIsUsedWithOneWarning(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		expired := testCA.Issue(testcert.Request{Name: "old", NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(-time.Hour)})
 		f.set(expired, nil)
 		c := acquire(t, s, id1)
-		time.Sleep(5 * relookInterval)
-		if presented(t, c) != "old" || l.lines("certificate expired") != 1 {
+		time.Sleep(5 * checkInterval)
+		if presented(t, c) != "old" || l.lines("certificate has expired") != 1 {
 			t.Errorf("log: %s", l)
 		}
-		soon := testCA.Issue(testcert.Request{Name: "soon", NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(3 * relookInterval)})
+		soon := testCA.Issue(testcert.Request{Name: "soon", NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(3 * checkInterval)})
 		f.set(soon, nil)
-		time.Sleep(2 * relookInterval)
-		if l.lines("certificate expired") != 1 {
+		time.Sleep(2 * checkInterval)
+		if l.lines("certificate has expired") != 1 {
 			t.Errorf("log: %s", l)
 		}
-		time.Sleep(5 * relookInterval)
-		if presented(t, c) != "soon" || l.lines("certificate expired") != 2 {
+		time.Sleep(5 * checkInterval)
+		if presented(t, c) != "soon" || l.lines("certificate has expired") != 2 {
 			t.Errorf("log: %s", l)
 		}
 		c.Release()
@@ -347,7 +346,7 @@ func TestExpiredCertificateIsUsedWithOneWarning(t *testing.T) {
 }
 
 func TestCloseEndsEverything(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		c := acquire(t, s, id1)
 		f.mu.Lock()
 		f.takes = time.Hour
@@ -370,20 +369,20 @@ func TestCloseEndsEverything(t *testing.T) {
 		if presented(t, c) != "one" {
 			t.Error("a certificate that is held stopped working")
 		}
-		c.Relook()
+		c.Recheck()
 		c.Release()
 	})
 }
 
 func TestIDThatIsNoUUIDIsNeverLookedFor(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		for _, id := range []string{
 			"", "x", "../../../../../../../../etc/ssl/key-1", id1 + "0", id1[1:], "{" + id1[2:] + "}",
 			strings.Replace(id1, "-", "/", 1), strings.Replace(id1, "6", "g", 1), strings.Replace(id1, "-", "0", 1),
 			id1[:35] + "\n", strings.Repeat("a", 1<<20),
 		} {
 			c, err := s.Acquire(t.Context(), id)
-			if _, ok := errors.AsType[*CertificateError](err); !ok || c != nil || len(err.Error()) > 300 {
+			if _, ok := errors.AsType[*Error](err); !ok || c != nil || len(err.Error()) > 300 {
 				t.Errorf("%.50q: %v, %v", id, c, err)
 			}
 			wantError(t, err, "could not load certificate", "not a UUID")
@@ -394,23 +393,33 @@ func TestIDThatIsNoUUIDIsNeverLookedFor(t *testing.T) {
 	})
 }
 
-func TestCertificatePrintsAsItsID(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Certificates, f *fakeSource, l *logs) {
+func TestPrintedCertificateShowsNoKey(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Store, f *fakeSource, l *logs) {
 		c := acquire(t, s, id1)
-		c2 := struct{ C *Certificate }{c}
-		for _, got := range []string{fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), c.String(), c.LogValue().String(), strings.Trim(fmt.Sprint(c2), "{}")} {
-			if got != "certificate "+id1 {
-				t.Errorf("got %s", got)
+		defer c.Release()
+		cert, err := c.Present(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := cert.PrivateKey.(*ecdsa.PrivateKey).Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.logger().Info("printed", "certificate", c)
+		for _, printed := range []string{fmt.Sprintf("%v %+v %#v", c, c, c), fmt.Sprintf("%+v", struct{ C *Certificate }{c}), l.String()} {
+			for _, form := range []string{new(big.Int).SetBytes(key).String(), hex.EncodeToString(key), strings.Trim(fmt.Sprint(key), "[]")} {
+				if strings.Contains(printed, form) {
+					t.Errorf("the key shows in %s", printed)
+				}
 			}
 		}
-		c.Release()
 	})
 }
 
 // Meant for the race detector.
 func TestStoreIsUsedByManyAtOnce(t *testing.T) {
 	f := &fakeSource{pair: client1}
-	s := newCertificates(f.load, new(logs).logger())
+	s := newStore(f.load, new(logs).logger())
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -423,7 +432,7 @@ func TestStoreIsUsedByManyAtOnce(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(j)*time.Millisecond)
 				if c, err := s.Acquire(ctx, []string{id1, id2}[j%2]); err == nil {
-					c.Relook()
+					c.Recheck()
 					presented(t, c)
 					c.Release()
 				}

@@ -1,4 +1,4 @@
-package security
+package sasl
 
 import (
 	"encoding/base64"
@@ -11,15 +11,15 @@ import (
 const (
 	// minIterations is what RFC 7677 asks of SHA-256, and Kafka of both.
 	minIterations = 4096
-	// maxIterations is eight times the most that Kafka can be told to store
-	// (16384, KIP-554). Deriving a key takes about 30 ms of CPU then with
-	// SHA-256, 100 ms with SHA-512: what a false broker can make us spend.
+	// maxIterations is eight times the most that Kafka can be told to store (16384,
+	// KIP-554). Deriving a key then takes about 30 ms of CPU with SHA-256, and 100 ms with
+	// SHA-512: a false broker can make us spend no more.
 	maxIterations = 1 << 17
 	// maxScramMessage is far above what a broker sends, in bytes.
 	maxScramMessage = 4096
 )
 
-// keyFactors are what a key depends on beside the password.
+// keyFactors are what the keys depend on, in addition to the password.
 type keyFactors struct {
 	salt       string // decoded
 	iterations int
@@ -32,8 +32,8 @@ type serverFirst struct {
 	keyFactors
 }
 
-// parseServerFirst reads a challenge to the exchange with that client nonce. It
-// is at least as strict as xdg-go's parser, which reads the same message later.
+// parseServerFirst reads the challenge of the exchange with that client nonce. It is at
+// least as strict as xdg-go's parser, which reads the same message later.
 func parseServerFirst(message, clientNonce string) (serverFirst, error) {
 	malformed := func(what string) (serverFirst, error) {
 		return serverFirst{}, errors.New("the broker's SCRAM challenge is malformed: " + what)
@@ -42,7 +42,7 @@ func parseServerFirst(message, clientNonce string) (serverFirst, error) {
 		return malformed(fmt.Sprintf("it is longer than %d bytes", maxScramMessage))
 	}
 	if strings.HasPrefix(message, "m=") {
-		return serverFirst{}, errors.New("the broker's SCRAM challenge needs an extension that we do not know")
+		return serverFirst{}, errors.New("the broker's SCRAM challenge requires an unknown extension")
 	}
 	fields := strings.Split(message, ",") // more than three are optional extensions
 	if len(fields) < 3 {
@@ -69,10 +69,10 @@ func parseServerFirst(message, clientNonce string) (serverFirst, error) {
 	}
 	iterations, err := strconv.Atoi(digits)
 	if err != nil || iterations > maxIterations {
-		return serverFirst{}, fmt.Errorf("the broker asks for more than %d SCRAM iterations, the most that we compute", maxIterations)
+		return serverFirst{}, fmt.Errorf("the broker asks for more than %d SCRAM iterations, the most that are computed", maxIterations)
 	}
 	if iterations < minIterations {
-		return serverFirst{}, fmt.Errorf("the broker asks for %d SCRAM iterations, too few to protect the password: store it with at least %d", iterations, minIterations)
+		return serverFirst{}, fmt.Errorf("the broker asks for %d SCRAM iterations, too few to protect the password: store the password with at least %d", iterations, minIterations)
 	}
 	return serverFirst{nonce, keyFactors{string(salt), iterations}}, nil
 }
@@ -102,11 +102,11 @@ func parseServerFinal(message string) (signature []byte, err error) {
 type refusedError string
 
 func (e refusedError) Error() string {
-	return fmt.Sprintf("the broker refused us, saying %.100q", string(e))
+	return fmt.Sprintf("the broker refused the login: %.100q", string(e))
 }
 
-// printable reports whether s is of RFC 5802's printable characters, the comma
-// apart. (The base64 decoder, for one, would pass over line ends.)
+// printable reports whether s consists of RFC 5802's printable characters other than the
+// comma. (The base64 decoder, for one, ignores line feeds.)
 func printable(s string) bool {
 	for i := range len(s) {
 		if s[i] < 0x21 || s[i] > 0x7e {

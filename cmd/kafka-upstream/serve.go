@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"time"
+
+	"kafka-upstream/internal/kongpdk"
+	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/version"
+)
+
+// serve serves until the process is told to end, and then drains.
+func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
+	log, events := logging.Logger, logging.events
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	draining, endDrain := context.WithCancelCause(context.Background())
+	defer endDrain(nil)
+	// Signals are handled to the very end, after the last line was logged.
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, handled()...)
+	handler := &signalHandler{drain: end, stop: endDrain, log: log, reopen: logging.reopen}
+	handler.start(signals, fromLauncher())
+	go func() {
+		if waitForKong(stdin) {
+			end(errors.New("Kong has ended: it closed stdin"))
+		}
+	}()
+
+	l, err := kongpdk.Listen(o.socket, fs.FileMode(o.mode))
+	if err != nil {
+		return err
+	}
+	watched, unwatch := context.WithCancel(context.Background()) // to the very end
+	watch, err := m.Serve(watched, o.metrics, log)
+	if err != nil { // requests are served without metrics
+		log.Error("metrics cannot be served", "error", err)
+	}
+	defer func() {
+		unwatch()
+		watch.Wait()
+	}()
+	if o.pprof != "" {
+		profile(ctx, o.pprof, log)
+	}
+	server := kongpdk.NewServer(plugin, log)
+	server.Portable = o.portable
+	server.Memory, server.Files = limit, kongpdk.FileLimit()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	events.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())
+
+	select {
+	case err = <-served:
+		end(err)
+	case <-ctx.Done():
+		events.Info("ending", "reason", context.Cause(ctx))
+	}
+	m.NotReady("shutting down")
+
+	left, cut := drain(draining, server, pool, o.drain)
+	err = errors.Join(err, cut)
+	s := pool.Stats().Totals()
+	logging.flush()
+	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Rejected)
+	switch cause := context.Cause(draining); {
+	case left > 0 && cause != nil:
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", left, cause))
+	case left > 0:
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered within the drain timeout of %v: raise -drain-timeout if the brokers were reachable", left, o.drain))
+	}
+	return err
+}
+
+// drain shuts down within timeout, or when ctx ends: the requests in flight are answered, then
+// the buffers are drained. After half of the timeout, requests still in flight are refused,
+// which leaves time for the buffers. It returns the number of undelivered records, and an
+// error if requests were cut off.
+func drain(ctx context.Context, server *kongpdk.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() { answered <- server.Shutdown(ctx) }()
+	select {
+	case err = <-answered:
+		return pool.Close(ctx), err
+	case <-time.After(timeout / 2):
+	case <-ctx.Done():
+	}
+	left = pool.Close(ctx)
+	return left, <-answered
+}
+
+// waitForKong returns true when stdin is closed, if it is the pipe that Kong holds open while
+// it runs. It returns false at once if stdin is anything else.
+func waitForKong(stdin *os.File) bool {
+	if !isPipe(stdin) {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, stdin)
+	return true
+}
+
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode().Type() == fs.ModeNamedPipe
+}
