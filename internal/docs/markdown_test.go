@@ -172,30 +172,6 @@ func TestPathsExist(t *testing.T) {
 	}
 }
 
-func TestDesignNamesEveryPackage(t *testing.T) {
-	prose := find(t, "docs/design.md").prose
-	for _, pattern := range []string{"cmd/*/*.go", "internal/*/*.go", "internal/*/*/*.go"} {
-		files, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		named := make(map[string]bool)
-		for _, file := range files {
-			dir, err := filepath.Rel(root, filepath.Dir(file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if named[dir] || strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			named[dir] = true
-			if !strings.Contains(prose, "`"+dir+"`") {
-				t.Errorf("docs/design.md does not say what `%s` is", dir)
-			}
-		}
-	}
-}
-
 func TestDocumentsAreUTF8WithoutTrailingSpace(t *testing.T) {
 	for _, d := range documents(t) {
 		for i, line := range strings.Split(d.text, "\n") {
