@@ -104,6 +104,14 @@ func (s *site) want(host string, status int) {
 	}
 }
 
+// change replaces Kong's configuration.
+func (s *site) change(config string) {
+	s.t.Helper()
+	if err := s.SetConfig([]byte(config)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // errors returns the lines of Kong's error log at its level error: what is seen
 // in a Kong with the log level that it has by default.
 func (s *site) errors() string {

@@ -284,9 +284,12 @@ func (k *securedKafka) testIsolation(t *testing.T) {
 func (k *securedKafka) testChangedPassword(t *testing.T) {
 	topic := k.topic(t, "changed", "User:changing", 3)
 	next := rig.Secret("n3xt-password")
-	s := secured(t, kongYAML(t, rig.Settings(t, k.Addrs(kafkatest.SASLPlaintext), map[string]any{
-		"topic": topic, "producer_async_flush_timeout": 300, "keepalive_enabled": true,
-		"authentication": sasl("SCRAM-SHA-256", "changing", k.password)})))
+	config := func(password string) string {
+		return kongYAML(t, rig.Settings(t, k.Addrs(kafkatest.SASLPlaintext), map[string]any{
+			"topic": topic, "producer_async_flush_timeout": 300, "keepalive_enabled": true,
+			"authentication": sasl("SCRAM-SHA-256", "changing", password)}))
+	}
+	s := secured(t, config(k.password))
 	var sent int
 	send := func(n int) {
 		for range n {
@@ -308,7 +311,7 @@ func (k *securedKafka) testChangedPassword(t *testing.T) {
 		t.Fatal(err, altered.Error())
 	}
 	send(50)
-	s.patch(t, map[string]any{"authentication": map[string]any{"password": next}})
+	s.change(config(next))
 	send(50)
 	if n := len(k.Records(t, topic, sent)); n != sent {
 		t.Errorf("%d records for %d answers", n, sent)

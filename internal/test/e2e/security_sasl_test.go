@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -253,7 +251,7 @@ func TestConfigurationsWithDifferentPasswordsShareNoConnection(t *testing.T) {
 	}
 }
 
-// After a change of the password in Kong's Admin API the next record goes out by
+// After a change of the password in Kong the next record goes out by
 // a connection with the new one, while what was accepted before is delivered
 // with the old one.
 func TestPasswordChangedInKongIsUsedFromTheNextRecordOn(t *testing.T) {
@@ -261,7 +259,8 @@ func TestPasswordChangedInKongIsUsedFromTheNextRecordOn(t *testing.T) {
 	old, next := rig.Secret("the-0ld-password"), rig.Secret("the-new-passw0rd")
 	g := startGate(t, 1, old)
 	metrics := rig.ClosedPort(t)
-	s := secured(t, kongYAML(t, g.settings(t, old, map[string]any{"producer_async_flush_timeout": 1000})), "-metrics", metrics)
+	slow := map[string]any{"producer_async_flush_timeout": 1000}
+	s := secured(t, kongYAML(t, g.settings(t, old, slow)), "-metrics", metrics)
 	delivered := func(n float64) {
 		t.Helper()
 		rig.Eventually(t, fmt.Sprintf("%v records are acknowledged", n), func() bool {
@@ -275,7 +274,7 @@ func TestPasswordChangedInKongIsUsedFromTheNextRecordOn(t *testing.T) {
 		s.want(host, 200) // these wait for others to share their request
 	}
 	g.allow(old, next)
-	s.patch(t, map[string]any{"authentication": map[string]any{"password": next}})
+	s.change(kongYAML(t, g.settings(t, next, slow)))
 	for range 5 {
 		s.want(host, 200)
 	}
@@ -309,36 +308,5 @@ func TestPasswordChangedInKongIsUsedFromTheNextRecordOn(t *testing.T) {
 		if l.password != next {
 			t.Error("somebody still logs in with the old password")
 		}
-	}
-}
-
-// patch changes the configuration of the one plugin there is by Kong's Admin API.
-func (s *site) patch(t *testing.T, config map[string]any) {
-	t.Helper()
-	resp, err := s.client.Get(s.AdminURL() + "/plugins")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var list struct{ Data []struct{ ID string } }
-	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil || len(list.Data) != 1 {
-		t.Fatalf("%d plugins, %v", len(list.Data), err)
-	}
-	b, err := json.Marshal(map[string]any{"config": config})
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := http.NewRequest("PATCH", s.AdminURL()+"/plugins/"+list.Data[0].ID, bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	patched, err := s.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer patched.Body.Close()
-	if patched.StatusCode != 200 {
-		t.Fatalf("PATCH was answered %d", patched.StatusCode)
 	}
 }

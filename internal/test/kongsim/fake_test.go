@@ -164,8 +164,6 @@ func (p *fakePlugin) serve(c *fakeConn) {
 			p.note("START %d %s", id, fields[1].bytes)
 		case cmdCloseInstance:
 			p.note("CLOSE %d", id)
-		case cmdGetInstanceStatus:
-			p.note("STATUS %d", id)
 		case cmdHandleEvent:
 			p.note("EVENT %d", id)
 			c.instance, c.event, c.over = id, string(fields[2].bytes), false
@@ -227,13 +225,9 @@ func (c *fakeConn) askAll(calls ...Call) [][]byte {
 
 // exit ends the request and waits until Kong closes the connection.
 func (c *fakeConn) exit(status int, body []byte, headers ...Header) {
-	var pairs []pair
-	for _, h := range headers {
-		pairs = append(pairs, pair{h.Name, h.Value})
-	}
 	args := int32Field(1, int32(status))
 	args = protowire.AppendBytes(protowire.AppendTag(args, 2, protowire.BytesType), body)
-	args = protowire.AppendBytes(protowire.AppendTag(args, 3, protowire.BytesType), structReply(group(pairs)))
+	args = protowire.AppendBytes(protowire.AppendTag(args, 3, protowire.BytesType), structReply(group(headers)))
 	c.Write(frames([]byte("kong.response.exit"), args))
 	c.over = true
 	c.r.ReadByte()

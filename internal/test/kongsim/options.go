@@ -40,9 +40,6 @@ type Options struct {
 	// info, notice, warn, err, crit, alert and emerg. It is called from many
 	// goroutines.
 	OnLog func(level, message string)
-	// Vault gives the value of a {vault://...} reference in a referenceable field.
-	// Without it, and where it says no, the value is "", as with Kong.
-	Vault func(reference string) (value string, ok bool)
 	// Seed decides what Kong leaves to chance: the order of fields in an RpcCall.
 	Seed uint64
 }

@@ -1,11 +1,11 @@
 package kongsim
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -35,7 +35,10 @@ type program struct {
 func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.binary, args...)
 	cmd.Dir = p.dir
-	cmd.Env = []string{"PWD=" + p.dir} // nginx leaves nothing else
+	cmd.Env = []string{"PWD=" + p.dir}             // nginx leaves nothing else
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" { // for a program that is built for coverage
+		cmd.Env = append(cmd.Env, "GOCOVERDIR="+dir)
+	}
 	return cmd
 }
 
@@ -104,15 +107,7 @@ func (s *process) start() (wait func() error, err error) {
 		return nil, err
 	}
 	defer write.Close()
-	out := &lineWriter{}
 	cmd.Stdout, cmd.Stderr = write, write
-	out.emit = func(line string) {
-		s.mu.Lock()
-		s.last = line
-		pid := cmd.Process.Pid
-		s.mu.Unlock()
-		s.program.line(pid, line)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := cmd.Start(); err != nil {
@@ -123,8 +118,18 @@ func (s *process) start() (wait func() error, err error) {
 	s.cmd = cmd
 	s.outputs.Go(func() {
 		defer read.Close()
-		_, _ = io.Copy(out, read)
-		out.flush()
+		for r := bufio.NewReader(read); ; {
+			line, err := r.ReadString('\n')
+			if line = strings.TrimRight(line, "\r\n"); line != "" || err == nil {
+				s.mu.Lock()
+				s.last = line
+				s.mu.Unlock()
+				s.program.line(cmd.Process.Pid, line)
+			}
+			if err != nil {
+				return
+			}
+		}
 	})
 	return func() error {
 		err := cmd.Wait()
@@ -238,46 +243,6 @@ func (s *process) waitListening(ctx context.Context, socket string, old os.FileI
 		case <-ctx.Done():
 			return fmt.Errorf("%s does not listen on %s after 10 s%s", s.program.name, socket, tail(last))
 		}
-	}
-}
-
-// lineWriter hands on what is written to it line by line.
-type lineWriter struct {
-	emit func(line string)
-	mu   sync.Mutex
-	buf  []byte
-}
-
-// maxLine is where a line is cut in two.
-const maxLine = 64 << 10
-
-var _ io.Writer = (*lineWriter)(nil)
-
-func (w *lineWriter) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.buf = append(w.buf, b...)
-	for {
-		i := bytes.IndexByte(w.buf, '\n')
-		if i < 0 && len(w.buf) < maxLine {
-			return len(b), nil
-		}
-		if i < 0 {
-			w.emit(string(w.buf))
-			w.buf = w.buf[:0]
-			continue
-		}
-		w.emit(string(bytes.TrimSuffix(w.buf[:i], []byte("\r"))))
-		w.buf = append(w.buf[:0], w.buf[i+1:]...)
-	}
-}
-
-func (w *lineWriter) flush() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.buf) > 0 {
-		w.emit(string(w.buf))
-		w.buf = nil
 	}
 }
 

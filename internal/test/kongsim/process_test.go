@@ -3,7 +3,6 @@ package kongsim
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -218,17 +217,4 @@ func TestAPluginMadeWithGoPDKRuns(t *testing.T) {
 		t.Errorf("log: %s", log)
 	}
 	s.Close() // go-pdk's server has no handler of SIGTERM: it dies of it
-}
-
-func TestLinesAreHandedOnWhole(t *testing.T) {
-	var got []string
-	w := &lineWriter{emit: func(l string) { got = append(got, l) }}
-	io.WriteString(w, "a")
-	io.WriteString(w, "b\r\nc\n\nd")
-	io.WriteString(w, strings.Repeat("e", maxLine))
-	w.flush()
-	w.flush()
-	if len(got) != 4 || got[0] != "ab" || got[1] != "c" || got[2] != "" || len(got[3]) != maxLine+1 {
-		t.Errorf("%d lines: %.80q", len(got), got)
-	}
 }

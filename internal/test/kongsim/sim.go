@@ -18,27 +18,23 @@ import (
 // Sim is a running stand-in for Kong. Its methods may be called by any number
 // of goroutines.
 type Sim struct {
-	opts     Options
-	name     string // of the plugin
-	schemas  map[string]*fieldSchema
-	socket   string
-	nodeID   string
-	tmp      string // directory of its own
-	bodies   *tempDir
-	program  *program // nil if the plugin server runs already
-	listener net.Listener
-	admin    *http.Server
-	// adminListener is closed by admin only once that serves.
+	opts          Options
+	name          string // of the plugin
+	socket        string
+	tmp           string // directory of its own
+	bodies        *tempDir
+	program       *program // nil if the plugin server runs already
+	listener      net.Listener
+	front         *http.Server
+	admin         *http.Server
 	adminListener net.Listener
 	adminURL      string
 	count         *counters
 	requests      atomic.Int64
 	current       atomic.Pointer[snapshot]
 	// stop ends the events that are still running.
-	ctx   context.Context
-	stop  context.CancelFunc
-	conns sync.WaitGroup
-	// background holds the goroutines that are none of a client's connection.
+	ctx        context.Context
+	stop       context.CancelFunc
 	background sync.WaitGroup
 	errorLog   errorLog
 
@@ -52,7 +48,6 @@ type Sim struct {
 
 	mu         sync.Mutex
 	generation *generation
-	clients    map[*client]struct{}
 	closing    bool
 	// retired are the ends of processes that a reload replaced.
 	retired []error
@@ -85,7 +80,7 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 		return nil, errors.New("neither a plugin server's binary nor its dump is given")
 	}
 	setDefaults(&o)
-	s = &Sim{opts: o, nodeID: newUUID(), count: &counters{}, clients: map[*client]struct{}{}}
+	s = &Sim{opts: o, count: &counters{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -115,8 +110,8 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 		return s, err
 	}
 	s.generation = gen
-	s.conns.Add(1)
-	go s.accept()
+	s.front = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	s.background.Go(func() { _ = s.front.Serve(s.listener) })
 	return s, nil
 }
 
@@ -162,7 +157,6 @@ func (s *Sim) prepare(ctx context.Context) error {
 	if s.entities, err = newEntities(s.name, schema); err != nil {
 		return fmt.Errorf("the plugin's dump would be refused by Kong: %w", err)
 	}
-	s.schemas = s.entities.schemas
 	if len(o.Config) == 0 {
 		s.current.Store(&snapshot{})
 		return nil
@@ -196,8 +190,8 @@ func (s *Sim) newGeneration(ctx context.Context, old os.FileInfo) (*generation, 
 	return g, nil
 }
 
-// SetConfig replaces the whole configuration by a declarative one, as POST
-// /config does. On an error the old one stays.
+// SetConfig replaces the whole configuration by a declarative one. On an error the old
+// one stays.
 func (s *Sim) SetConfig(doc []byte) error {
 	s.config.Lock()
 	defer s.config.Unlock()
@@ -212,14 +206,7 @@ func (s *Sim) SetConfig(doc []byte) error {
 // with it.
 func (s *Sim) apply(next *entities) error {
 	s.seq++
-	snap, err := next.compile(s.seq, func(ref string) string {
-		if s.opts.Vault != nil {
-			if v, ok := s.opts.Vault(ref); ok {
-				return v
-			}
-		}
-		return ""
-	})
+	snap, err := next.compile(s.seq)
 	if err != nil {
 		return err
 	}
@@ -228,10 +215,8 @@ func (s *Sim) apply(next *entities) error {
 	return nil
 }
 
-// change applies one change of the configuration.
+// change applies one change of the configuration, with s.config held.
 func (s *Sim) change(f func(next *entities) (entity, *apiError)) (entity, *apiError) {
-	s.config.Lock()
-	defer s.config.Unlock()
 	next := s.entities.clone()
 	v, aerr := f(next)
 	if aerr != nil {
@@ -343,29 +328,13 @@ func (s *Sim) Close() error {
 	}
 	s.closing = true
 	g := s.generation
-	for c := range s.clients {
-		c.endIdle()
-	}
 	s.mu.Unlock()
-	if s.listener != nil {
-		s.listener.Close()
-	}
-	if s.admin != nil {
-		s.admin.Close()
-		s.adminListener.Close()
-	}
-	if !waitFor(&s.conns, 5*time.Second) {
-		s.stop()
-		s.mu.Lock()
-		for c := range s.clients {
-			c.conn.Close()
-		}
-		s.mu.Unlock()
-		s.conns.Wait()
-	}
+	stopServing(s.front, s.listener)
+	stopServing(s.admin, s.adminListener)
 	s.stop()
 	var errs []error
 	if g != nil {
+		g.inFlight.Wait()
 		errs = append(errs, g.end(s.opts.Grace))
 	}
 	s.background.Wait()
@@ -379,15 +348,4 @@ func (s *Sim) Close() error {
 		return fmt.Errorf("kongsim: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
-}
-
-func waitFor(wg *sync.WaitGroup, d time.Duration) bool {
-	done := make(chan struct{})
-	go func() { wg.Wait(); close(done) }()
-	select {
-	case <-done:
-		return true
-	case <-time.After(d):
-		return false
-	}
 }

@@ -3,15 +3,8 @@ package kongsim
 import (
 	"crypto/rand"
 	"crypto/sha1"
-	"encoding/hex"
 	"fmt"
 )
-
-func randomHex(n int) string {
-	b := make([]byte, n)
-	rand.Read(b)
-	return hex.EncodeToString(b)
-}
 
 func newUUID() string {
 	b := make([]byte, 16)

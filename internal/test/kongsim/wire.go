@@ -90,10 +90,6 @@ func intArg(b []byte) (v int, err error) {
 	return v, err
 }
 
-func numberReply(v float64) []byte {
-	return protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), math.Float64bits(v))
-}
-
 // pair is one entry of a Struct; the value is a string, true, or a []any of
 // these.
 type pair struct {

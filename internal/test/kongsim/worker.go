@@ -212,16 +212,6 @@ func (w *Worker) instance(ctx context.Context, p *Plugin) (int32, error) {
 	return inst.id, inst.err
 }
 
-// InstanceStatus asks for the status of the plugin's instance in this worker
-// (GET_STATUS) and returns the id in the answer.
-func (w *Worker) InstanceStatus(ctx context.Context, p *Plugin) (int32, error) {
-	id, err := w.instance(ctx, p)
-	if err != nil {
-		return 0, err
-	}
-	return w.command(ctx, cmdGetInstanceStatus, int32Field(1, id))
-}
-
 // call is what one command needs of a connection.
 func (w *Worker) call(c *conn, command protowire.Number, fields ...[]byte) (int64, error) {
 	seq := w.sequence.Add(1)
