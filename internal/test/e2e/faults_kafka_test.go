@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"sync"
 	"testing"
 	"time"
@@ -11,101 +12,87 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"kafka-upstream/internal/test/kafkatest"
-	"kafka-upstream/internal/test/kongsim"
 )
 
-// Faults done to three brokers of a genuine Kafka, each a process. acks is -1
-// where a leader is killed: with 1 Kafka itself may lose what only the leader
-// had.
+// runKafka does the fault to a genuine cluster. acks is -1: with 1 Kafka itself may lose
+// what only a leader had that was killed.
+func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
+	f.more = map[string]any{"producer_request_acks": -1}
+	f.run(&stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topic: kafka.CreateTopic(t, f.topic, 6, cmp.Or(f.replicas, 3), nil)})
+}
+
+// Faults done to three brokers of a genuine Kafka, each a process.
 func TestFaultsOfRealKafka(t *testing.T) {
 	kafka := kafkatest.Start(t, kafkatest.Config{Brokers: 3})
-	brokers := kafka.Addrs(kafkatest.Plaintext)
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Addrs(kafkatest.Plaintext)...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
 
-	killAll := func(t *testing.T) {
+	killAll := func(x *stage) {
 		for i := range 3 {
-			kafka.Kill(t, i)
+			kafka.Kill(x.T, i)
 		}
 	}
-	restartAll := func(t *testing.T, topic string) {
+	restartAll := func(x *stage) {
 		var all sync.WaitGroup
 		for i := range 3 { // at once: one alone has no quorum to come back to
-			all.Go(func() { kafka.Restart(t, i) })
+			all.Go(func() { kafka.Restart(x.T, i) })
 		}
 		all.Wait()
-		kafka.WaitInSync(t, topic)
+		kafka.WaitInSync(x.T, x.topic)
 	}
-	for _, c := range []struct {
-		topic    string
-		replicas int
-		do       func(t *testing.T, topic string)
-		before   func(t *testing.T)
-		fault    faultCase
-	}{
-		{topic: "leadership-moves", replicas: 3, fault: faultCase{name: "leadership of all partitions moves every 2 s"}, do: func(t *testing.T, topic string) {
+	for _, f := range []fault{
+		{topic: "leadership-moves", name: "leadership of all partitions moves every 2 s", do: func(x *stage) {
 			for range 3 {
 				time.Sleep(2 * time.Second)
-				moveLeaders(t, admin, topic)
+				moveLeaders(x.T, admin, x.topic)
 			}
 		}},
-		{topic: "killed", replicas: 3, fault: faultCase{name: "a broker killed (SIGKILL) for 5 s, and back"}, do: func(t *testing.T, topic string) {
-			kafka.Kill(t, 1)
+		{topic: "killed", name: "a broker killed (SIGKILL) for 5 s, and back", do: func(x *stage) {
+			kafka.Kill(x.T, 1)
 			time.Sleep(5 * time.Second)
-			kafka.Restart(t, 1)
-			kafka.WaitInSync(t, topic)
+			kafka.Restart(x.T, 1)
+			kafka.WaitInSync(x.T, x.topic)
 		}},
-		{topic: "leaderless", replicas: 1, fault: faultCase{name: "partitions without leader: their only broker killed for 5 s"}, do: func(t *testing.T, topic string) {
-			kafka.Kill(t, 2)
+		{topic: "leaderless", replicas: 1, name: "partitions without leader: their only broker killed for 5 s", do: func(x *stage) {
+			kafka.Kill(x.T, 2)
 			time.Sleep(5 * time.Second)
-			kafka.Restart(t, 2)
-			kafka.WaitInSync(t, topic)
+			kafka.Restart(x.T, 2)
+			kafka.WaitInSync(x.T, x.topic)
 		}},
-		{topic: "rolling", replicas: 3, fault: faultCase{name: "brokers restarted one after another"}, do: func(t *testing.T, topic string) {
+		{topic: "rolling", name: "brokers restarted one after another", do: func(x *stage) {
 			for i := range 3 {
-				kafka.Stop(t, i)
-				kafka.Restart(t, i)
-				kafka.WaitInSync(t, topic)
+				kafka.Stop(x.T, i)
+				kafka.Restart(x.T, i)
+				kafka.WaitInSync(x.T, x.topic)
 			}
 		}},
-		{topic: "away", replicas: 3, fault: faultCase{name: "all brokers killed for 10 s"}, do: func(t *testing.T, topic string) {
-			killAll(t)
+		{topic: "away", name: "all brokers killed for 10 s", do: func(x *stage) {
+			killAll(x)
 			time.Sleep(10 * time.Second)
-			restartAll(t, topic)
+			restartAll(x)
 		}},
-		{topic: "away-at-start", replicas: 3, fault: faultCase{name: "all brokers away at the first request, for 10 s", atStart: true},
-			before: killAll, do: func(t *testing.T, topic string) {
+		{topic: "away-at-start", name: "all brokers away at the first request, for 10 s", atStart: true,
+			before: killAll, do: func(x *stage) {
 				time.Sleep(10 * time.Second)
-				restartAll(t, topic)
+				restartAll(x)
 			}},
-		{topic: "throttled", replicas: 3, fault: faultCase{name: "throttled by a quota of 20 kB/s for 5 s"}, do: func(t *testing.T, topic string) {
-			quota(t, admin, 20000, false)
+		{topic: "throttled", name: "throttled by a quota of 20 kB/s for 5 s", do: func(x *stage) {
+			quota(x.T, admin, 20000, false)
 			time.Sleep(5 * time.Second)
-			quota(t, admin, 20000, true)
+			quota(x.T, admin, 20000, true)
 		}},
-		{topic: "more-partitions", replicas: 3, fault: faultCase{name: "partitions added"}, do: func(t *testing.T, topic string) {
-			if _, err := admin.UpdatePartitions(t.Context(), 12, topic); err != nil {
-				t.Fatal(err)
+		{topic: "more-partitions", name: "partitions added", do: func(x *stage) {
+			if _, err := admin.UpdatePartitions(x.Context(), 12, x.topic); err != nil {
+				x.Fatal(err)
 			}
 			time.Sleep(time.Second)
 		}},
 	} {
-		t.Run(c.topic, func(t *testing.T) {
-			topic := kafka.CreateTopic(t, c.topic, 6, c.replicas, nil)
-			if c.before != nil {
-				c.before(t)
-			}
-			f := c.fault
-			f.where, f.addrs = "Kafka "+kafka.Version, brokers
-			f.more = map[string]any{"topic": topic, "producer_request_acks": -1}
-			f.do = func(t *testing.T, _ *kongsim.Sim) { c.do(t, topic) }
-			f.records = func(t *testing.T, n int) []*kgo.Record { return kafka.Records(t, topic, n) }
-			f.run(t)
-		})
+		t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
 	}
 }
 

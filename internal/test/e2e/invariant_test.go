@@ -22,6 +22,7 @@ import (
 	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/kongsim"
+	"kafka-upstream/internal/test/testcert"
 )
 
 // seed returns the seed of this run: SEED, or a new one. It is printed, so that
@@ -73,6 +74,21 @@ func startBrokers(t *testing.T, r *rand.Rand, opts ...kfake.Opt) *brokers {
 	b.opts = append(opts, kfake.NumBrokers(3), kfake.Ports(ports...), kfake.SeedTopics(10, "t"), kfake.DataDir(t.TempDir()))
 	b.start()
 	return b
+}
+
+// startTLSBrokers starts a cluster that speaks TLS, and returns the flags by which the
+// program trusts it.
+func startTLSBrokers(t *testing.T) (b *brokers, flags []string) {
+	ca := testcert.New("an authority")
+	f := kafkatest.StartFakeTLS(t, ca.ServerConfig("127.0.0.1"), kfake.SeedTopics(10, "t"))
+	return &brokers{t: t, addrs: f.Addrs(), Fake: f}, caFlag(t, ca)
+}
+
+// deleteTopic is done before the first request.
+func deleteTopic(x *stage) {
+	if err := x.b.DeleteTopic("t"); err != nil {
+		x.Fatal(err)
+	}
 }
 
 func (b *brokers) start() {
