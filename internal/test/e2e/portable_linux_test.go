@@ -17,25 +17,6 @@ import (
 // ways are the flags by which the program serves Kong in one way or the other.
 var ways = map[string][]string{"loop": nil, "portable": {"-portable"}}
 
-func TestBothWaysOfServingAnswerAndDeliver(t *testing.T) {
-	for name, args := range ways {
-		t.Run(name, func(t *testing.T) {
-			f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
-			s := rig.Start(t, args...)
-			w := s.Worker()
-			for _, async := range []bool{true, false} {
-				p := rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"producer_async": async}))
-				if n := rig.SendN(t, w, p, 50); n != 50 {
-					t.Fatalf("%d of 50 were accepted", n)
-				}
-			}
-			if n := len(f.Records(t, "t", 100)); n != 100 {
-				t.Errorf("%d records", n)
-			}
-		})
-	}
-}
-
 // A server that may open no further file goes on with what it has, says so, and
 // takes up those that wait when others have ended.
 func TestShortageOfFilesPasses(t *testing.T) {

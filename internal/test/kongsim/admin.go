@@ -17,9 +17,6 @@ const maxAdminBody = 10 << 20
 // listenAdmin opens the Admin API's port. It has what is needed to make, show and delete
 // routes, services, plugins and certificates. serve begins to answer.
 func (s *Sim) listenAdmin() (serve func(), err error) {
-	if s.opts.AdminListen == "off" {
-		return func() {}, nil
-	}
 	l, err := net.Listen("tcp", s.opts.AdminListen)
 	if err != nil {
 		return nil, fmt.Errorf("the Admin API cannot listen: %w", err)

@@ -240,3 +240,44 @@ func (c *fakeConn) hangUp() {
 }
 
 func rename(from, to string) error { return os.Rename(from, to) }
+
+// field is one field of a message: num for varint and fixed types, bytes for
+// length-delimited ones.
+type field struct {
+	typ   protowire.Type
+	num   uint64
+	bytes []byte
+}
+
+func eachField(b []byte, f func(protowire.Number, field) error) error {
+	for len(b) > 0 {
+		n, typ, size := protowire.ConsumeTag(b)
+		if size < 0 {
+			return errBadMessage
+		}
+		b = b[size:]
+		v := field{typ: typ}
+		switch typ {
+		case protowire.VarintType:
+			v.num, size = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			v.num, size = protowire.ConsumeFixed64(b)
+		case protowire.Fixed32Type:
+			var x uint32
+			x, size = protowire.ConsumeFixed32(b)
+			v.num = uint64(x)
+		case protowire.BytesType:
+			v.bytes, size = protowire.ConsumeBytes(b)
+		default:
+			return errBadMessage
+		}
+		if size < 0 {
+			return errBadMessage
+		}
+		b = b[size:]
+		if err := f(n, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

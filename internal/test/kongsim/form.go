@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-const maxFormIndex = 1000
+const (
+	maxFormIndex = 1000
+	maxFormDepth = 32
+)
 
 var (
 	formName    = regexp.MustCompile(`^[^.\[\]]+(\.[^.\[\]]+|\[\d*\])*$`)
@@ -35,7 +38,7 @@ func parseForm(body string) (map[string]any, error) {
 		if !formName.MatchString(name) {
 			return nil, fmt.Errorf("the form's argument %q is not named as a.b, a[1] or a[]", name)
 		}
-		if _, err := put(root, formSegment.FindAllString(name, maxDepth), value); err != nil {
+		if _, err := put(root, formSegment.FindAllString(name, maxFormDepth), value); err != nil {
 			return nil, fmt.Errorf("the form's argument %q: %w", name, err)
 		}
 	}

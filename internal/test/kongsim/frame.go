@@ -100,33 +100,3 @@ func stringField(n protowire.Number, s string) []byte {
 func int32Field(n protowire.Number, v int32) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(nil, n, protowire.VarintType), uint64(int64(v)))
 }
-
-// rpcReturn is what Kong reads of an RpcReturn.
-type rpcReturn struct {
-	sequence   int64
-	instanceID int32
-	hasStatus  bool
-}
-
-func parseReturn(b []byte) (rpcReturn, error) {
-	var r rpcReturn
-	err := eachField(b, func(n protowire.Number, v field) error {
-		switch {
-		case n == 1 && v.typ == protowire.VarintType:
-			r.sequence = int64(v.num)
-		case n == 33 && v.typ == protowire.BytesType:
-			r.hasStatus = true
-			return eachField(v.bytes, func(n protowire.Number, v field) error {
-				if n == 2 && v.typ == protowire.VarintType {
-					r.instanceID = int32(v.num)
-				}
-				return nil
-			})
-		}
-		return nil
-	})
-	if err != nil {
-		return r, fmt.Errorf("the plugin server's RpcReturn cannot be read: %w", err)
-	}
-	return r, nil
-}

@@ -23,8 +23,7 @@ type Options struct {
 	Dump []byte
 	// Workers is the number of workers, 2 if zero.
 	Workers int
-	// Listen and AdminListen are addresses, 127.0.0.1:0 if empty. AdminListen
-	// "off" means that there is no Admin API.
+	// Listen and AdminListen are addresses, 127.0.0.1:0 if empty.
 	Listen, AdminListen string
 	// BodyBuffer is client_body_buffer_size in bytes, 8 KiB if zero. A larger
 	// body goes to a temp file.

@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,9 +16,6 @@ import (
 
 // respawnPause is how often Kong starts a plugin server again, at most.
 const respawnPause = time.Second
-
-// maxUnixPath is what fits into sockaddr_un with its final zero.
-const maxUnixPath = 107
 
 // program is a plugin server's binary and how Kong starts it.
 type program struct {
@@ -244,19 +239,4 @@ func (s *process) waitListening(ctx context.Context, socket string, old os.FileI
 			return fmt.Errorf("%s does not listen on %s after 10 s%s", s.program.name, socket, tail(last))
 		}
 	}
-}
-
-// checkSocketPath says what is wrong with a socket path before a plugin server
-// stumbles over it.
-func checkSocketPath(path string) error {
-	switch {
-	case path == "":
-		return errors.New("the plugin's dump names no socket")
-	case len(path) > maxUnixPath:
-		return fmt.Errorf("the socket path %s has more than %d bytes, which no unix socket can have: choose a shorter directory", path, maxUnixPath)
-	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return fmt.Errorf("the directory of the socket %s does not exist: make it, or choose another one with -kong-prefix", path)
-	}
-	return nil
 }

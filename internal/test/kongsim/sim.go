@@ -146,9 +146,6 @@ func (s *Sim) prepare(ctx context.Context) error {
 	}
 	if s.program != nil {
 		s.program.name = s.name
-		if err := checkSocketPath(s.socket); err != nil {
-			return err
-		}
 	}
 	schema, err := parseSchema(d.Plugins[0].Schema)
 	if err != nil {

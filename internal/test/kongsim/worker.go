@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // Plugin is one plugin configuration as a worker has it at hand.
@@ -232,14 +234,14 @@ func (w *Worker) command(ctx context.Context, command protowire.Number, fields .
 	defer stop()
 	seq, err := w.call(c, command, fields...)
 	if err == nil {
-		var r rpcReturn
-		if r, err = w.finish(c, seq); err == nil && !r.hasStatus {
+		var r *pb.RpcReturn
+		if r, err = w.finish(c, seq); err == nil && r.GetInstanceStatus() == nil {
 			err = errors.New("the plugin server's answer holds no instance status")
 		}
 		if err == nil {
 			stop()
 			w.pool.put(c)
-			return r.instanceID, nil
+			return r.GetInstanceStatus().InstanceId, nil
 		}
 	}
 	c.Close()
@@ -250,16 +252,19 @@ func (w *Worker) command(ctx context.Context, command protowire.Number, fields .
 }
 
 // finish reads the RpcReturn that ends a command.
-func (w *Worker) finish(c *conn, seq int64) (rpcReturn, error) {
+func (w *Worker) finish(c *conn, seq int64) (*pb.RpcReturn, error) {
 	b, err := c.read(c.args)
 	if err != nil {
-		return rpcReturn{}, err
+		return nil, err
 	}
-	r, err := parseReturn(b)
-	if err == nil && r.sequence != seq {
-		err = fmt.Errorf("the plugin server answered call %d where %d was asked", r.sequence, seq)
+	r := new(pb.RpcReturn)
+	if proto.Unmarshal(b, r) != nil {
+		return nil, errors.New("the plugin server's RpcReturn cannot be read")
 	}
-	return r, err
+	if r.Sequence != seq {
+		return nil, fmt.Errorf("the plugin server answered call %d where %d was asked", r.Sequence, seq)
+	}
+	return r, nil
 }
 
 // event sends one event and answers what the plugin asks. After an exit the
