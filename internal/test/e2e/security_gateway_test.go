@@ -226,13 +226,6 @@ func startProxy(t *testing.T, to string, session func(client, broker net.Conn)) 
 
 func (p *proxy) addrs() []string { return []string{p.Addr().String()} }
 
-// connections returns when each connection so far was accepted.
-func (p *proxy) connections() []time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.times)
-}
-
 func (p *proxy) keep(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -215,6 +215,13 @@ func (k *securedKafka) testWrongPasswords(t *testing.T) {
 	}
 }
 
+// connections returns when each connection so far was accepted.
+func (p *proxy) connections() []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.times)
+}
+
 // What docs/security.md says of the reasons in Kong's error log.
 func (k *securedKafka) testReasons(t *testing.T) {
 	topic := k.topic(t, "reasons", "User:sam", 1)
