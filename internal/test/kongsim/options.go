@@ -1,6 +1,7 @@
 package kongsim
 
 import (
+	"cmp"
 	"io"
 	"time"
 )
@@ -43,23 +44,12 @@ type Options struct {
 	Seed uint64
 }
 
-func setDefaults(o *Options) {
-	if o.Workers <= 0 {
-		o.Workers = 2
-	}
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1:0"
-	}
-	if o.AdminListen == "" {
-		o.AdminListen = "127.0.0.1:0"
-	}
-	if o.BodyBuffer <= 0 {
-		o.BodyBuffer = 8 << 10
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = time.Minute
-	}
-	if o.Grace <= 0 {
-		o.Grace = 15 * time.Second
-	}
+func (o Options) withDefaults() Options {
+	o.Workers = cmp.Or(o.Workers, 2)
+	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
+	o.AdminListen = cmp.Or(o.AdminListen, "127.0.0.1:0")
+	o.BodyBuffer = cmp.Or(o.BodyBuffer, 8<<10)
+	o.Timeout = cmp.Or(o.Timeout, time.Minute)
+	o.Grace = cmp.Or(o.Grace, 15*time.Second)
+	return o
 }

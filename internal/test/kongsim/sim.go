@@ -79,8 +79,7 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 	if o.Binary == "" && o.Dump == nil {
 		return nil, errors.New("neither a plugin server's binary nor its dump is given")
 	}
-	setDefaults(&o)
-	s = &Sim{opts: o, count: &counters{}}
+	s = &Sim{opts: o.withDefaults(), count: &counters{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -94,7 +93,7 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 	if err := os.Mkdir(s.bodies.path, 0o700); err != nil {
 		return s, err
 	}
-	if s.listener, err = net.Listen("tcp", o.Listen); err != nil {
+	if s.listener, err = net.Listen("tcp", s.opts.Listen); err != nil {
 		return s, fmt.Errorf("the gateway cannot listen: %w", err)
 	}
 	serveAdmin, err := s.listenAdmin()
