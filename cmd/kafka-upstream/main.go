@@ -165,13 +165,13 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return o.refuse(1, err, stdin, stdout, stderr)
 	}
 	defer release()
+	limit := o.limit(log)
+	pool := producer.NewPool(producer.PoolOptions{Security: secure, Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
-		m = metrics.New(version.Number)
+		m = metrics.New(version.Number, pool.Stats)
 	}
-	limit := o.limit(log)
 	m.Memory(limit)
-	pool := producer.NewPool(producer.PoolOptions{Security: secure, Metrics: m, Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	plugin := plugin.Plugin(plugin.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
 	if fault != nil {
 		fault(plugin)
@@ -263,9 +263,9 @@ func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.M
 
 	left, cut := drain(draining, server, pool, o.drain)
 	err = errors.Join(err, cut)
-	s := pool.Stats()
+	s := pool.Stats().Totals()
 	logging.flush()
-	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Refused)
+	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Rejected)
 	switch cause := context.Cause(draining); {
 	case left > 0 && cause != nil:
 		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", left, cause))

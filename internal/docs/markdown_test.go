@@ -35,16 +35,18 @@ func read(t testing.TB, name string) string {
 	return string(b)
 }
 
-// documents are README.md, CHANGELOG.md and all of docs/.
+// documents are README.md, CHANGELOG.md, and all of docs and docs/decisions.
 func documents(t testing.TB) []*document {
 	t.Helper()
 	names := []string{"README.md", "CHANGELOG.md"}
-	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no documents: %v", err)
-	}
-	for _, f := range files {
-		names = append(names, "docs/"+filepath.Base(f))
+	for _, dir := range []string{"docs", "docs/decisions"} {
+		files, err := filepath.Glob(filepath.Join(root, dir, "*.md"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no documents in %s: %v", dir, err)
+		}
+		for _, f := range files {
+			names = append(names, dir+"/"+filepath.Base(f))
+		}
 	}
 	var all []*document
 	for _, name := range names {

@@ -12,6 +12,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	yaml "go.yaml.in/yaml/v4"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 var update = flag.Bool("update", false, "write the table of metrics in docs/metrics.md again")
@@ -91,13 +93,13 @@ func TestDocumentationHasAllReasons(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(b), "### Reasons of failures")
 	section, _, _ = strings.Cut(section, "## Readiness")
-	for _, name := range failureNames {
+	for _, name := range failureLabels() {
 		if strings.Count(section, "\n| `"+name+"` | ") != 1 {
 			t.Errorf("no row of the failure %s", name)
 		}
 	}
-	if rows := strings.Count(section, "\n| `") - 1; rows != len(failureNames) {
-		t.Errorf("%d rows of failures, want %d", rows, len(failureNames))
+	if rows := strings.Count(section, "\n| `") - 1; rows != kafkaerr.Classes {
+		t.Errorf("%d rows of failures, want %d", rows, kafkaerr.Classes)
 	}
 }
 
@@ -178,7 +180,7 @@ func checkValues(t *testing.T, label, quoted string) {
 		return
 	}
 	for _, v := range strings.Split(strings.Trim(quoted, `"`), "|") {
-		isReason := slices.Contains(failureNames[:], v) || slices.ContainsFunc(reasonTable[:], func(r struct {
+		isReason := slices.Contains(failureLabels(), v) || slices.ContainsFunc(reasonTable[:], func(r struct {
 			name   string
 			status int
 		}) bool {
