@@ -35,14 +35,16 @@ func TestNevers(t *testing.T) {
 		importer, imported string // a package, and a prefix of what it never imports
 		direct             bool   // what others import is no matter
 	}{
-		// These hold once the packages were cut anew: request, plugin, producer, metrics.
+		// Not yet: request and plugin import the door.
 		// {"internal/request", module + "internal/kongpdk", false},
 		// {"internal/plugin", module + "internal/kongpdk", false},
-		// {"internal/producer", module + "internal/config", false},
-		// {"internal/metrics", "github.com/segmentio/kafka-go", true},
+		{"internal/producer", module + "internal/config", false},
+		{"internal/metrics", "github.com/segmentio/kafka-go", true},
+		{"internal/producer/cluster", module + "internal/config", false},
+		{"internal/kafkaerr", module, false},
 		{"schema", module, false},
-		{"internal/kongpdk", module + "internal/producer", false},
-		{"internal/kongpdk", module + "internal/config", false},
+		{"internal/kongpdk", module + "internal/producer", true},
+		{"internal/kongpdk", module + "internal/config", true},
 	} {
 		p, ok := all[module+never.importer]
 		if !ok {
