@@ -3,11 +3,8 @@ package kongsim
 import (
 	"crypto/tls"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -42,8 +39,7 @@ var kinds = []string{"services", "routes", "certificates", "plugins"}
 // ownFields are the fields of each kind that this stand-in knows, with Kong's defaults.
 // The plugin's dump adds some to those of plugins.
 var ownFields = map[string]string{
-	"services": `{"name":{"type":"string"}},
-		{"protocol":{"type":"string","default":"http"}}, {"host":{"type":"string","required":true}}, {"port":{"type":"integer","default":80}}, {"path":{"type":"string"}}`,
+	"services": `{"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string"}}, {"host":{"type":"string"}}, {"port":{"type":"integer"}}, {"path":{"type":"string"}}`,
 	"routes": `{"name":{"type":"string"}},
 		{"protocols":{"type":"set","required":true,"default":["http","https"],"elements":{"type":"string"}}},
 		{"methods":{"type":"set","elements":{"type":"string","match_none":[{"pattern":"[^%u]","err":"invalid value: a method is written in capitals"}]}}},
@@ -115,7 +111,7 @@ func (e *entities) insert(kind string, v map[string]any) (entity, *apiError) {
 		return nil, schemaViolation(problems{"name": "plugin '" + name + "' not enabled; add it to the 'plugins' configuration property"})
 	}
 	p := problems{}
-	filled := e.schemas[kind].fill(expandURL(kind, v)).(map[string]any)
+	filled := e.schemas[kind].fill(v).(map[string]any)
 	e.schemas[kind].validate("", filled, p)
 	if len(p) > 0 {
 		return nil, schemaViolation(p)
@@ -181,24 +177,6 @@ func (e *entities) remove(kind, key string) {
 func foreignID(v entity, field string) any {
 	m, _ := v[field].(map[string]any)
 	return m["id"]
-}
-
-// expandURL takes the shorthand "url" of a service apart.
-func expandURL(kind string, v map[string]any) map[string]any {
-	u, err := url.Parse(str(v["url"]))
-	if kind != "services" || err != nil || u.Host == "" {
-		return v
-	}
-	out := maps.Clone(v)
-	delete(out, "url")
-	out["protocol"], out["host"] = u.Scheme, u.Hostname()
-	if port, err := strconv.Atoi(u.Port()); err == nil {
-		out["port"] = float64(port)
-	}
-	if u.Path != "" {
-		out["path"] = u.Path
-	}
-	return out
 }
 
 func str(v any) string {

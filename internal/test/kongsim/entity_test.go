@@ -306,7 +306,6 @@ func TestTheAdminAPIRefusesAsKongDoes(t *testing.T) {
 		{"POST", "/plugins", `{"name":"kafka-upstream","route":{"id":"x"},"config":{` + goodServers + `}}`, 400, 4.0, "the foreign key '{id=\"x\"}' does not reference an existing 'routes' entity."},
 		{"POST", "/routes", `{"name":"r","hosts":["b"]}`, 409, 5.0, `UNIQUE violation detected on '{name="r"}'`},
 		{"POST", "/routes", `{"name":"q"}`, 400, 2.0, "schema violation (must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https')"},
-		{"POST", "/services", `{"name":"s"}`, 400, 2.0, "schema violation (host: required field missing)"},
 		{"POST", "/routes", `{`, 400, nil, "Cannot parse JSON body"},
 		{"POST", "/routes/none/plugins", `{}`, 404, nil, "Not found"},
 		{"POST", "/plugins/r/routes", `{}`, 404, nil, "Not found"},

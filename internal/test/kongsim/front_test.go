@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -167,20 +165,6 @@ func waitUntil(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-func TestAConnectionServesManyRequests(t *testing.T) {
-	p := startFake(t, ok)
-	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
-	one := "POST /a HTTP/1.1\r\nHost: kafka-upstream.dev\r\nContent-Length: 3\r\n\r\nabc"
-	last := "GET /b HTTP/1.1\r\nHost: kafka-upstream.dev\r\nConnection: close\r\n\r\n"
-	got := send(t, s, []byte(one+one+last)) // pipelined
-	if n := strings.Count(got, "HTTP/1.1 200 OK\r\n"); n != 3 {
-		t.Errorf("%d answers in %q", n, got)
-	}
-	if n := strings.Count(got, "Connection: keep-alive"); n != 2 {
-		t.Errorf("%d kept alive", n)
-	}
-}
-
 // ask returns what a plugin is told about a raw request.
 func answerTo(t *testing.T, raw, method string, args []byte) []byte {
 	t.Helper()
@@ -293,33 +277,6 @@ func TestABadConfigurationLeavesTheOldOneInPlace(t *testing.T) {
 	}
 	if res, _ := do(t, s, "GET", "/", testHost, nil); res.StatusCode != 200 {
 		t.Error(res.Status)
-	}
-}
-
-func TestCloseEndsIdleConnectionsAndLeavesNoFiles(t *testing.T) {
-	p := startFake(t, ok)
-	s := startSim(t, Options{Socket: p.socket, Config: []byte(recordedConfig)})
-	conn, err := net.Dial("tcp", s.listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: kafka-upstream.dev\r\n\r\n")
-	br := bufio.NewReader(conn)
-	res, err := http.ReadResponse(br, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	io.Copy(io.Discard, res.Body)
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := br.ReadByte(); err != io.EOF {
-		t.Errorf("the connection is still there: %v", err)
-	}
-	if _, err := os.Stat(filepath.Dir(s.bodies.path)); !os.IsNotExist(err) {
-		t.Errorf("files are left: %v", err)
 	}
 }
 

@@ -286,9 +286,6 @@ func (s *Sim) URL() string { return "http://" + s.listener.Addr().String() }
 // AdminURL returns where the Admin API listens, "" if there is none.
 func (s *Sim) AdminURL() string { return s.adminURL }
 
-// Socket returns the path of the plugin server's socket.
-func (s *Sim) Socket() string { return s.socket }
-
 // PID returns the process id of the plugin server, 0 while it does not run or
 // if it was not started here.
 func (s *Sim) PID() int {
