@@ -12,17 +12,14 @@ import (
 // package itself, "action".
 func feed(t *testing.T, goTestError error, events ...string) (out string, ok bool) {
 	t.Helper()
-	var b strings.Builder
-	r := newReport(&b)
-	r.begin("go test")
+	var b, in strings.Builder
 	for _, e := range events {
 		action, test, _ := strings.Cut(e, " ")
-		line := fmt.Sprintf(`{"Action":%q,"Package":"p","Test":%q}`+"\n", action, test)
-		r.Write([]byte(line[:5]))
-		r.Write([]byte(line[5:]))
+		fmt.Fprintf(&in, `{"Action":%q,"Package":"p","Test":%q}`+"\n", action, test)
 	}
-	r.end(goTestError)
-	ok = r.close()
+	r := &report{out: &b}
+	r.run(strings.NewReader(in.String()), func() error { return goTestError })
+	ok = r.end()
 	return b.String(), ok
 }
 
@@ -57,9 +54,8 @@ func TestClosingLineCountsTests(t *testing.T) {
 
 func TestOutputOfWhatFailedIsShown(t *testing.T) {
 	var b strings.Builder
-	r := newReport(&b)
-	r.begin("go test")
-	r.Write([]byte(`{"Action":"build-output","ImportPath":"q","Output":"q.go:1: undefined\n"}
+	r := &report{out: &b}
+	r.run(strings.NewReader(`{"Action":"build-output","ImportPath":"q","Output":"q.go:1: undefined\n"}
 {"Action":"output","Package":"p","Test":"A","Output":"quiet\n"}
 {"Action":"output","Package":"p","Test":"B","Output":"b_test.go:1: wrong\n"}
 {"Action":"pass","Package":"p","Test":"A"}
@@ -67,10 +63,9 @@ func TestOutputOfWhatFailedIsShown(t *testing.T) {
 {"Action":"output","Package":"p","Output":"found unexpected goroutines\n"}
 {"Action":"fail","Package":"p","Elapsed":1.5}
 no JSON
-`))
-	r.end(errors.New("exit status 1"))
-	r.close()
-	for _, want := range []string{"q.go:1: undefined\n", "FAIL p B\nb_test.go:1: wrong\n", "found unexpected goroutines\n", "FAIL p 1.5s: 1 passed, 1 failed, 0 skipped\n", "no JSON\n"} {
+`), func() error { return errors.New("exit status 1") })
+	r.end()
+	for _, want := range []string{"q.go:1: undefined\n", "FAIL p B\nb_test.go:1: wrong\n", "found unexpected goroutines\n", "FAIL p 1.5s\n", "no JSON\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, b.String())
 		}
@@ -82,38 +77,20 @@ no JSON
 
 func TestRunsAddUpAndEachHasToHaveTests(t *testing.T) {
 	var b strings.Builder
-	r := newReport(&b)
+	r := &report{out: &b}
+	well := func() error { return nil }
 	for range 2 {
-		r.begin("go test")
-		r.Write([]byte(`{"Action":"pass","Package":"p","Test":"A"}` + "\n" + `{"Action":"pass","Package":"p"}` + "\n"))
-		r.end(nil)
+		r.run(strings.NewReader(`{"Action":"pass","Package":"p","Test":"A"}`+"\n"+`{"Action":"pass","Package":"p"}`+"\n"), well)
 	}
-	r.begin("go test")
-	r.end(nil)
-	if r.close() || !strings.HasSuffix(b.String(), "\n2 passed, 1 failed, 0 skipped\n") {
+	r.run(strings.NewReader(""), well)
+	if r.end() || !strings.HasSuffix(b.String(), "\n2 passed, 1 failed, 0 skipped\n") {
 		t.Errorf("got\n%s", b.String())
 	}
 }
 
 func TestArgumentsAreSplitIntoRuns(t *testing.T) {
-	flags, runs := split([]string{"-timeout", "1m", "--", "-race", "./...", "--", "./x"})
-	if !slices.Equal(flags, []string{"-timeout", "1m"}) || len(runs) != 2 ||
-		!slices.Equal(runs[0], []string{"-race", "./..."}) || !slices.Equal(runs[1], []string{"./x"}) {
-		t.Errorf("got %q and %q", flags, runs)
+	runs := split([]string{"-timeout", "1m", "--", "-race", "./...", "--", "./x"})
+	if len(runs) != 2 || !slices.Equal(runs[0], []string{"-timeout", "1m", "-race", "./..."}) || !slices.Equal(runs[1], []string{"-timeout", "1m", "./x"}) {
+		t.Errorf("got %q", runs)
 	}
-}
-
-func FuzzReport(f *testing.F) {
-	f.Add([]byte(`{"Action":"pass","Package":"p","Test":"A/b"}` + "\n"))
-	f.Add([]byte("no JSON\n{}\n{\"Package\":\"p\",\"Test\":\"/\"}\n"))
-	f.Fuzz(func(t *testing.T, events []byte) {
-		var b strings.Builder
-		r := newReport(&b)
-		r.begin("go test")
-		r.Write(events)
-		r.end(errors.New("exit status 1"))
-		if r.close() {
-			t.Errorf("a run that go test failed is said to be well:\n%s", b.String())
-		}
-	})
 }
