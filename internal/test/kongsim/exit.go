@@ -49,18 +49,15 @@ func parseExit(b []byte) (*Exit, error) {
 			values = list.Values
 		}
 		for _, v := range values {
-			if isTable(v) || name == "" || strings.ContainsAny(name, "\r\n\x00: ") || strings.ContainsAny(luaString(v.AsInterface()), "\r\n\x00") {
+			text := v.GetStringValue()
+			if text == "" || name == "" || strings.ContainsAny(name, "\r\n\x00: ") || strings.ContainsAny(text, "\r\n\x00") {
 				return nil, fmt.Errorf("header %q of kong.response.exit cannot be sent", name)
 			}
-			e.Headers = append(e.Headers, Header{name, luaString(v.AsInterface())})
+			e.Headers = append(e.Headers, Header{name, text})
 		}
 	}
 	slices.SortStableFunc(e.Headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
 	return e, nil
-}
-
-func isTable(v *structpb.Value) bool {
-	return v.GetStructValue() != nil || v.GetListValue() != nil || v.AsInterface() == nil
 }
 
 // formatNumber writes a number as Lua's tostring does.

@@ -230,7 +230,7 @@ func (w *Worker) command(ctx context.Context, command protowire.Number, fields .
 	if err != nil {
 		return 0, err
 	}
-	stop := abort(ctx, c)
+	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	seq, err := w.call(c, command, fields...)
 	if err == nil {
@@ -274,7 +274,7 @@ func (w *Worker) event(ctx context.Context, id int32, a Answerer) (*Exit, *conn,
 	if err != nil {
 		return nil, nil, err
 	}
-	stop := abort(ctx, c)
+	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	w.count.events.Add(1)
 	exit, err := w.converse(c, id, a)
@@ -326,14 +326,4 @@ func (w *Worker) converse(c *conn, id int32, a Answerer) (*Exit, error) {
 			return nil, err
 		}
 	}
-}
-
-// abort ends what waits on the connection when the context ends. The function
-// it returns may be called more than once.
-func abort(ctx context.Context, c *conn) (stop func()) {
-	if ctx.Done() == nil {
-		return func() {}
-	}
-	s := context.AfterFunc(ctx, func() { c.Close() })
-	return func() { s() }
 }
