@@ -57,6 +57,7 @@ func mustStart(t testing.TB, o Options) *Sim {
 }
 
 func TestTheServerIsStartedAsKongStartsIt(t *testing.T) {
+	t.Setenv("GOCOVERDIR", "") // which is passed on
 	var out syncBuffer
 	o := processOptions(t)
 	o.Stderr = &out
