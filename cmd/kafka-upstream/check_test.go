@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/kongsim"
 )
@@ -21,9 +22,9 @@ import (
 // every user may execute.
 func shared(t *testing.T) (dir, program string) {
 	t.Helper()
-	dir = shortDir(t)
+	dir = rig.ShortDir(t)
 	program = dir + "/kafka-upstream"
-	b, err := os.ReadFile(binary)
+	b, err := os.ReadFile(rig.Binary)
 	if err == nil {
 		err = os.WriteFile(program, b, 0o755)
 	}
@@ -41,7 +42,7 @@ func shared(t *testing.T) (dir, program string) {
 func dump(t *testing.T, program string, args ...string) (sentence string) {
 	t.Helper()
 	cmd := exec.Command(program, append(args, "-dump")...)
-	cmd.Env = []string{}
+	cmd.Env = rig.Env()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -101,12 +102,12 @@ func TestDumpDoesNotFailForWhatMayBeMendedBeforeTheServerStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s := start(t) // whose socket is there
+	s := rig.Start(t) // whose socket is there
 	for _, args := range [][]string{
 		{"-kong-prefix", dir + "/none"},
 		{"-kong-prefix", dir, "-metrics", l.Addr().String(), "-pprof", l.Addr().String()},
 		{"-kong-prefix", dir, "-log-file", dir + "/none/log"},
-		{"-socket", s.socket},
+		{"-socket", s.Socket},
 	} {
 		if got := dump(t, program, args...); got != "" {
 			t.Errorf("%q: %q", args, got)
@@ -211,19 +212,18 @@ func TestPortsThatAreTakenKeepNothingFromBeingServed(t *testing.T) {
 		{"-metrics", metrics.Addr().String(), "-pprof", profiles.Addr().String()},
 		{"-metrics", "192.0.2.1:9542", "-pprof", "192.0.2.1:6060"}, // not this machine's
 	} {
-		s := start(t, args...)
-		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-		defer w.Close()
-		if n := events(t, w, pluginOf(settings(t, f.Addrs(), nil)), 1); n != 1 {
+		s := rig.Start(t, args...)
+		w := s.Worker()
+		if n := rig.SendN(t, w, rig.NewPlugin(rig.Settings(t, f.Addrs(), nil)), 1); n != 1 {
 			t.Errorf("%q: it does not serve", args)
 		}
-		eventually(t, "both are told", func() bool {
-			return strings.Contains(s.log.String(), args[1]) && strings.Contains(s.log.String(), args[3])
+		rig.Eventually(t, "both are told", func() bool {
+			return strings.Contains(s.Log.String(), args[1]) && strings.Contains(s.Log.String(), args[3])
 		})
 		if args[3] != profiles.Addr().String() {
 			continue
 		}
 		_ = profiles.Close()
-		eventually(t, "the profiles are served once their port is free", func() bool { return strings.Contains(s.log.String(), "serving profiles") })
+		rig.Eventually(t, "the profiles are served once their port is free", func() bool { return strings.Contains(s.Log.String(), "serving profiles") })
 	}
 }

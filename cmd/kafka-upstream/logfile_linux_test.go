@@ -10,8 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kafkatest"
-	"kafka-upstream/internal/test/kongsim"
 )
 
 // contents is what a file holds, "" while it is not there.
@@ -34,7 +34,7 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
-			dir := shortDir(t)
+			dir := rig.ShortDir(t)
 			if c.logs {
 				if err := os.Mkdir(dir+"/logs", 0o700); err != nil {
 					t.Fatal(err)
@@ -44,8 +44,8 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 			if c.flag != "" {
 				args = append(args, "-log-file", filepath.Join(dir, c.flag))
 			}
-			cmd := exec.Command(binary, args...)
-			cmd.Env = []string{}
+			cmd := exec.Command(rig.Binary, args...)
+			cmd.Env = rig.Env()
 			stdin, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -59,15 +59,14 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = write.Close()
-			eventually(t, "the socket is there", func() bool {
+			rig.Eventually(t, "the socket is there", func() bool {
 				_, err := os.Stat(dir + "/kafka-upstream.socket")
 				return err == nil
 			})
-			w := kongsim.NewWorker(dir+"/kafka-upstream.socket", kongsim.WorkerOptions{})
-			defer w.Close()
+			w := rig.NewWorker(t, dir+"/kafka-upstream.socket")
 			for topic, n := range map[string]int{"missing": 251, "absent": 3, "t": 5} {
-				p := pluginOf(settings(t, f.Addrs(), map[string]any{"topic": topic, "producer_async_flush_timeout": 100}))
-				if got := events(t, w, p, n); got != n {
+				p := rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"topic": topic, "producer_async_flush_timeout": 100}))
+				if got := rig.SendN(t, w, p, n); got != n {
 					t.Fatalf("%d of %d records to %s were accepted", got, n, topic)
 				}
 			}
@@ -77,7 +76,7 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 			_ = stdin.Close()
 			_ = cmd.Wait()
 			path := filepath.Join(dir, c.want)
-			eventually(t, "the server has ended", func() bool {
+			rig.Eventually(t, "the server has ended", func() bool {
 				return strings.Contains(contents(path), "msg=ended") && strings.Contains(contents(path), couldNot)
 			})
 			got := contents(path)
@@ -98,7 +97,7 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 }
 
 func TestLogFileThatCannotBeOpenedIsNoReasonNotToServe(t *testing.T) {
-	dir := shortDir(t)
+	dir := rig.ShortDir(t)
 	if err := os.Symlink("/dev/null", dir+"/link"); err != nil {
 		t.Fatal(err)
 	}
@@ -107,39 +106,38 @@ func TestLogFileThatCannotBeOpenedIsNoReasonNotToServe(t *testing.T) {
 	}
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	for _, path := range []string{dir, dir + "/none/log", dir + "/link", dir + "/pipe"} {
-		s := start(t, "-log-file", path)
-		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-		defer w.Close()
-		if n := events(t, w, pluginOf(settings(t, f.Addrs(), nil)), 1); n != 1 {
+		s := rig.Start(t, "-log-file", path)
+		w := s.Worker()
+		if n := rig.SendN(t, w, rig.NewPlugin(rig.Settings(t, f.Addrs(), nil)), 1); n != 1 {
 			t.Errorf("%s: it does not serve", path)
 		}
-		if n := strings.Count(s.log.String(), "there is no log file"); n != 1 || !strings.Contains(s.log.String(), path) {
-			t.Errorf("%s: %d lines say so:\n%s", path, n, s.log.String())
+		if n := strings.Count(s.Log.String(), "there is no log file"); n != 1 || !strings.Contains(s.Log.String(), path) {
+			t.Errorf("%s: %d lines say so:\n%s", path, n, s.Log.String())
 		}
 	}
 }
 
 func TestLogFileMayBeTurnedOff(t *testing.T) {
-	s := start(t, "-log-file", "off")
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	s.wait()
-	if all, _ := filepath.Glob(filepath.Dir(s.socket) + "/*.log"); len(all) != 0 || strings.Contains(s.log.String(), "no log file") {
-		t.Errorf("there is %v\n%s", all, s.log.String())
+	s := rig.Start(t, "-log-file", "off")
+	s.Signal(syscall.SIGTERM)
+	s.Wait()
+	if all, _ := filepath.Glob(filepath.Dir(s.Socket) + "/*.log"); len(all) != 0 || strings.Contains(s.Log.String(), "no log file") {
+		t.Errorf("there is %v\n%s", all, s.Log.String())
 	}
 }
 
 func TestLogFileIsOpenedAnewOnUSR1(t *testing.T) {
-	s := start(t)
-	path := filepath.Join(filepath.Dir(s.socket), "kafka-upstream.log")
-	eventually(t, "it is there", func() bool { return strings.Contains(contents(path), "msg=serving") })
+	s := rig.Start(t)
+	path := filepath.Join(filepath.Dir(s.Socket), "kafka-upstream.log")
+	rig.Eventually(t, "it is there", func() bool { return strings.Contains(contents(path), "msg=serving") })
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
-	eventually(t, "there is a new one", func() bool { _, err := os.Stat(path); return err == nil })
-	eventually(t, "it says so", func() bool { return strings.Contains(s.log.String(), "SIGUSR1: the log file was reopened") })
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	s.wait()
+	s.Signal(syscall.SIGUSR1)
+	rig.Eventually(t, "there is a new one", func() bool { _, err := os.Stat(path); return err == nil })
+	rig.Eventually(t, "it says so", func() bool { return strings.Contains(s.Log.String(), "SIGUSR1: the log file was reopened") })
+	s.Signal(syscall.SIGTERM)
+	s.Wait()
 	if !strings.Contains(contents(path), "msg=ended") {
 		t.Errorf("the new one has %q", contents(path))
 	}
@@ -147,16 +145,16 @@ func TestLogFileIsOpenedAnewOnUSR1(t *testing.T) {
 
 // A crash is a fault of ours, and its stack goes where an operator finds it.
 func TestLogFileHasTheStackOfACrash(t *testing.T) {
-	s := start(t)
-	path := filepath.Join(filepath.Dir(s.socket), "kafka-upstream.log")
-	eventually(t, "it is there", func() bool { return strings.Contains(contents(path), "msg=serving") })
+	s := rig.Start(t)
+	path := filepath.Join(filepath.Dir(s.Socket), "kafka-upstream.log")
+	rig.Eventually(t, "it is there", func() bool { return strings.Contains(contents(path), "msg=serving") })
 	if err := os.Rename(path, path+".old"); err != nil { // also where it was rotated
 		t.Fatal(err)
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGUSR1)
-	eventually(t, "there is a new one", func() bool { return strings.Contains(s.log.String(), "was reopened") })
-	_ = syscall.Kill(served(t, s), syscall.SIGABRT)
-	s.wait()
+	s.Signal(syscall.SIGUSR1)
+	rig.Eventually(t, "there is a new one", func() bool { return strings.Contains(s.Log.String(), "was reopened") })
+	_ = syscall.Kill(s.Served(), syscall.SIGABRT)
+	s.Wait()
 	if got := contents(path); !strings.Contains(got, "SIGABRT") || !strings.Contains(got, "goroutine ") {
 		t.Errorf("the log file has %q", got)
 	}
@@ -175,16 +173,16 @@ func TestLogFileSaysWhyTheServerCannotStart(t *testing.T) {
 		"argument":          {func(string) []string { return []string{"serve"} }, "unexpected argument"},
 		"long path":         {func(dir string) []string { return []string{"-socket", dir + "/" + strings.Repeat("x", 100)} }, "cannot have more than 107"},
 		"directory":         {func(dir string) []string { return []string{"-socket", dir} }, "is no socket"},
-		"file as directory": {func(dir string) []string { return []string{"-socket", binary + "/s"} }, "not a directory"},
+		"file as directory": {func(dir string) []string { return []string{"-socket", rig.Binary + "/s"} }, "not a directory"},
 		"nowhere":           {func(dir string) []string { return []string{"-socket", dir + "/none/s"} }, "/none/s"},
 		"CA file":           {func(dir string) []string { return []string{"-ca-file", dir + "/none.pem"} }, "none.pem"},
 		"metrics":           {func(string) []string { return []string{"-metrics", "9542"} }, "-metrics cannot be served"},
 		"pprof":             {func(string) []string { return []string{"-pprof", "localhost"} }, "-pprof cannot be served"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := shortDir(t)
+			dir := rig.ShortDir(t)
 			args := append([]string{"-kong-prefix", dir}, c.args(dir)...)
-			_, stderr, code := runPiped(t, args...)
+			_, stderr, code := rig.Run(t, true, args...)
 			got := contents(dir + "/kafka-upstream.log")
 			if code == 0 || !strings.Contains(stderr, c.want) || !strings.Contains(got, couldNot) || !strings.Contains(got, c.want) {
 				t.Errorf("exit code %d\nstderr %s\nlog file %s", code, stderr, got)

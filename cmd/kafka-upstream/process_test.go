@@ -1,15 +1,11 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,27 +13,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kafkatest"
-	"kafka-upstream/internal/test/kongsim"
 	"kafka-upstream/schema"
 )
 
-// runOnce runs the program to its end.
-func runOnce(t *testing.T, args ...string) (stdout, stderr string, code int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = []string{}
-	var out, errs lines
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	_ = cmd.Run()
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
-}
-
 func TestDumpPrintsJSONOnlyAndTouchesNothing(t *testing.T) {
 	dir := t.TempDir()
-	stdout, stderr, code := runOnce(t, "-dump", "-kong-prefix", dir)
+	stdout, stderr, code := rig.Run(t, false, "-dump", "-kong-prefix", dir)
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", code, stderr)
 	}
@@ -91,13 +74,20 @@ func TestFlagsThatAreWrongAreExplained(t *testing.T) {
 		{[]string{"-ca-file", "/nowhere/ca.pem", "-socket", filepath.Join(t.TempDir(), "s")}, 1, "/nowhere/ca.pem"},
 		{[]string{"-help"}, 0, "-kong-prefix"},
 	} {
-		_, stderr, code := runOnce(t, c.args...)
+		_, stderr, code := rig.Run(t, false, c.args...)
 		if code != c.code || !strings.Contains(stderr, c.want) {
 			t.Errorf("%v: exit code %d, stderr %s", c.args, code, stderr)
 		}
 	}
-	if stdout, _, code := runOnce(t, "-version"); code != 0 || !strings.HasPrefix(stdout, "kafka-upstream ") {
+	if stdout, _, code := rig.Run(t, false, "-version"); code != 0 || !strings.HasPrefix(stdout, "kafka-upstream ") {
 		t.Errorf("-version: exit code %d, %s", code, stdout)
+	}
+}
+
+func TestMetricsAddressThatCannotBeUsedIsExplained(t *testing.T) {
+	_, stderr, code := rig.Run(t, false, "-metrics", "nonsense", "-kong-prefix", rig.ShortDir(t))
+	if code != 1 || !strings.Contains(stderr, "host:port") {
+		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
 
@@ -107,52 +97,36 @@ func TestSocketHasTheModeOfTheFlag(t *testing.T) {
 		if arg != "" {
 			args = []string{"-socket-mode", arg}
 		}
-		s := start(t, args...)
-		info, err := os.Stat(s.socket)
+		s := rig.Start(t, args...)
+		info, err := os.Stat(s.Socket)
 		if err != nil || info.Mode().Perm() != want {
 			t.Errorf("-socket-mode %s: %v, %v", arg, info.Mode(), err)
 		}
 	}
 }
 
-// events sends n requests and returns how many were answered 200.
-func events(t *testing.T, w *kongsim.Worker, p *kongsim.Plugin, n int) (sent int) {
-	t.Helper()
-	for i := range n {
-		exit, err := w.HandleEvent(t.Context(), p, &kong{body: inline(`[` + strconv.Itoa(i) + `]`)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if exit.Status == 200 {
-			sent++
-		}
-	}
-	return sent
-}
-
 func TestEndDeliversTheBufferAndExitsWithZero(t *testing.T) {
-	for name, end := range map[string]func(*server){
-		"SIGTERM":      func(s *server) { _ = s.cmd.Process.Signal(syscall.SIGTERM) },
-		"SIGINT":       func(s *server) { _ = s.cmd.Process.Signal(syscall.SIGINT) },
-		"end of stdin": func(s *server) { _ = s.stdin.Close() },
+	for name, end := range map[string]func(*rig.Server){
+		"SIGTERM":      func(s *rig.Server) { s.Signal(syscall.SIGTERM) },
+		"SIGINT":       func(s *rig.Server) { s.Signal(syscall.SIGINT) },
+		"end of stdin": func(s *rig.Server) { _ = s.Stdin.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
-			s := start(t)
-			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-			defer w.Close()
-			p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
-			if n := events(t, w, p, 100); n != 100 {
+			s := rig.Start(t)
+			w := s.Worker()
+			p := rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+			if n := rig.SendN(t, w, p, 100); n != 100 {
 				t.Fatalf("%d of 100 were accepted", n)
 			}
 			end(s)
-			if code := s.wait(); code != 0 {
+			if code := s.Wait(); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 			if n := len(f.Records(t, "t", 100)); n != 100 {
 				t.Errorf("%d records", n)
 			}
-			if _, err := os.Stat(s.socket); err != nil {
+			if _, err := os.Stat(s.Socket); err != nil {
 				t.Errorf("the socket was removed, which may be the successor's: %v", err)
 			}
 		})
@@ -160,18 +134,17 @@ func TestEndDeliversTheBufferAndExitsWithZero(t *testing.T) {
 }
 
 func TestEndTellsWhatItLeavesAndExitsWithOne(t *testing.T) {
-	s := start(t, "-drain-timeout", "200ms")
-	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-	defer w.Close()
-	if n := events(t, w, pluginOf(settings(t, []string{closedPort(t)}, nil)), 7); n != 7 {
+	s := rig.Start(t, "-drain-timeout", "200ms")
+	w := s.Worker()
+	if n := rig.SendN(t, w, rig.NewPlugin(rig.Settings(t, []string{rig.ClosedPort(t)}, nil)), 7); n != 7 {
 		t.Fatalf("%d of 7 were accepted", n)
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	if code := s.wait(); code != 1 {
+	s.Signal(syscall.SIGTERM)
+	if code := s.Wait(); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
 	for _, want := range []string{`topic=t records=7`, `accepted=7 delivered=0 failed=0 left=7`, "7 records were not delivered"} {
-		if !strings.Contains(s.log.String(), want) {
+		if !strings.Contains(s.Log.String(), want) {
 			t.Errorf("the log lacks %q", want)
 		}
 	}
@@ -188,22 +161,21 @@ func TestRequestsUnderWayAtTheEndAreAnswered(t *testing.T) {
 		"after half time": {"2s", 1200 * time.Millisecond, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, "-drain-timeout", c.drain)
-			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-			defer w.Close()
-			k := &kong{before: func(method string) {
+			s := rig.Start(t, "-drain-timeout", c.drain)
+			w := s.Worker()
+			k := &rig.Kong{Before: func(method string) {
 				if method == "kong.request.get_raw_body" {
-					_ = s.cmd.Process.Signal(syscall.SIGTERM)
-					eventually(t, "it is ending", func() bool { return strings.Contains(s.log.String(), "msg=ending") })
+					s.Signal(syscall.SIGTERM)
+					rig.Eventually(t, "it is ending", func() bool { return strings.Contains(s.Log.String(), "msg=ending") })
 					<-time.After(c.late) // Kong is slow
 				}
 			}}
-			exit, err := w.HandleEvent(t.Context(), pluginOf(settings(t, f.Addrs(), nil)), k)
+			exit, err := w.HandleEvent(t.Context(), rig.NewPlugin(rig.Settings(t, f.Addrs(), nil)), k)
 			if err != nil || exit.Status != c.status {
 				t.Errorf("answer is %+v, %v", exit, err)
 			}
 			w.Close()
-			if code := s.wait(); code != 0 {
+			if code := s.Wait(); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 		})
@@ -212,28 +184,27 @@ func TestRequestsUnderWayAtTheEndAreAnswered(t *testing.T) {
 
 func TestSuccessorTakesOverTheSocketWhileItsPredecessorDrains(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	old := start(t)
-	w := kongsim.NewWorker(old.socket, kongsim.WorkerOptions{})
-	defer w.Close()
-	p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
-	events(t, w, p, 10)
-	before, err := os.Stat(old.socket)
+	old := rig.Start(t)
+	w := old.Worker()
+	p := rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+	rig.SendN(t, w, p, 10)
+	before, err := os.Stat(old.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := startAt(t, old.socket)
-	eventually(t, "the successor has the socket", func() bool {
-		after, err := os.Stat(old.socket)
+	next := rig.StartAt(t, old.Socket)
+	rig.Eventually(t, "the successor has the socket", func() bool {
+		after, err := os.Stat(old.Socket)
 		return err == nil && !os.SameFile(before, after)
 	})
-	_ = old.cmd.Process.Signal(syscall.SIGTERM)
-	events(t, w, p, 10)
-	if code := old.wait(); code != 0 {
+	old.Signal(syscall.SIGTERM)
+	rig.SendN(t, w, p, 10)
+	if code := old.Wait(); code != 0 {
 		t.Errorf("the predecessor's exit code is %d", code)
 	}
-	events(t, w, p, 10)
-	_ = next.cmd.Process.Signal(syscall.SIGTERM)
-	if code := next.wait(); code != 0 {
+	rig.SendN(t, w, p, 10)
+	next.Signal(syscall.SIGTERM)
+	if code := next.Wait(); code != 0 {
 		t.Errorf("the successor's exit code is %d", code)
 	}
 	if n := len(f.Records(t, "t", 30)); n != 30 {
@@ -243,46 +214,16 @@ func TestSuccessorTakesOverTheSocketWhileItsPredecessorDrains(t *testing.T) {
 
 func TestDevNullForStdinIsNoEndOfKong(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	cmd := exec.Command(binary, "-socket", socket)
-	cmd.Env = []string{}
-	var log lines
+	cmd := exec.Command(rig.Binary, "-socket", socket)
+	cmd.Env = rig.Env()
+	var log rig.Lines
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil { // with nil for stdin, which is the null device
 		t.Fatal(err)
 	}
-	eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "serving") })
+	rig.Eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "serving") })
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil || !strings.Contains(log.String(), "terminated") {
 		t.Errorf("it ended by itself: %v\n%s", err, log.String())
 	}
-}
-
-// Kong starts an instance for each route and worker, and anew after any change.
-func TestInstancesThatAreStartedMakeFewLines(t *testing.T) {
-	away := []string{closedPort(t)}
-	s := start(t, "-drain-timeout", "500ms")
-	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-	defer w.Close()
-	const instances = 500
-	begin := time.Now()
-	for i := range instances {
-		config := settings(t, away, map[string]any{"producer_async": false, "producer_request_retries_max_attempts": 1, "topic": fmt.Sprint("t-", i)})
-		if exit, err := w.HandleEvent(t.Context(), pluginOf(config), new(kong)); err != nil || exit.Status != 502 {
-			t.Fatalf("%+v, %v", exit, err)
-		}
-	}
-	seconds := int(time.Since(begin)/time.Second) + 3
-	suppressed := regexp.MustCompile(`msg="starting an instance" .*?suppressed=(\d+)`)
-	eventually(t, "every instance is in a line or counted by one", func() bool {
-		log := s.log.String()
-		n := strings.Count(log, `msg="starting an instance"`)
-		if n > 10*seconds {
-			t.Fatalf("%d lines in %d s", n, seconds)
-		}
-		for _, m := range suppressed.FindAllStringSubmatch(log, -1) {
-			more, _ := strconv.Atoi(m[1])
-			n += more
-		}
-		return n == instances
-	})
 }

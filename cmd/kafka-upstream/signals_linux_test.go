@@ -11,19 +11,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sys/unix"
 
+	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kafkatest"
-	"kafka-upstream/internal/test/kongsim"
 )
 
 // signalWays are those in which a signal gets to the server.
 var signalWays = []struct {
 	name  string
-	start func(t testing.TB, args ...string) *server
-	pid   func(t *testing.T, s *server) int
+	start func(t testing.TB, args ...string) *rig.Server
+	pid   func(t *testing.T, s *rig.Server) int
 }{
-	{"alone", startAlone, func(_ *testing.T, s *server) int { return s.cmd.Process.Pid }},
-	{"launcher", start, func(_ *testing.T, s *server) int { return s.cmd.Process.Pid }},
-	{"server of a launcher", start, served},
+	{"alone", rig.StartAlone, func(_ *testing.T, s *rig.Server) int { return s.Cmd.Process.Pid }},
+	{"launcher", rig.Start, func(_ *testing.T, s *rig.Server) int { return s.Cmd.Process.Pid }},
+	{"server of a launcher", rig.Start, func(_ *testing.T, s *rig.Server) int { return s.Served() }},
 }
 
 // Every signal there is on Linux, but KILL and STOP, which nobody can catch, and
@@ -33,15 +33,14 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 	crash := []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS}
 	for _, way := range signalWays {
 		// begin returns a server with records in its buffer.
-		begin := func(t *testing.T) (s *server, accept func() bool, checkDelivered func()) {
+		begin := func(t *testing.T) (s *rig.Server, accept func() bool, checkDelivered func()) {
 			f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
 			s = way.start(t)
 			accepted := 0
-			w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-			t.Cleanup(w.Close)
-			p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+			w := s.Worker()
+			p := rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
 			accept = func() bool {
-				exit, err := w.HandleEvent(t.Context(), p, &kong{body: inline("[]")})
+				exit, err := w.HandleEvent(t.Context(), p, &rig.Kong{Body: rig.Inline("[]")})
 				if err != nil || exit.Status != 200 {
 					return false
 				}
@@ -55,7 +54,7 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 			}
 			return s, accept, func() {
 				t.Helper()
-				if code := s.wait(); code != 0 {
+				if code := s.Wait(); code != 0 {
 					t.Fatalf("exit code %d", code)
 				}
 				if n := len(f.Records(t, "t", accepted)); n != accepted {
@@ -68,7 +67,7 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 				s, _, checkDelivered := begin(t)
 				_ = syscall.Kill(way.pid(t, s), sig)
 				checkDelivered()
-				if !strings.Contains(s.log.String(), unix.SignalName(sig)) {
+				if !strings.Contains(s.Log.String(), unix.SignalName(sig)) {
 					t.Error("the log does not name the signal")
 				}
 			})
@@ -87,11 +86,11 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 					_ = syscall.Kill(pid, syscall.SIGCONT)
 				}
 				if !accept() {
-					t.Fatalf("signal %d has ended it:\n%s", sig, s.log.String())
+					t.Fatalf("signal %d has ended it:\n%s", sig, s.Log.String())
 				}
 			}
-			eventually(t, "USR1 and USR2 are told", func() bool {
-				return strings.Contains(s.log.String(), "SIGUSR1") && strings.Contains(s.log.String(), "SIGUSR2 is ignored")
+			rig.Eventually(t, "USR1 and USR2 are told", func() bool {
+				return strings.Contains(s.Log.String(), "SIGUSR1") && strings.Contains(s.Log.String(), "SIGUSR2 is ignored")
 			})
 			_ = syscall.Kill(pid, syscall.SIGTERM)
 			checkDelivered()
@@ -100,12 +99,11 @@ func TestNoSignalLosesTheBuffer(t *testing.T) {
 }
 
 // stuck starts a server with seven records that nobody takes.
-func stuck(t *testing.T, start func(t testing.TB, args ...string) *server, drain string) *server {
+func stuck(t *testing.T, start func(t testing.TB, args ...string) *rig.Server, drain string) *rig.Server {
 	t.Helper()
-	s := start(t, "-drain-timeout", drain)
-	w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-	t.Cleanup(w.Close)
-	if n := events(t, w, pluginOf(settings(t, []string{closedPort(t)}, nil)), 7); n != 7 {
+	s := rig.Start(t, "-drain-timeout", drain)
+	w := s.Worker()
+	if n := rig.SendN(t, w, rig.NewPlugin(rig.Settings(t, []string{rig.ClosedPort(t)}, nil)), 7); n != 7 {
 		t.Fatalf("%d of 7 were accepted", n)
 	}
 	return s
@@ -119,13 +117,13 @@ func TestSecondSignalEndsTheDrainAtOnceAndTellsWhatIsUndelivered(t *testing.T) {
 				pid := way.pid(t, s)
 				for _, sig := range two {
 					_ = syscall.Kill(pid, sig)
-					eventually(t, "it is ending", func() bool { return strings.Contains(s.log.String(), "msg=ending") })
+					rig.Eventually(t, "it is ending", func() bool { return strings.Contains(s.Log.String(), "msg=ending") })
 				}
-				if code := s.wait(); code != 1 {
+				if code := s.Wait(); code != 1 {
 					t.Errorf("exit code %d", code)
 				}
 				for _, want := range []string{"topic=t records=7", "left=7", "7 records were not delivered: a second signal, " + unix.SignalName(two[1])} {
-					if !strings.Contains(s.log.String(), want) {
+					if !strings.Contains(s.Log.String(), want) {
 						t.Errorf("the log lacks %q", want)
 					}
 				}
@@ -141,10 +139,10 @@ func TestQuitAndHangupAgainAreNoHurry(t *testing.T) {
 			pid := way.pid(t, s)
 			for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP} {
 				_ = syscall.Kill(pid, sig)
-				eventually(t, "it is ending", func() bool { return strings.Contains(s.log.String(), "msg=ending") })
+				rig.Eventually(t, "it is ending", func() bool { return strings.Contains(s.Log.String(), "msg=ending") })
 			}
-			s.wait()
-			if !strings.Contains(s.log.String(), "not delivered within the drain timeout of 2s") {
+			s.Wait()
+			if !strings.Contains(s.Log.String(), "not delivered within the drain timeout of 2s") {
 				t.Error("the drain was cut")
 			}
 		})
@@ -154,33 +152,32 @@ func TestQuitAndHangupAgainAreNoHurry(t *testing.T) {
 // systemd signals all processes of a service, and then Kong's worker its launcher,
 // which it kills: that is one end, and the server has all its time.
 func TestOneEndMayReachTheServerByTwoWaysAndTheLauncherTwice(t *testing.T) {
-	s := stuck(t, start, "2s")
-	server := served(t, s)
+	s := stuck(t, rig.Start, "2s")
+	server := s.Served()
 	_ = syscall.Kill(server, syscall.SIGTERM)
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	eventually(t, "it is ending", func() bool { return strings.Contains(s.log.String(), "msg=ending") })
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	_ = s.cmd.Process.Kill()
-	s.wait()
-	if !strings.Contains(s.log.String(), "not delivered within the drain timeout of 2s") {
+	s.Signal(syscall.SIGTERM)
+	rig.Eventually(t, "it is ending", func() bool { return strings.Contains(s.Log.String(), "msg=ending") })
+	s.Signal(syscall.SIGTERM)
+	_ = s.Cmd.Process.Kill()
+	s.Wait()
+	if !strings.Contains(s.Log.String(), "not delivered within the drain timeout of 2s") {
 		t.Error("the drain was cut")
 	}
 }
 
 func TestNohupIsHeeded(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	socket := shortDir(t) + "/s"
-	cmd := exec.Command("sh", "-c", `trap "" HUP; exec "$0" "$@"`, binary, "-socket", socket)
-	var log lines
+	socket := rig.ShortDir(t) + "/s"
+	cmd := exec.Command("sh", "-c", `trap "" HUP; exec "$0" "$@"`, rig.Binary, "-socket", socket)
+	var log rig.Lines
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "msg=serving") })
-	w := kongsim.NewWorker(socket, kongsim.WorkerOptions{})
-	defer w.Close()
+	rig.Eventually(t, "it serves", func() bool { return strings.Contains(log.String(), "msg=serving") })
+	w := rig.NewWorker(t, socket)
 	_ = cmd.Process.Signal(syscall.SIGHUP)
-	if n := events(t, w, pluginOf(settings(t, f.Addrs(), nil)), 10); n != 10 {
+	if n := rig.SendN(t, w, rig.NewPlugin(rig.Settings(t, f.Addrs(), nil)), 10); n != 10 {
 		t.Errorf("%d of 10 were accepted", n)
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -194,33 +191,32 @@ func TestNohupIsHeeded(t *testing.T) {
 func TestReaderOfTheLogMayGo(t *testing.T) {
 	for _, launcher := range []bool{false, true} {
 		f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
-		s := newServer(t, shortDir(t)+"/kafka-upstream.socket", exec.Command(binary))
+		s := rig.New(t, rig.ShortDir(t)+"/kafka-upstream.socket", exec.Command(rig.Binary))
 		read, write, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.cmd.Stdout, s.cmd.Stderr = write, write
+		s.Cmd.Stdout, s.Cmd.Stderr = write, write
 		if launcher {
-			if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+			if s.Stdin, err = s.Cmd.StdinPipe(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s.begin()
+		s.Begin()
 		_ = write.Close()
 		_ = read.Close()
-		w := kongsim.NewWorker(s.socket, kongsim.WorkerOptions{})
-		defer w.Close()
-		p := pluginOf(settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
+		w := s.Worker()
+		p := rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000}))
 		for i := range 10 {
 			for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} { // two lines, and what comes of them
-				_ = s.cmd.Process.Signal(sig)
+				s.Signal(sig)
 			}
-			if n := events(t, w, p, 1); n != 1 {
+			if n := rig.SendN(t, w, p, 1); n != 1 {
 				t.Fatalf("record %d was not accepted", i)
 			}
 		}
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		if code := s.wait(); code != 0 {
+		s.Signal(syscall.SIGTERM)
+		if code := s.Wait(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 		if n := len(f.Records(t, "t", 10)); n != 10 {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"kafka-upstream/internal/plugin"
+	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/version"
 )
 
@@ -24,12 +25,10 @@ func TestVersionIsTheReleaseHoweverTheProgramIsBuilt(t *testing.T) {
 	copySource(t, clone)
 	git := []string{"git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always"}
 	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "one"}, {"commit", "-q", "--allow-empty", "-m", "two"}} {
-		sh(t, clone, nil, append(git, args...)...)
+		sh(t, clone, append(git, args...)...)
 	}
-	sh(t, tmp, nil, append(git, "clone", "-q", "--depth", "1", "file://"+clone, shallow)...)
-	head := strings.TrimSpace(sh(t, clone, nil, "git", "rev-parse", "HEAD"))
-	context := filepath.Join(tmp, "context")
-	copyContext(t, context)
+	sh(t, tmp, append(git, "clone", "-q", "--depth", "1", "file://"+clone, shallow)...)
+	head := strings.TrimSpace(sh(t, clone, "git", "rev-parse", "HEAD"))
 
 	// All are built at one path, for Go compiles a package again where it is elsewhere.
 	src, here := filepath.Join(tmp, "src"), ""
@@ -48,30 +47,19 @@ func TestVersionIsTheReleaseHoweverTheProgramIsBuilt(t *testing.T) {
 	bin := filepath.Join(tmp, "bin")
 	program := filepath.Join(bin, plugin.Name)
 	install := []string{"make", "install", "PREFIX=" + tmp}
-	inDocker := []string{"sh", "-c", buildCommand(t, program)}
 	for _, way := range []struct {
 		name, tree, dir string
 		before          func()
-		env             []string
 		build           []string
 		commit          string
 	}{
 		{name: "go build", tree: clone, build: []string{"go", "build", "-o", program, pkg}, commit: head},
-		{name: "go build, in its directory", tree: clone, dir: pkg, build: []string{"go", "build", "-o", program}, commit: head},
 		{name: "go build without git", tree: clone, build: []string{"go", "build", "-buildvcs=false", "-o", program, pkg}, commit: "unknown"},
-		{name: "go install", tree: clone, env: []string{"GOBIN=" + bin}, build: []string{"go", "install", pkg}, commit: head},
 		{name: "make install, clone", tree: clone, build: install, commit: head},
 		{name: "make install, archive in a clone of something else", tree: clone, dir: "cmd/archive", before: func() { copySource(t, src+"/cmd/archive") }, build: install, commit: "unknown"},
 		{name: "go build, archive", tree: archive, build: []string{"go", "build", "-o", program, pkg}, commit: "unknown"},
-		{name: "go build with what the linker was told before", tree: archive, build: []string{"go", "build", "-ldflags", "-X main.version=dev", "-o", program, pkg}, commit: "unknown"},
 		{name: "make install, archive", tree: archive, build: install, commit: "unknown"},
 		{name: "make install, any commit", tree: archive, build: append(install, "COMMIT=not a version"), commit: "not a version"},
-		{name: "make install, environment", tree: archive, env: []string{"VERSION=dev", "COMMIT=dev"}, build: install, commit: "unknown"},
-		{name: "Dockerfile", tree: context, env: []string{"COMMIT=unknown"}, build: inDocker, commit: "unknown"}, // the argument's default
-		{name: "Dockerfile, argument", tree: context, env: []string{"COMMIT=" + head}, build: inDocker, commit: head},
-		{name: "Dockerfile, empty argument", tree: context, env: []string{"COMMIT="}, build: inDocker, commit: "unknown"},
-		{name: "Dockerfile, any argument", tree: context, env: []string{"COMMIT=my own build", "VERSION=dev"}, build: inDocker, commit: "my own build"},
-		{name: "go build, shallow clone", tree: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head},
 		{name: "make install, shallow clone", tree: shallow, build: install, commit: head},
 		{name: "make install, dirty", tree: shallow, before: func() { change(t, src) }, build: install, commit: head + "-dirty"},
 		{name: "go build, dirty", tree: shallow, build: []string{"go", "build", "-o", program, pkg}, commit: head + "-dirty"},
@@ -82,20 +70,34 @@ func TestVersionIsTheReleaseHoweverTheProgramIsBuilt(t *testing.T) {
 				way.before()
 			}
 			_ = os.RemoveAll(bin)
-			sh(t, filepath.Join(src, way.dir), way.env, way.build...)
-			checkVersion(t, sh(t, tmp, nil, program, "-dump"))
-			if said := sh(t, tmp, nil, program, "-version"); !strings.HasPrefix(said, "kafka-upstream "+version.Number+" (commit "+way.commit+", go") {
+			sh(t, filepath.Join(src, way.dir), way.build...)
+			checkVersion(t, sh(t, tmp, program, "-dump"))
+			if said := sh(t, tmp, program, "-version"); !strings.HasPrefix(said, "kafka-upstream "+version.Number+" (commit "+way.commit+", go") {
 				t.Errorf("it says of itself: %s", said)
 			}
 		})
 	}
-	t.Run("go run", func(t *testing.T) { checkVersion(t, sh(t, src, nil, "go", "run", pkg, "-dump")) })
+	t.Run("go run", func(t *testing.T) { checkVersion(t, sh(t, src, "go", "run", pkg, "-dump")) })
 	for _, name := range []string{"LICENSE", "THIRD_PARTY_NOTICES"} {
 		if _, err := os.Stat(filepath.Join(tmp, "share/doc/kafka-upstream", name)); err != nil {
 			t.Errorf("make install: %v", err)
 		}
-		if _, err := os.Stat(filepath.Join(context, name)); err != nil {
-			t.Errorf("the build context of the image: %v", err)
+	}
+}
+
+// What the Dockerfile and docker-compose.yml name is what is built and tested here.
+func TestContainersHaveTheVersionsOfTheRepository(t *testing.T) {
+	goVersion := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.mod"))[1]
+	for name, wants := range map[string][]string{
+		"Dockerfile": {"ARG GO_IMAGE=golang:" + goVersion + "\n", "ARG COMMIT=unknown\n", "internal/version.commit=${COMMIT}", `image.version="` + version.Number + `"`,
+			"-o /usr/local/bin/" + plugin.Name + " ./cmd/kafka-upstream", "\nUSER kong\n"},
+		"docker-compose.yml": {"image: apache/kafka:" + kafkatest.Versions[0] + "\n", "./testdata/kong.yml:", "KONG_PLUGINSERVER_NAMES: " + plugin.Name + "\n"},
+		".dockerignore":      {"!LICENSE\n", "!THIRD_PARTY_NOTICES\n"},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(read(t, name), want) {
+				t.Errorf("%s lacks %q", name, want)
+			}
 		}
 	}
 }
@@ -119,10 +121,10 @@ func TestReleaseIsASemanticVersionAndHeadsTheChangelog(t *testing.T) {
 }
 
 // sh runs a command to its end and returns what it has printed to stdout.
-func sh(t *testing.T, dir string, env []string, args ...string) string {
+func sh(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Env = dir, append(append(os.Environ(), "GOFLAGS=-buildvcs=auto"), env...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-buildvcs=auto")
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()

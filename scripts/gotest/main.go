@@ -1,6 +1,6 @@
 // Command gotest runs `go test` and says at its end how many tests there were:
 //
-//	gotest [-timeout 10m] -- ARGUMENTS [-- ARGUMENTS]...
+//	gotest [FLAG OF GO TEST]... -- ARGUMENTS [-- ARGUMENTS]...
 //
 // Each list of arguments is a run of go test, one after another. Of what passes
 // it shows a line a package, of what fails everything. A test that is skipped
@@ -8,68 +8,210 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"time"
 )
 
 func main() {
-	flags, runs := split(os.Args[1:])
+	runs := split(os.Args[1:])
 	if len(runs) == 0 {
 		fmt.Fprintln(os.Stderr, "usage: gotest [FLAG OF GO TEST]... -- ARGUMENTS [-- ARGUMENTS]...")
 		os.Exit(2)
 	}
-	report := newReport(os.Stdout)
+	r := &report{out: os.Stdout}
+	began := time.Now()
 	for _, args := range runs {
-		args = append(append([]string{"test", "-json"}, flags...), args...)
-		report.begin("go " + strings.Join(args, " "))
-		report.end(goTest(args, report))
+		args = append([]string{"test", "-json"}, args...)
+		fmt.Println("go " + strings.Join(args, " "))
+		cmd := exec.Command(cmp.Or(os.Getenv("GO"), "go"), args...)
+		cmd.Stderr = os.Stderr
+		events, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		r.run(events, cmd.Wait)
 	}
-	if !report.close() {
+	fmt.Printf("in %v:\n", time.Since(began).Round(time.Second))
+	if !r.end() {
 		os.Exit(1)
 	}
 }
 
-// split returns the arguments before the first "--", which go for every run,
-// and each run's own.
-func split(args []string) (flags []string, runs [][]string) {
-	current := &flags
-	for _, arg := range args {
-		if arg == "--" {
-			runs = append(runs, nil)
-			current = &runs[len(runs)-1]
-			continue
-		}
-		*current = append(*current, arg)
+// split returns the arguments of each run: those before the first "--" go for all.
+func split(args []string) (runs [][]string) {
+	first := slices.Index(args, "--")
+	if first < 0 {
+		return nil
 	}
-	return flags, runs
+	for run := range strings.SplitSeq(strings.Join(args[first+1:], "\x00"), "\x00--\x00") {
+		runs = append(runs, append(slices.Clone(args[:first]), strings.Split(run, "\x00")...))
+	}
+	return runs
 }
 
-// goTest returns go test's own word on whether all went well.
-func goTest(args []string, events io.Writer) error {
-	cmd := exec.Command(cmp.Or(os.Getenv("GO"), "go"), args...)
-	cmd.Stdout, cmd.Stderr = events, os.Stderr
-	return cmd.Run()
+// report reads the events of go test -json (`go doc test2json`), run after run, and counts.
+type report struct {
+	out                     io.Writer
+	passed, failed, skipped int
+	problems                []string // what was skipped, and what failed that is no test
+	packages                map[string]*testPackage
 }
 
-// lines calls line with each whole line that is written to it.
-type lines struct {
-	buf  []byte
-	line func([]byte)
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds
 }
 
-func (l *lines) Write(p []byte) (int, error) {
-	l.buf = append(l.buf, p...)
-	for {
-		line, rest, found := bytes.Cut(l.buf, []byte("\n"))
-		if !found {
-			return len(p), nil
+type testPackage struct {
+	output strings.Builder
+	tests  map[string]*test
+}
+
+type test struct {
+	result string // pass, fail, skip; empty: has not ended
+	output strings.Builder
+	parent bool // it has subtests, which are counted in its place
+	failed bool // a subtest has failed
+}
+
+// run reads the events of one run, and then waits for go test's own word.
+func (r *report) run(events io.Reader, wait func() error) {
+	r.packages = make(map[string]*testPackage)
+	before, problems := r.passed+r.failed+r.skipped, len(r.problems)
+	failed := r.failed
+	for in := bufio.NewReader(events); ; {
+		line, err := in.ReadBytes('\n')
+		r.take(line)
+		if err != nil {
+			break
 		}
-		l.line(line)
-		l.buf = rest
+	}
+	err := wait()
+	for name := range r.packages { // go test was killed
+		r.endPackage(name, event{Action: "fail"})
+	}
+	switch {
+	case err != nil && r.failed == failed && len(r.problems) == problems:
+		r.problem("go test: " + err.Error())
+	case err == nil && r.passed+r.failed+r.skipped == before:
+		r.problem("a run without tests")
+	}
+}
+
+func (r *report) problem(what string) {
+	r.problems = append(r.problems, "failed: "+what)
+	r.failed++
+}
+
+// end writes the closing lines, and says whether all is well.
+func (r *report) end() bool {
+	for _, what := range r.problems {
+		fmt.Fprintln(r.out, what)
+	}
+	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	return r.failed == 0 && r.skipped == 0 && r.passed > 0
+}
+
+func (r *report) take(line []byte) {
+	var e event
+	if json.Unmarshal(line, &e) != nil {
+		fmt.Fprintf(r.out, "%s", line)
+		return
+	}
+	if e.Action == "build-output" {
+		fmt.Fprint(r.out, e.Output)
+	}
+	if e.Package == "" {
+		return
+	}
+	p := r.packages[e.Package]
+	if p == nil {
+		p = &testPackage{tests: make(map[string]*test)}
+		r.packages[e.Package] = p
+	}
+	ended := e.Action == "pass" || e.Action == "fail" || e.Action == "skip"
+	switch {
+	case e.Test != "":
+		t := p.test(e.Test)
+		t.output.WriteString(e.Output)
+		if ended {
+			t.result = e.Action
+		}
+	case ended:
+		r.endPackage(e.Package, e)
+	default:
+		p.output.WriteString(e.Output)
+	}
+}
+
+func (p *testPackage) test(name string) *test {
+	t := p.tests[name]
+	if t == nil {
+		t = &test{}
+		p.tests[name] = t
+		if i := strings.LastIndexByte(name, '/'); i > 0 {
+			p.test(name[:i]).parent = true
+		}
+	}
+	return t
+}
+
+// endPackage counts a package's tests and shows what failed.
+func (r *report) endPackage(name string, e event) {
+	p := r.packages[name]
+	delete(r.packages, name)
+	var order []string // subtests before the tests they belong to
+	for testName := range p.tests {
+		order = append(order, testName)
+	}
+	slices.SortFunc(order, func(a, b string) int {
+		return cmp.Or(cmp.Compare(strings.Count(b, "/"), strings.Count(a, "/")), cmp.Compare(a, b))
+	})
+	failed := r.failed
+	for _, testName := range order {
+		t := p.tests[testName]
+		if t.result == "" && e.Action == "fail" {
+			t.output.WriteString("\t(it did not end)\n")
+		}
+		switch cmp.Or(t.result, e.Action) { // the package's: of a benchmark, or of what a crash interrupted
+		case "fail":
+			if i := strings.LastIndexByte(testName, '/'); i > 0 {
+				p.tests[testName[:i]].failed = true
+			}
+			fmt.Fprintf(r.out, "FAIL %s %s\n%s", name, testName, t.output.String())
+			if !t.failed {
+				r.failed++
+			}
+		case "skip":
+			r.skipped++
+			r.problems = append(r.problems, "skipped: "+name+" "+testName)
+		default:
+			if !t.parent {
+				r.passed++
+			}
+		}
+	}
+	verdict := "ok"
+	if e.Action == "fail" {
+		verdict = "FAIL"
+		fmt.Fprint(r.out, p.output.String())
+		if r.failed == failed {
+			r.problem(name)
+		}
+	}
+	if len(order) > 0 {
+		fmt.Fprintf(r.out, "%-4s %s %.1fs\n", verdict, name, e.Elapsed)
 	}
 }

@@ -15,7 +15,7 @@ import (
 func (in install) archive() string { return filepath.Join(in.dir, "broker.jsa") }
 
 // Prepare makes the starts of that version faster, by a first one whose classes
-// are archived; `make kafka` calls it. It returns how long a start takes, or 0
+// are archived; `make kafka` calls it. It returns how long that start took, or 0
 // where there was nothing to do.
 func Prepare(version string) (time.Duration, error) {
 	in, err := findInstall(version)
@@ -26,32 +26,22 @@ func Prepare(version string) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s does not run: %w: %s", in.java, err, java)
 	}
-	stamp := in.archive() + ".java"
+	stamp := in.archive() + ".java" // says whose archive it is
 	if old, err := os.ReadFile(stamp); err == nil && string(old) == string(java) {
 		return 0, nil
 	}
-	if err := in.writeArchive(version); err != nil {
-		return 0, err
-	}
-	c, err := start(Config{Version: version})
-	if err != nil {
-		return 0, err
-	}
-	c.close()
-	return c.StartTime, os.WriteFile(stamp, java, 0o644)
-}
-
-func (in install) writeArchive(version string) error {
 	c, err := start(Config{Version: version, archive: true})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer c.close()
-	defer os.Remove(c.newArchive())
 	if !c.brokers[0].process().stop(stopGrace) {
-		return fmt.Errorf("Apache Kafka %s did not end within %v of SIGTERM%s", version, stopGrace, c.tails(nil))
+		return 0, fmt.Errorf("Apache Kafka %s did not end within %v of SIGTERM%s", version, stopGrace, c.tails(nil))
 	}
-	return os.Rename(c.newArchive(), in.archive())
+	if err := os.Rename(c.newArchive(), in.archive()); err != nil {
+		return 0, err
+	}
+	return c.StartTime, os.WriteFile(stamp, java, 0o644)
 }
 
 // newArchive is where a broker that is to write an archive does so: beside the

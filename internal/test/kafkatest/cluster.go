@@ -162,7 +162,7 @@ func (c *Cluster) format(b *broker, clusterID string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := c.install.command("kafka.tools.StorageTool", "format",
+	cmd := c.install.command(nil, "kafka.tools.StorageTool", "format",
 		"--cluster-id", clusterID, "--config", filepath.Join(b.dir, "server.properties"))
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := startProcess(cmd)
@@ -187,10 +187,11 @@ func (c *Cluster) run(b *broker) error {
 		return err
 	}
 	properties := filepath.Join(b.dir, "server.properties")
-	cmd := c.install.command("kafka.Kafka", properties)
+	var flags []string
 	if c.cfg.archive {
-		cmd = c.install.archiving(c.newArchive(), "kafka.Kafka", properties)
+		flags = []string{"-XX:ArchiveClassesAtExit=" + c.newArchive()}
 	}
+	cmd := c.install.command(flags, "kafka.Kafka", properties)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := startProcess(cmd)
 	if err != nil {

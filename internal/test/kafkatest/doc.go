@@ -15,7 +15,7 @@
 //		})
 //	}
 //
-//	func TestMain(m *testing.M) { os.Exit(kafkatest.TestingM(m).Run()) }
+// TestMain ends the shared brokers by [StopShared].
 //
 // `make kafka` fetches Kafka's jars; without them, or without Java, such a
 // test fails and says so. Nothing is skipped.

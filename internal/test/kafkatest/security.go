@@ -2,7 +2,6 @@ package kafkatest
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
@@ -71,36 +69,6 @@ func (c *Cluster) waitLogin(ctx context.Context, mechanism sasl.Mechanism) error
 		}
 	}
 	return nil
-}
-
-// CreateToken creates a delegation token of a user of the cluster's SASL and
-// returns what SCRAM (with tokenauth=true) takes as user and password: the
-// token's id and its HMAC in base64.
-func (c *Cluster) CreateToken(t testing.TB, user string) (id, hmac string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), startDeadline)
-	defer cancel()
-	var mechanism sasl.Mechanism
-	if password, ok := c.cfg.SASL.Scram[user]; ok {
-		mechanism = scram.Auth{User: user, Pass: password}.AsSha256Mechanism()
-	} else {
-		mechanism = plain.Auth{User: user, Pass: c.cfg.SASL.Plain[user]}.AsMechanism()
-	}
-	cl, err := newClient(c.Addrs(SASLPlaintext), kgo.SASL(mechanism))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	token, err := kadm.NewClient(cl).CreateDelegationToken(ctx, kadm.CreateDelegationToken{MaxLifetime: -1})
-	if err != nil {
-		t.Fatalf("creating a delegation token of %s: %v", user, err)
-	}
-	id, hmac = token.TokenID, base64.StdEncoding.EncodeToString(token.HMAC)
-	auth := scram.Auth{User: id, Pass: hmac, IsToken: true}
-	if err := c.waitLogin(ctx, auth.AsSha256Mechanism()); err != nil {
-		t.Fatalf("logging in with the delegation token: %v", err)
-	}
-	return id, hmac
 }
 
 // Allow lets a principal ("User:alice") do the operations on a topic, where

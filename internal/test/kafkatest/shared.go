@@ -5,73 +5,42 @@ import (
 	"testing"
 )
 
-var shared struct {
+var shared = struct {
 	mu       sync.Mutex
-	clusters map[string]*sharedCluster // by version
-}
-
-type sharedCluster struct {
-	once sync.Once
-	c    *Cluster
-	err  error
-}
+	clusters map[string]*Cluster // by version
+}{clusters: make(map[string]*Cluster)}
 
 // Shared is a broker of that version, of the zero Config, that all tests of the
-// binary share: the first call starts it, and TestMain ends it, see [TestingM].
+// binary share: the first call starts it, and TestMain ends it by [StopShared].
 // Tests that share it use topics of their own. It may be called concurrently.
 func Shared(t testing.TB, version string) *Cluster {
 	t.Helper()
 	shared.mu.Lock()
-	if shared.clusters == nil {
-		shared.clusters = make(map[string]*sharedCluster)
-	}
-	s := shared.clusters[version]
-	if s == nil {
-		s = &sharedCluster{}
-		shared.clusters[version] = s
-	}
-	shared.mu.Unlock()
-
-	s.once.Do(func() {
-		s.c, s.err = start(Config{Version: version})
-		if s.err == nil {
-			s.c.logStart(t)
+	defer shared.mu.Unlock()
+	c := shared.clusters[version]
+	if c == nil {
+		var err error
+		if c, err = start(Config{Version: version}); err != nil {
+			t.Fatal(err)
 		}
-	})
-	if s.err != nil {
-		t.Fatal(s.err)
+		c.logStart(t)
+		shared.clusters[version] = c
 	}
-	from := s.c.logEnds()
+	from := c.logEnds()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(s.c.tails(from))
+			t.Log(c.tails(from))
 		}
 	})
-	return s.c
+	return c
 }
 
 // StopShared ends the brokers that [Shared] started. No test may run any more.
 func StopShared() {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
-	for _, s := range shared.clusters {
-		if s.c != nil {
-			s.c.close()
-		}
+	for _, c := range shared.clusters {
+		c.close()
 	}
-	shared.clusters = nil
-}
-
-// TestingM wraps m so that Run ends the shared brokers after the tests:
-//
-//	func TestMain(m *testing.M) { goleak.VerifyTestMain(kafkatest.TestingM(m)) }
-//
-// or os.Exit(kafkatest.TestingM(m).Run()).
-func TestingM(m *testing.M) interface{ Run() int } { return testingM{m} }
-
-type testingM struct{ m *testing.M }
-
-func (m testingM) Run() int {
-	defer StopShared()
-	return m.m.Run()
+	clear(shared.clusters)
 }

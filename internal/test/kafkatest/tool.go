@@ -19,7 +19,7 @@ const toolDeadline = 3 * time.Minute
 // takes more than 3 minutes. The arguments have to say --bootstrap-server.
 func (c *Cluster) Tool(t testing.TB, class string, args ...string) string {
 	t.Helper()
-	cmd := c.install.command(class, args...)
+	cmd := c.install.command(nil, class, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	p, err := startProcess(cmd)

@@ -58,18 +58,6 @@ func (c *Cluster) Records(t testing.TB, topic string, n int) []*kgo.Record {
 	return records(t, c.Addrs(Plaintext), topic, n)
 }
 
-// EndOffsets are the offsets after the last record of each partition.
-func (c *Cluster) EndOffsets(t testing.TB, topic string) map[int32]int64 {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), readDeadline)
-	defer cancel()
-	ends, err := listed(c.admin(t).ListEndOffsets(ctx, topic))
-	if err != nil {
-		t.Fatalf("asking for the end offsets of topic %s: %v", topic, err)
-	}
-	return ends[topic]
-}
-
 func records(t testing.TB, addrs []string, topic string, n int, opts ...kgo.Opt) []*kgo.Record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readDeadline)

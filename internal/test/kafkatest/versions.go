@@ -74,33 +74,22 @@ func findInstall(version string) (install, error) {
 }
 
 // command is the call of a class of Kafka's with flags that make a JVM start
-// fast and stay small. Kafka's own classes (kafka.…) are the broker's jars',
-// the command line tools (org.apache.kafka.tools.…) the tools'.
-func (in install) command(class string, args ...string) *exec.Cmd {
+// fast and stay small, and more. Kafka's own classes (kafka.…) are the broker's
+// jars', the command line tools (org.apache.kafka.tools.…) the tools'.
+func (in install) command(flags []string, class string, args ...string) *exec.Cmd {
+	part := "broker"
 	if strings.HasPrefix(class, "org.apache.kafka.tools.") {
-		return in.jvm("tools", nil, class, args...)
-	}
-	var flags []string
-	if _, err := os.Stat(in.archive()); err == nil {
+		part = "tools"
+	} else if _, err := os.Stat(in.archive()); err == nil && flags == nil {
 		flags = []string{"-XX:SharedArchiveFile=" + in.archive()}
 	}
-	return in.jvm("broker", flags, class, args...)
-}
-
-// archiving is command for a class of the broker's, and writes an archive.
-func (in install) archiving(archive, class string, args ...string) *exec.Cmd {
-	return in.jvm("broker", []string{"-XX:ArchiveClassesAtExit=" + archive}, class, args...)
-}
-
-func (in install) jvm(part string, flags []string, class string, args ...string) *exec.Cmd {
 	// The jars in a certain order, and not "dir/*": an archive is of one class path.
 	jars, _ := filepath.Glob(filepath.Join(in.dir, part, "*.jar"))
-	all := slices.Concat([]string{
+	return exec.Command(in.java, slices.Concat([]string{
 		"-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 		"-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 		"-cp", strings.Join(jars, string(filepath.ListSeparator)),
-	}, flags, []string{class}, args)
-	return exec.Command(in.java, all...)
+	}, flags, []string{class}, args)...)
 }

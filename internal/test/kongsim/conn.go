@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -34,43 +33,18 @@ type conn struct {
 func (c *conn) read(buf []byte) ([]byte, error) {
 	if c.r.Buffered() == 0 {
 		if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
-			return nil, socketError(err)
+			return nil, err
 		}
 	}
-	b, err := readFrame(c.r, buf)
-	return b, socketError(err)
+	return readFrame(c.r, buf)
 }
 
 func (c *conn) write(b []byte) error {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return socketError(err)
+		return err
 	}
-	return socketError(writeFrame(c.Conn, b))
+	return writeFrame(c.Conn, b)
 }
-
-// socketError says what nginx's socket would say.
-func socketError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errTimeout
-	case errors.Is(err, syscall.EPIPE):
-		return errPipe
-	case errors.Is(err, syscall.ECONNRESET):
-		return errReset
-	case errors.Is(err, net.ErrClosed): // by ourselves: the request is over
-		return errClosed
-	}
-	return err
-}
-
-// What nginx's socket says; of these only "closed" has Kong send an event again.
-var (
-	errTimeout = errors.New("timeout")
-	errPipe    = errors.New("broken pipe")
-	errReset   = errors.New("connection reset by peer")
-)
 
 // pool holds a worker's idle connections.
 type pool struct {

@@ -24,7 +24,7 @@ func (s *Sim) log(level, message string, x *exchange) {
 	}
 	line := fmt.Sprintf("%s [%s] %s", time.Now().Format("2006/01/02 15:04:05"), name, message)
 	if x != nil {
-		line += fmt.Sprintf(", client: %s, server: kong, request: %q, host: %q, request_id: %q", x.remote.IP, x.line, x.host, x.requestID)
+		line += fmt.Sprintf(", client: %s, server: kong, request: %q, host: %q, request_id: %q", x.remote.IP, x.line(), x.Host, x.requestID)
 	}
 	s.errorLog.add(line)
 	if s.opts.OnLog != nil {

@@ -2,10 +2,13 @@ package kongsim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // Header is one line of a response's header.
@@ -32,57 +35,29 @@ func (e *Exit) Header(name string) string {
 
 // parseExit decodes ExitArgs and refuses what kong.response.exit refuses.
 func parseExit(b []byte) (*Exit, error) {
-	e := &Exit{}
-	err := eachField(b, func(n protowire.Number, f field) error {
-		switch n {
-		case 1:
-			e.Status = int(int32(f.num))
-		case 2:
-			e.Body = append([]byte(nil), f.bytes...)
-		case 3:
-			pairs, err := decodeStruct(f.bytes, 0)
-			if err != nil {
-				return err
-			}
-			for _, p := range pairs {
-				values, ok := p.value.([]any)
-				if !ok {
-					values = []any{p.value}
-				}
-				for _, v := range values {
-					s, ok := headerValue(v)
-					if !ok || !validHeader(p.name, s) {
-						return fmt.Errorf("header %q of kong.response.exit cannot be sent", p.name)
-					}
-					e.Headers = append(e.Headers, Header{p.name, s})
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	var args pb.ExitArgs
+	if err := proto.Unmarshal(b, &args); err != nil {
+		return nil, errBadMessage
 	}
+	e := &Exit{Status: int(args.Status), Body: args.Body}
 	if e.Status < 100 || e.Status > 599 {
 		return nil, fmt.Errorf("code must be a number between 100 and 599, not %d", e.Status)
 	}
-	return e, nil
-}
-
-func headerValue(v any) (string, bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case bool:
-		return strconv.FormatBool(v), true
-	case float64:
-		return formatNumber(v), true
+	for name, value := range args.Headers.GetFields() {
+		values := []*structpb.Value{value}
+		if list := value.GetListValue(); list != nil {
+			values = list.Values
+		}
+		for _, v := range values {
+			text := v.GetStringValue()
+			if text == "" || name == "" || strings.ContainsAny(name, "\r\n\x00: ") || strings.ContainsAny(text, "\r\n\x00") {
+				return nil, fmt.Errorf("header %q of kong.response.exit cannot be sent", name)
+			}
+			e.Headers = append(e.Headers, Header{name, text})
+		}
 	}
-	return "", false
-}
-
-func validHeader(name, value string) bool {
-	return name != "" && !strings.ContainsAny(name, "\r\n\x00: ") && !strings.ContainsAny(value, "\r\n\x00")
+	slices.SortStableFunc(e.Headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
+	return e, nil
 }
 
 // formatNumber writes a number as Lua's tostring does.

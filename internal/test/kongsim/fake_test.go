@@ -164,8 +164,6 @@ func (p *fakePlugin) serve(c *fakeConn) {
 			p.note("START %d %s", id, fields[1].bytes)
 		case cmdCloseInstance:
 			p.note("CLOSE %d", id)
-		case cmdGetInstanceStatus:
-			p.note("STATUS %d", id)
 		case cmdHandleEvent:
 			p.note("EVENT %d", id)
 			c.instance, c.event, c.over = id, string(fields[2].bytes), false
@@ -227,13 +225,9 @@ func (c *fakeConn) askAll(calls ...Call) [][]byte {
 
 // exit ends the request and waits until Kong closes the connection.
 func (c *fakeConn) exit(status int, body []byte, headers ...Header) {
-	var pairs []pair
-	for _, h := range headers {
-		pairs = append(pairs, pair{h.Name, h.Value})
-	}
 	args := int32Field(1, int32(status))
 	args = protowire.AppendBytes(protowire.AppendTag(args, 2, protowire.BytesType), body)
-	args = protowire.AppendBytes(protowire.AppendTag(args, 3, protowire.BytesType), structReply(group(pairs)))
+	args = protowire.AppendBytes(protowire.AppendTag(args, 3, protowire.BytesType), structReply(group(headers)))
 	c.Write(frames([]byte("kong.response.exit"), args))
 	c.over = true
 	c.r.ReadByte()
@@ -246,3 +240,44 @@ func (c *fakeConn) hangUp() {
 }
 
 func rename(from, to string) error { return os.Rename(from, to) }
+
+// field is one field of a message: num for varint and fixed types, bytes for
+// length-delimited ones.
+type field struct {
+	typ   protowire.Type
+	num   uint64
+	bytes []byte
+}
+
+func eachField(b []byte, f func(protowire.Number, field) error) error {
+	for len(b) > 0 {
+		n, typ, size := protowire.ConsumeTag(b)
+		if size < 0 {
+			return errBadMessage
+		}
+		b = b[size:]
+		v := field{typ: typ}
+		switch typ {
+		case protowire.VarintType:
+			v.num, size = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			v.num, size = protowire.ConsumeFixed64(b)
+		case protowire.Fixed32Type:
+			var x uint32
+			x, size = protowire.ConsumeFixed32(b)
+			v.num = uint64(x)
+		case protowire.BytesType:
+			v.bytes, size = protowire.ConsumeBytes(b)
+		default:
+			return errBadMessage
+		}
+		if size < 0 {
+			return errBadMessage
+		}
+		b = b[size:]
+		if err := f(n, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package kongsim
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,33 +20,23 @@ const maxFrame = 64 << 20
 // text decides: an error that contains "closed" makes Kong retry the event.
 var errClosed = errors.New("closed")
 
-// readFrame reads a little-endian uint32 length and that many bytes, into buf
-// if it is large enough. Memory grows with the bytes that arrive, not with the
-// length that is claimed.
+// readFrame reads a little-endian uint32 length and that many bytes, into buf if it is
+// large enough. Memory grows with the bytes that arrive, not with the length that is
+// claimed.
 func readFrame(r *bufio.Reader, buf []byte) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, readError(err)
 	}
-	n := int(binary.LittleEndian.Uint32(head[:]))
+	n := int64(binary.LittleEndian.Uint32(head[:]))
 	if n > maxFrame {
 		return nil, fmt.Errorf("the plugin server sent a frame of %d bytes where at most %d are allowed: it does not speak Kong's protocol", n, maxFrame)
 	}
-	buf = buf[:0]
-	for len(buf) < n {
-		step := min(n-len(buf), max(cap(buf)-len(buf), 64<<10))
-		start := len(buf)
-		if cap(buf)-start < step {
-			grown := make([]byte, start, min(n, max(2*cap(buf), start+step)))
-			copy(grown, buf)
-			buf = grown
-		}
-		buf = buf[:start+step]
-		if _, err := io.ReadFull(r, buf[start:]); err != nil {
-			return nil, readError(err)
-		}
+	b := bytes.NewBuffer(buf[:0])
+	if _, err := io.CopyN(b, r, n); err != nil {
+		return nil, readError(err)
 	}
-	return buf, nil
+	return b.Bytes(), nil
 }
 
 func readError(err error) error {
@@ -71,10 +62,9 @@ func writeFrame(w io.Writer, b []byte) error {
 
 // Field numbers of RpcCall and its commands (pluginsocket.proto).
 const (
-	cmdStartInstance     = 33
-	cmdGetInstanceStatus = 34
-	cmdCloseInstance     = 35
-	cmdHandleEvent       = 36
+	cmdStartInstance = 33
+	cmdCloseInstance = 35
+	cmdHandleEvent   = 36
 )
 
 // appendCall encodes an RpcCall. Kong encodes a Lua table, whose order is
@@ -109,34 +99,4 @@ func stringField(n protowire.Number, s string) []byte {
 
 func int32Field(n protowire.Number, v int32) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(nil, n, protowire.VarintType), uint64(int64(v)))
-}
-
-// rpcReturn is what Kong reads of an RpcReturn.
-type rpcReturn struct {
-	sequence   int64
-	instanceID int32
-	hasStatus  bool
-}
-
-func parseReturn(b []byte) (rpcReturn, error) {
-	var r rpcReturn
-	err := eachField(b, func(n protowire.Number, v field) error {
-		switch {
-		case n == 1 && v.typ == protowire.VarintType:
-			r.sequence = int64(v.num)
-		case n == 33 && v.typ == protowire.BytesType:
-			r.hasStatus = true
-			return eachField(v.bytes, func(n protowire.Number, v field) error {
-				if n == 2 && v.typ == protowire.VarintType {
-					r.instanceID = int32(v.num)
-				}
-				return nil
-			})
-		}
-		return nil
-	})
-	if err != nil {
-		return r, fmt.Errorf("the plugin server's RpcReturn cannot be read: %w", err)
-	}
-	return r, nil
 }

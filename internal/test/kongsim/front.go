@@ -1,147 +1,96 @@
 package kongsim
 
 import (
-	"bufio"
-	"errors"
+	"context"
 	"fmt"
+	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 )
 
-const (
-	keepaliveTimeout = 75 * time.Second // nginx's keepalive_timeout
-	bodyTimeout      = time.Minute      // nginx's client_body_timeout
-)
-
-// client is a connection of a client.
-type client struct {
-	conn net.Conn
-	busy atomic.Bool
-}
-
-// endIdle closes the connection if no request is being answered on it.
-func (c *client) endIdle() {
-	if !c.busy.Load() {
-		c.conn.Close()
-	}
-}
-
-func (s *Sim) accept() {
-	defer s.conns.Done()
-	for {
-		conn, err := s.listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil { // too many open files
-			select {
-			case <-time.After(10 * time.Millisecond):
-				continue
-			case <-s.ctx.Done():
-				return
-			}
-		}
-		c := &client{conn: conn}
-		s.mu.Lock()
-		if s.closing {
-			s.mu.Unlock()
-			conn.Close()
-			continue
-		}
-		s.clients[c] = struct{}{}
-		s.conns.Add(1)
-		s.mu.Unlock()
-		go s.serve(c)
-	}
-}
-
-func (s *Sim) serve(c *client) {
-	defer func() {
-		c.conn.Close()
-		s.mu.Lock()
-		delete(s.clients, c)
-		s.mu.Unlock()
-		s.conns.Done()
-	}()
-	br := bufio.NewReaderSize(c.conn, 4<<10)
-	for {
-		if err := c.conn.SetReadDeadline(time.Now().Add(keepaliveTimeout)); err != nil {
-			return
-		}
-		c.busy.Store(false)
-		if _, err := br.Peek(1); err != nil {
-			return
-		}
-		c.busy.Store(true)
-		s.mu.Lock()
-		closing := s.closing
-		s.mu.Unlock()
-		if closing || !s.serveOne(c, br) {
-			return
-		}
-	}
-}
-
-// serveOne answers one request and reports whether the connection lives on.
-func (s *Sim) serveOne(c *client, br *bufio.Reader) bool {
-	x := &exchange{
-		sim:       s,
-		remote:    c.conn.RemoteAddr().(*net.TCPAddr),
-		local:     c.conn.LocalAddr().(*net.TCPAddr),
-		requestID: requestID(),
-		nginxID:   requestID(),
-	}
+// ServeHTTP answers a client's request.
+func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
-	req, err := readRequestHead(br)
-	if err == nil {
-		x.httpRequest = req
-		defer req.done()
-		if err = c.conn.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
-			err = req.readBody(br, s.opts.BodyBuffer, s.bodies, func() error {
-				_, err := c.conn.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
-				return err
-			})
-		}
+	x := newExchange(s, r)
+	if err := x.readBody(s.opts.BodyBuffer, s.bodies); err != nil {
+		x.write(w, message(http.StatusBadRequest, "the body could not be read: "+err.Error(), x.requestID))
+		return
 	}
-	if err != nil {
-		var refused *httpError
-		if errors.As(err, &refused) {
-			x.write(c.conn, message(refused.status, refused.why, x.requestID), true)
-		}
-		return false
-	}
-	// The connection of an exit is closed when the request is over: after the
-	// response is sent, and the temp file gone.
 	exit, done := s.handle(x)
-	err = x.write(c.conn, exit, req.close)
-	req.done()
+	x.write(w, exit)
+	// The connection of an exit is closed when the request is over: after the response is
+	// sent, and the temp file gone.
+	if x.file != "" {
+		_ = os.Remove(x.file)
+	}
 	done()
-	return err == nil && !req.close
+}
+
+// newExchange takes what Kong would say of a request.
+func newExchange(s *Sim, r *http.Request) *exchange {
+	x := &exchange{sim: s, Request: r, start: time.Now(), requestID: fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())}
+	x.remote, _ = net.ResolveTCPAddr("tcp", r.RemoteAddr)
+	x.local, _ = r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	x.target = r.RequestURI
+	if _, rest, ok := strings.Cut(x.target, "://"); ok { // the absolute form: nginx keeps the path
+		_, path, _ := strings.Cut(rest, "/")
+		x.target = "/" + path
+	}
+	add := func(name string, values ...string) {
+		name = strings.ToLower(name)
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return // nginx's ignore_invalid_headers
+		}
+		for _, v := range values {
+			x.headers = append(x.headers, Header{name, v})
+		}
+	}
+	add("host", r.Host) // net/http takes this one and the next out of the header
+	add("transfer-encoding", r.TransferEncoding...)
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		add(name, r.Header[name]...)
+	}
+	return x
+}
+
+// readBody reads the body: into memory up to the buffer's size, into a temp file beyond it.
+func (x *exchange) readBody(bufferSize int, tmp *tempDir) (err error) {
+	if x.content, err = io.ReadAll(io.LimitReader(x.Body, int64(bufferSize)+1)); err != nil || len(x.content) <= bufferSize {
+		return err
+	}
+	f, err := tmp.create()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	x.file = f.Name()
+	if _, err = f.Write(x.content); err == nil {
+		_, err = io.Copy(f, x.Body)
+	}
+	return err
 }
 
 // handle finds the response to a request. done ends what hangs on it.
 func (s *Sim) handle(x *exchange) (exit *Exit, done func()) {
-	done = func() {}
-	x.route = s.current.Load().match(x.method, x.host, normalizePath(x.path()))
-	if x.route == nil {
-		return message(http.StatusNotFound, "no Route matched with those values", x.requestID), done
+	path, _, _ := strings.Cut(x.target, "?")
+	route := s.current.Load().match(x.Method, strings.ToLower(x.Host), path)
+	if route == nil {
+		return message(http.StatusNotFound, "no Route matched with those values", x.requestID), func() {}
 	}
-	if x.route.plugin == nil {
-		return message(http.StatusServiceUnavailable, "kongsim is a stand-in for Kong and has no upstreams: no plugin is configured on this route that could answer", x.requestID), done
+	if route.plugin == nil {
+		return message(http.StatusServiceUnavailable, "kongsim is a stand-in for Kong and has no upstreams: no plugin is configured on this route that could answer", x.requestID), func() {}
 	}
 	w, over := s.worker()
-	exit, c, err := w.handleEvent(s.ctx, x.route.plugin, x)
-	done = func() {
-		if c != nil {
-			c.Close()
-		}
-		over()
-	}
+	exit, c, err := w.handleEvent(s.ctx, route.plugin, x)
 	switch {
 	case err != nil:
 		s.log("err", "["+s.name+"] "+err.Error(), x)
@@ -149,10 +98,13 @@ func (s *Sim) handle(x *exchange) (exit *Exit, done func()) {
 	case exit == nil:
 		exit = message(http.StatusServiceUnavailable, "kongsim is a stand-in for Kong and has no upstreams: the plugin did not answer this request itself", x.requestID)
 	}
-	return exit, done
+	return exit, func() {
+		if c != nil {
+			c.Close()
+		}
+		over()
+	}
 }
-
-func requestID() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
 
 // message is an answer of the gateway itself, in Kong's form.
 func message(status int, text, id string) *Exit {
@@ -163,56 +115,45 @@ func message(status int, text, id string) *Exit {
 	}
 }
 
-// write sends a response in one write, its headers in nginx's order.
-func (x *exchange) write(conn net.Conn, e *Exit, end bool) error {
-	b := make([]byte, 0, 512+len(e.Body))
-	reason := http.StatusText(e.Status)
-	b = append(b, "HTTP/1.1 "...)
-	b = strconv.AppendInt(b, int64(e.Status), 10)
-	b = append(b, ' ')
-	b = append(b, reason...)
-	b = append(b, "\r\nDate: "...)
-	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
-	hasServer := false
-	for _, h := range e.Headers {
-		switch strings.ToLower(h.Name) {
-		case "date", "connection", "content-length", "transfer-encoding":
-			continue
-		case "server":
-			hasServer = true
-		}
-		b = append(b, "\r\n"...)
-		b = append(b, h.Name...)
-		b = append(b, ": "...)
-		b = append(b, h.Value...)
+// write sends a response at once.
+func (x *exchange) write(w http.ResponseWriter, e *Exit) {
+	h := w.Header()
+	h.Set("Server", "kongsim")
+	for _, header := range e.Headers {
+		h.Add(header.Name, header.Value)
 	}
-	b = append(b, "\r\nConnection: "...)
-	if end {
-		b = append(b, "close"...)
-	} else {
-		b = append(b, "keep-alive"...)
+	h.Set("Via", "1.1 kongsim (a stand-in for Kong)")
+	h.Set("Content-Length", strconv.Itoa(len(e.Body)))
+	h.Set("X-Kong-Response-Latency", strconv.FormatInt(time.Since(x.start).Milliseconds(), 10))
+	h.Set("X-Kong-Request-Id", x.requestID)
+	if !x.Close {
+		h.Set("Connection", "keep-alive")
 	}
-	noBody := e.Status < 200 || e.Status == http.StatusNoContent || e.Status == http.StatusNotModified
-	if !noBody {
-		b = append(b, "\r\nContent-Length: "...)
-		b = strconv.AppendInt(b, int64(len(e.Body)), 10)
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(e.Body)
+	_ = http.NewResponseController(w).Flush()
+}
+
+// stopServing answers the requests in flight, for 5 s at most, and closes the connections.
+func stopServing(server *http.Server, listener net.Listener) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if server != nil && server.Shutdown(ctx) != nil {
+		_ = server.Close()
 	}
-	if x.httpRequest != nil {
-		b = append(b, "\r\nX-Kong-Response-Latency: "...)
-		b = strconv.AppendInt(b, time.Since(x.start).Milliseconds(), 10)
+	if listener != nil { // which the server closes only once it serves
+		_ = listener.Close()
 	}
-	if !hasServer {
-		b = append(b, "\r\nServer: kongsim"...)
-	}
-	b = append(b, "\r\nVia: 1.1 kongsim (a stand-in for Kong)\r\nX-Kong-Request-Id: "...)
-	b = append(b, x.requestID...)
-	b = append(b, "\r\n\r\n"...)
-	if !noBody && (x.httpRequest == nil || x.method != "HEAD") {
-		b = append(b, e.Body...)
-	}
-	if err := conn.SetWriteDeadline(time.Now().Add(keepaliveTimeout)); err != nil {
-		return err
-	}
-	_, err := conn.Write(b)
-	return err
+}
+
+// tempDir is nginx's client_body_temp directory.
+type tempDir struct {
+	path string
+	last atomic.Int64
+}
+
+// create makes the next file, readable by its owner only.
+func (d *tempDir) create() (*os.File, error) {
+	name := filepath.Join(d.path, fmt.Sprintf("%010d", d.last.Add(1)))
+	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }

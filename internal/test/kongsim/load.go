@@ -92,7 +92,7 @@ func validVersion(v any) bool {
 	return len(parts) <= 3
 }
 
-// luaString is what Lua's tostring makes of a value of JSON.
+// luaString is what Lua's tostring makes of a value.
 func luaString(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -100,7 +100,7 @@ func luaString(v any) string {
 	case string:
 		return v
 	case float64:
-		return strconv.FormatFloat(v, 'g', 14, 64)
+		return formatNumber(v)
 	case bool:
 		return strconv.FormatBool(v)
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -35,12 +34,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	default:
-		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-			if path, err := buildPlugin(); built && err == nil {
-				os.RemoveAll(filepath.Dir(path))
-			}
-			os.Exit(code)
-		}))
+		goleak.VerifyTestMain(m)
 	}
 }
 
@@ -100,7 +94,7 @@ func pluginProcess() {
 	signal.Notify(term, syscall.SIGTERM)
 	p := newFakePlugin()
 	p.access = func(c *fakeConn) {
-		path := c.ask("kong.request.get_path", nil)
+		path := c.ask("kong.request.get_path_with_query", nil)
 		switch string(path[min(len(path), 2):]) {
 		case "/die":
 			os.Exit(7)

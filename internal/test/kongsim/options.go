@@ -1,6 +1,7 @@
 package kongsim
 
 import (
+	"cmp"
 	"io"
 	"time"
 )
@@ -23,8 +24,7 @@ type Options struct {
 	Dump []byte
 	// Workers is the number of workers, 2 if zero.
 	Workers int
-	// Listen and AdminListen are addresses, 127.0.0.1:0 if empty. AdminListen
-	// "off" means that there is no Admin API.
+	// Listen and AdminListen are addresses, 127.0.0.1:0 if empty.
 	Listen, AdminListen string
 	// BodyBuffer is client_body_buffer_size in bytes, 8 KiB if zero. A larger
 	// body goes to a temp file.
@@ -40,30 +40,16 @@ type Options struct {
 	// info, notice, warn, err, crit, alert and emerg. It is called from many
 	// goroutines.
 	OnLog func(level, message string)
-	// Vault gives the value of a {vault://...} reference in a referenceable field.
-	// Without it, and where it says no, the value is "", as with Kong.
-	Vault func(reference string) (value string, ok bool)
 	// Seed decides what Kong leaves to chance: the order of fields in an RpcCall.
 	Seed uint64
 }
 
-func setDefaults(o *Options) {
-	if o.Workers <= 0 {
-		o.Workers = 2
-	}
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1:0"
-	}
-	if o.AdminListen == "" {
-		o.AdminListen = "127.0.0.1:0"
-	}
-	if o.BodyBuffer <= 0 {
-		o.BodyBuffer = 8 << 10
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = time.Minute
-	}
-	if o.Grace <= 0 {
-		o.Grace = 15 * time.Second
-	}
+func (o Options) withDefaults() Options {
+	o.Workers = cmp.Or(o.Workers, 2)
+	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
+	o.AdminListen = cmp.Or(o.AdminListen, "127.0.0.1:0")
+	o.BodyBuffer = cmp.Or(o.BodyBuffer, 8<<10)
+	o.Timeout = cmp.Or(o.Timeout, time.Minute)
+	o.Grace = cmp.Or(o.Grace, 15*time.Second)
+	return o
 }

@@ -1,15 +1,13 @@
 package kongsim
 
 import (
+	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,9 +16,6 @@ import (
 
 // respawnPause is how often Kong starts a plugin server again, at most.
 const respawnPause = time.Second
-
-// maxUnixPath is what fits into sockaddr_un with its final zero.
-const maxUnixPath = 107
 
 // program is a plugin server's binary and how Kong starts it.
 type program struct {
@@ -35,7 +30,10 @@ type program struct {
 func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.binary, args...)
 	cmd.Dir = p.dir
-	cmd.Env = []string{"PWD=" + p.dir} // nginx leaves nothing else
+	cmd.Env = []string{"PWD=" + p.dir}             // nginx leaves nothing else
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" { // for a program that is built for coverage
+		cmd.Env = append(cmd.Env, "GOCOVERDIR="+dir)
+	}
 	return cmd
 }
 
@@ -104,15 +102,7 @@ func (s *process) start() (wait func() error, err error) {
 		return nil, err
 	}
 	defer write.Close()
-	out := &lineWriter{}
 	cmd.Stdout, cmd.Stderr = write, write
-	out.emit = func(line string) {
-		s.mu.Lock()
-		s.last = line
-		pid := cmd.Process.Pid
-		s.mu.Unlock()
-		s.program.line(pid, line)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := cmd.Start(); err != nil {
@@ -123,8 +113,18 @@ func (s *process) start() (wait func() error, err error) {
 	s.cmd = cmd
 	s.outputs.Go(func() {
 		defer read.Close()
-		_, _ = io.Copy(out, read)
-		out.flush()
+		for r := bufio.NewReader(read); ; {
+			line, err := r.ReadString('\n')
+			if line = strings.TrimRight(line, "\r\n"); line != "" || err == nil {
+				s.mu.Lock()
+				s.last = line
+				s.mu.Unlock()
+				s.program.line(cmd.Process.Pid, line)
+			}
+			if err != nil {
+				return
+			}
+		}
 	})
 	return func() error {
 		err := cmd.Wait()
@@ -239,59 +239,4 @@ func (s *process) waitListening(ctx context.Context, socket string, old os.FileI
 			return fmt.Errorf("%s does not listen on %s after 10 s%s", s.program.name, socket, tail(last))
 		}
 	}
-}
-
-// lineWriter hands on what is written to it line by line.
-type lineWriter struct {
-	emit func(line string)
-	mu   sync.Mutex
-	buf  []byte
-}
-
-// maxLine is where a line is cut in two.
-const maxLine = 64 << 10
-
-var _ io.Writer = (*lineWriter)(nil)
-
-func (w *lineWriter) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.buf = append(w.buf, b...)
-	for {
-		i := bytes.IndexByte(w.buf, '\n')
-		if i < 0 && len(w.buf) < maxLine {
-			return len(b), nil
-		}
-		if i < 0 {
-			w.emit(string(w.buf))
-			w.buf = w.buf[:0]
-			continue
-		}
-		w.emit(string(bytes.TrimSuffix(w.buf[:i], []byte("\r"))))
-		w.buf = append(w.buf[:0], w.buf[i+1:]...)
-	}
-}
-
-func (w *lineWriter) flush() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.buf) > 0 {
-		w.emit(string(w.buf))
-		w.buf = nil
-	}
-}
-
-// checkSocketPath says what is wrong with a socket path before a plugin server
-// stumbles over it.
-func checkSocketPath(path string) error {
-	switch {
-	case path == "":
-		return errors.New("the plugin's dump names no socket")
-	case len(path) > maxUnixPath:
-		return fmt.Errorf("the socket path %s has more than %d bytes, which no unix socket can have: choose a shorter directory", path, maxUnixPath)
-	}
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return fmt.Errorf("the directory of the socket %s does not exist: make it, or choose another one with -kong-prefix", path)
-	}
-	return nil
 }

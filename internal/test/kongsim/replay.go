@@ -4,13 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // Answerer answers a plugin server's PDK calls for one request. Its methods
@@ -57,25 +56,6 @@ func LoadRecording(path string) (*Recording, error) {
 	return r, nil
 }
 
-// LoadRecordings reads all recordings of a directory, in the order of their
-// names.
-func LoadRecordings(dir string) ([]*Recording, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil || len(paths) == 0 {
-		return nil, fmt.Errorf("kongsim: no recordings (*.json) in %s", dir)
-	}
-	slices.Sort(paths)
-	var all []*Recording
-	for _, p := range paths {
-		r, err := LoadRecording(p)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, nil
-}
-
 // Body returns the body of the raw request: what follows the first empty line.
 func (r *Recording) Body() []byte {
 	_, body, _ := strings.Cut(string(r.Request), "\r\n\r\n")
@@ -103,11 +83,7 @@ func (r *Recording) WithBodyFile(path string) (*Recording, error) {
 // Replayer answers PDK calls with recorded replies, byte by byte, and takes
 // every kong.log call. It may serve many events at a time.
 type Replayer struct {
-	replies map[string]map[string][]byte
-	asked   atomic.Int64
-
-	mu   sync.Mutex
-	logs []string
+	replies map[[2]string][]byte // by method and arguments
 }
 
 var _ Answerer = (*Replayer)(nil)
@@ -115,41 +91,18 @@ var _ Answerer = (*Replayer)(nil)
 // Replay returns an Answerer that answers what the recording holds, and refuses
 // (as Kong refuses an unknown method) what it does not hold.
 func Replay(r *Recording) *Replayer {
-	p := &Replayer{replies: map[string]map[string][]byte{}}
+	p := &Replayer{replies: map[[2]string][]byte{}}
 	for _, c := range r.Calls {
-		m := p.replies[c.Method]
-		if m == nil {
-			m = map[string][]byte{}
-			p.replies[c.Method] = m
-		}
-		m[string(c.Args)] = c.Reply
+		p.replies[[2]string{c.Method, string(c.Args)}] = c.Reply
 	}
 	return p
 }
 
 // Answer implements [Answerer].
 func (p *Replayer) Answer(method string, args []byte) ([]byte, bool) {
-	p.asked.Add(1)
-	if reply, ok := p.replies[method][string(args)]; ok {
-		return reply, true
-	}
-	if level, ok := logLevel(method); ok {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.logs = append(p.logs, level+": "+logMessage(args))
-		return nil, true
-	}
-	return nil, false
-}
-
-// Asked returns how many calls were answered or refused.
-func (p *Replayer) Asked() int64 { return p.asked.Load() }
-
-// Logs returns what the kong.log calls said so far, each as "level: message".
-func (p *Replayer) Logs() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.logs)
+	reply, ok := p.replies[[2]string{method, string(args)}]
+	_, log := logLevel(method)
+	return reply, ok || log
 }
 
 // logLevel returns the level that a kong.log call logs at.
@@ -168,24 +121,13 @@ func logLevel(method string) (string, bool) {
 // logMessage joins the arguments of a kong.log call as kong.log does: without
 // anything between them.
 func logMessage(args []byte) string {
-	list, err := decodeList(args, 0)
-	if err != nil {
+	var list structpb.ListValue
+	if err := proto.Unmarshal(args, &list); err != nil {
 		return "(unreadable arguments)"
 	}
 	var b strings.Builder
-	for _, v := range list {
-		switch v := v.(type) {
-		case string:
-			b.WriteString(v)
-		case float64:
-			b.WriteString(formatNumber(v))
-		case bool:
-			fmt.Fprint(&b, v)
-		case nil:
-			b.WriteString("nil")
-		default:
-			b.WriteString("table")
-		}
+	for _, v := range list.Values {
+		b.WriteString(luaString(v.AsInterface()))
 	}
 	return b.String()
 }

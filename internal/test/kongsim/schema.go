@@ -1,321 +1,174 @@
 package kongsim
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 )
 
-// fieldSchema is one field of Kong's schema language, or a whole entity (a
-// record). Attributes are those of Kong's kong/db/schema.
+// fieldSchema is a field in the language of Kong's schemas (kong/db/schema), with the
+// attributes that this plugin's schema uses. Any other attribute is refused, so that
+// nothing passes unchecked.
 type fieldSchema struct {
+	Type          string `json:"type"`
+	Description   string `json:"description"`
+	Required      bool   `json:"required"`
+	Auto          bool   `json:"auto"`
+	UUID          bool   `json:"uuid"`
+	Referenceable bool   `json:"referenceable"`
+	Encrypted     bool   `json:"encrypted"`
+	Default       any    `json:"default"`
+	match
+	Between      []float64                 `json:"between"`
+	LenMin       *int                      `json:"len_min"`
+	LenMax       *int                      `json:"len_max"`
+	MatchNone    []*pattern                `json:"match_none"`
+	Reference    string                    `json:"reference"`
+	Elements     *fieldSchema              `json:"elements"`
+	Fields       []map[string]*fieldSchema `json:"fields"`
+	EntityChecks []struct {
+		Conditional struct {
+			IfField   string `json:"if_field"`
+			IfMatch   match  `json:"if_match"`
+			ThenField string `json:"then_field"`
+			ThenMatch match  `json:"then_match"`
+			ThenErr   string `json:"then_err"`
+		} `json:"conditional"`
+	} `json:"entity_checks"`
+
+	fields []namedField // Fields in their order
+}
+
+type namedField struct {
 	name string
-	// kind is the attribute "type".
-	kind     string
-	required bool
-	auto     bool
-	uuid     bool
-	// referenceable fields may hold a {vault://...} reference.
-	referenceable bool
-
-	hasDefault bool
-	def        any
-
-	hasEq, hasNe bool
-	eq, ne       any
-	oneOf        []any
-	notOneOf     []any
-	between      []float64
-	gt           *float64
-	lenMin       *int
-	lenMax       *int
-	lenEq        *int
-	startsWith   string
-	match        *pattern
-	matchNone    []pattern
-	matchAny     []pattern
-	matchAll     []pattern
-	err          string
-
-	elements     *fieldSchema // of arrays and sets
-	keys, values *fieldSchema // of maps
-	fields       []*fieldSchema
-	reference    string // of foreign fields
-	checks       []entityCheck
+	*fieldSchema
 }
 
-// pattern is a Lua pattern, and the error where it decides against a value.
+// match is a condition on a value, which may be null.
+type match struct {
+	Eq    json.RawMessage `json:"eq"`
+	Ne    json.RawMessage `json:"ne"`
+	OneOf []any           `json:"one_of"`
+}
+
+func (m *match) holds(v any) bool {
+	is := func(raw json.RawMessage) bool {
+		var want any
+		return json.Unmarshal(raw, &want) == nil && reflect.DeepEqual(v, want)
+	}
+	return (m.Eq == nil || is(m.Eq)) && (m.Ne == nil || !is(m.Ne)) && (m.OneOf == nil || slices.Contains(m.OneOf, v))
+}
+
 type pattern struct {
-	lua string
+	Lua string `json:"pattern"`
+	Err string `json:"err"`
 	re  *regexp.Regexp
-	err string
 }
 
-// entityCheck is a rule about several fields of one record.
-type entityCheck struct {
-	ifField, thenField string
-	ifMatch, thenMatch *fieldSchema
-	thenErr            string
-	atLeastOneOf       []string
+// parseSchema reads the schema of a plugin or of an entity, and refuses what Kong's
+// loader would refuse.
+func parseSchema(raw []byte) (*fieldSchema, error) {
+	top := struct {
+		Name   string                    `json:"name"`
+		Fields []map[string]*fieldSchema `json:"fields"`
+	}{}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&top); err != nil {
+		return nil, fmt.Errorf("the schema cannot be used: %w", err)
+	}
+	if top.Name == "" {
+		return nil, fmt.Errorf("the schema has no name")
+	}
+	s := &fieldSchema{Type: "record", Required: true, Fields: top.Fields}
+	return s, s.prepare(top.Name)
+}
+
+func (s *fieldSchema) prepare(name string) (err error) {
+	switch s.Type {
+	case "string", "number", "integer", "boolean", "record", "foreign":
+	case "array", "set":
+		if s.Elements == nil {
+			return fmt.Errorf("field %q is of type %s and has no elements", name, s.Type)
+		}
+		if err := s.Elements.prepare(name); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("field %q has the type %q, which is none that this stand-in for Kong knows", name, s.Type)
+	}
+	if n := len(s.Between); n != 0 && n != 2 {
+		return fmt.Errorf("between of field %q has %d values", name, n)
+	}
+	for _, p := range s.MatchNone {
+		if p.re, err = luaPattern(p.Lua); err != nil {
+			return fmt.Errorf("field %q: %w", name, err)
+		}
+	}
+	for _, m := range s.Fields {
+		if len(m) != 1 {
+			return fmt.Errorf("each entry of fields in %q must be an object with one key", name)
+		}
+		for name, f := range m {
+			if err := f.prepare(name); err != nil {
+				return err
+			}
+			s.fields = append(s.fields, namedField{name, f})
+		}
+	}
+	return nil
 }
 
 // field returns the record's field with that name, nil if there is none.
 func (s *fieldSchema) field(name string) *fieldSchema {
 	for _, f := range s.fields {
 		if f.name == name {
-			return f
+			return f.fieldSchema
 		}
 	}
 	return nil
 }
 
-// parseSchema reads a plugin's or an entity's schema. Like Kong it refuses
-// attributes that it does not know; what Kong knows and this stand-in does not
-// check is refused too, so that nothing passes unchecked.
-func parseSchema(raw []byte) (*fieldSchema, error) {
-	var m map[string]any
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fmt.Errorf("the schema is not a JSON object: %w", err)
-	}
-	m["type"] = "record"
-	name, _ := m["name"].(string)
-	delete(m, "name")
-	s, err := parseField(name, m, 0)
-	if err != nil {
-		return nil, err
-	}
-	if name == "" {
-		return nil, fmt.Errorf("the schema has no name")
-	}
-	return s, nil
-}
+var luaClasses = map[byte]string{'w': "0-9A-Za-z", 'd': "0-9", 'a': "A-Za-z", 'u': "A-Z", 'l': "a-z", 's': `\s`}
 
-var schemaTypes = []string{"string", "number", "integer", "boolean", "record", "array", "set", "map", "foreign", "json"}
-
-func parseField(name string, m map[string]any, depth int) (*fieldSchema, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("the schema is nested too deeply at %q", name)
-	}
-	s := &fieldSchema{name: name}
-	var err error
-	fail := func(key string) error {
-		return fmt.Errorf("attribute %q of schema field %q cannot be used: %v", key, name, m[key])
-	}
-	for key, v := range m {
-		ok := true
-		switch key {
-		case "type":
-			s.kind, ok = v.(string)
-			ok = ok && slices.Contains(schemaTypes, s.kind)
-		case "required":
-			s.required, ok = v.(bool)
-		case "auto":
-			s.auto, ok = v.(bool)
-		case "uuid":
-			s.uuid, ok = v.(bool)
-		case "referenceable":
-			s.referenceable, ok = v.(bool)
-		case "default":
-			s.hasDefault, s.def = true, v
-		case "eq":
-			s.hasEq, s.eq = true, v
-		case "ne":
-			s.hasNe, s.ne = true, v
-		case "one_of":
-			s.oneOf, ok = v.([]any)
-		case "not_one_of":
-			s.notOneOf, ok = v.([]any)
-		case "between":
-			list, _ := v.([]any)
-			for _, e := range list {
-				n, isNumber := e.(float64)
-				ok = ok && isNumber
-				s.between = append(s.between, n)
+// luaPattern translates a Lua pattern of classes, sets, *, +, ? and anchors into a regular
+// expression.
+func luaPattern(lua string) (*regexp.Regexp, error) {
+	var out strings.Builder
+	out.WriteString("(?s)")
+	inSet := false
+	for i := 0; i < len(lua); i++ {
+		switch c := lua[i]; {
+		case c == '%' && i+1 < len(lua):
+			i++
+			class, known := luaClasses[lua[i]]
+			switch {
+			case known && inSet:
+				out.WriteString(class)
+			case known:
+				out.WriteString("[" + class + "]")
+			case lua[i] >= '0' && lua[i] <= '9' || lua[i] >= 'A' && lua[i] <= 'Z' || lua[i] >= 'a' && lua[i] <= 'z':
+				return nil, fmt.Errorf("%%%c in the Lua pattern %q is not known to this stand-in for Kong", lua[i], lua)
+			default:
+				out.WriteString(`\` + lua[i:i+1])
 			}
-			ok = ok && len(s.between) == 2
-		case "gt":
-			var n float64
-			n, ok = v.(float64)
-			s.gt = &n
-		case "len_min":
-			s.lenMin, ok = intAttribute(v)
-		case "len_max":
-			s.lenMax, ok = intAttribute(v)
-		case "len_eq":
-			s.lenEq, ok = intAttribute(v)
-		case "starts_with":
-			s.startsWith, ok = v.(string)
-		case "match":
-			var p pattern
-			if p.lua, ok = v.(string); ok {
-				p.re, err = luaPattern(p.lua)
-				s.match = &p
-			}
-		case "match_none":
-			s.matchNone, ok, err = patternAttribute(v)
-		case "match_any":
-			s.matchAny, ok, err = patternAttribute(v)
-		case "match_all":
-			s.matchAll, ok, err = patternAttribute(v)
-		case "err":
-			s.err, ok = v.(string)
-		case "reference":
-			s.reference, ok = v.(string)
-		case "elements":
-			s.elements, ok, err = nestedField(name, v, depth)
-		case "keys":
-			s.keys, ok, err = nestedField(name, v, depth)
-		case "values":
-			s.values, ok, err = nestedField(name, v, depth)
-		case "fields":
-			s.fields, ok, err = recordFields(name, v, depth)
-		case "entity_checks":
-			s.checks, ok, err = parseChecks(v, depth)
-		case "description", "encrypted", "unique", "immutable", "indexed", "deprecation", "examples":
-			// Nothing to check.
+		case c == '[':
+			inSet = true
+			out.WriteByte(c)
+		case c == ']':
+			inSet = false
+			out.WriteByte(c)
+		case c == '-' && !inSet || strings.IndexByte("%(){}|", c) >= 0:
+			return nil, fmt.Errorf("%c in the Lua pattern %q is not known to this stand-in for Kong", c, lua)
+		case c == '\\':
+			out.WriteString(`\\`)
 		default:
-			return nil, fmt.Errorf("attribute %q of schema field %q is none that this stand-in for Kong knows", key, name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("schema field %q: %w", name, err)
-		}
-		if !ok {
-			return nil, fail(key)
+			out.WriteByte(c)
 		}
 	}
-	if (s.kind == "array" || s.kind == "set") && s.elements == nil {
-		return nil, fmt.Errorf("schema field %q is of type %s and has no elements", name, s.kind)
-	}
-	return s, nil
-}
-
-func intAttribute(v any) (*int, bool) {
-	f, ok := v.(float64)
-	n := int(f)
-	return &n, ok && float64(n) == f
-}
-
-func patternAttribute(v any) ([]pattern, bool, error) {
-	list, ok := v.([]any)
-	if !ok {
-		return nil, false, nil
-	}
-	var all []pattern
-	for _, e := range list {
-		m, ok := e.(map[string]any)
-		if !ok {
-			return nil, false, nil
-		}
-		var p pattern
-		if p.lua, ok = m["pattern"].(string); !ok {
-			return nil, false, nil
-		}
-		p.err, _ = m["err"].(string)
-		var err error
-		if p.re, err = luaPattern(p.lua); err != nil {
-			return nil, true, err
-		}
-		all = append(all, p)
-	}
-	return all, true, nil
-}
-
-func nestedField(name string, v any, depth int) (*fieldSchema, bool, error) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, false, nil
-	}
-	s, err := parseField(name, m, depth+1)
-	if err == nil && s.kind == "" {
-		err = fmt.Errorf("field %q has no type", name)
-	}
-	return s, true, err
-}
-
-// recordFields reads Kong's list of objects with one key each.
-func recordFields(name string, v any, depth int) ([]*fieldSchema, bool, error) {
-	list, ok := v.([]any)
-	if !ok {
-		return nil, false, nil
-	}
-	var fields []*fieldSchema
-	for _, e := range list {
-		m, ok := e.(map[string]any)
-		if !ok || len(m) != 1 {
-			return nil, true, fmt.Errorf("each entry of fields in %q must be an object with one key", name)
-		}
-		for key, v := range m {
-			f, ok, err := nestedField(key, v, depth)
-			if err != nil || !ok {
-				return nil, ok, err
-			}
-			fields = append(fields, f)
-		}
-	}
-	return fields, true, nil
-}
-
-func parseChecks(v any, depth int) ([]entityCheck, bool, error) {
-	list, ok := v.([]any)
-	if !ok {
-		return nil, false, nil
-	}
-	var checks []entityCheck
-	for _, e := range list {
-		m, ok := e.(map[string]any)
-		if !ok || len(m) != 1 {
-			return nil, false, nil
-		}
-		switch {
-		case m["conditional"] != nil:
-			arg, ok := m["conditional"].(map[string]any)
-			if !ok {
-				return nil, false, nil
-			}
-			var c entityCheck
-			c.ifField, _ = arg["if_field"].(string)
-			c.thenField, _ = arg["then_field"].(string)
-			c.thenErr, _ = arg["then_err"].(string)
-			var err error
-			if c.ifMatch, ok, err = matchField(arg["if_match"], depth); !ok || err != nil {
-				return nil, ok, err
-			}
-			if c.thenMatch, ok, err = matchField(arg["then_match"], depth); !ok || err != nil {
-				return nil, ok, err
-			}
-			if c.ifField == "" || c.thenField == "" {
-				return nil, false, nil
-			}
-			checks = append(checks, c)
-		case m["at_least_one_of"] != nil:
-			var c entityCheck
-			names, _ := m["at_least_one_of"].([]any)
-			for _, n := range names {
-				s, ok := n.(string)
-				if !ok {
-					return nil, false, nil
-				}
-				c.atLeastOneOf = append(c.atLeastOneOf, s)
-			}
-			if len(c.atLeastOneOf) == 0 {
-				return nil, false, nil
-			}
-			checks = append(checks, c)
-		default:
-			for name := range m {
-				return nil, true, fmt.Errorf("entity check %q is none that this stand-in for Kong knows", name)
-			}
-		}
-	}
-	return checks, true, nil
-}
-
-func matchField(v any, depth int) (*fieldSchema, bool, error) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, false, nil
-	}
-	s, err := parseField("match", m, depth+1)
-	return s, true, err
+	return regexp.Compile(out.String())
 }

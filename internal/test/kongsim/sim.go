@@ -18,27 +18,23 @@ import (
 // Sim is a running stand-in for Kong. Its methods may be called by any number
 // of goroutines.
 type Sim struct {
-	opts     Options
-	name     string // of the plugin
-	schemas  map[string]*fieldSchema
-	socket   string
-	nodeID   string
-	tmp      string // directory of its own
-	bodies   *tempDir
-	program  *program // nil if the plugin server runs already
-	listener net.Listener
-	admin    *http.Server
-	// adminListener is closed by admin only once that serves.
+	opts          Options
+	name          string // of the plugin
+	socket        string
+	tmp           string // directory of its own
+	bodies        *tempDir
+	program       *program // nil if the plugin server runs already
+	listener      net.Listener
+	front         *http.Server
+	admin         *http.Server
 	adminListener net.Listener
 	adminURL      string
 	count         *counters
 	requests      atomic.Int64
 	current       atomic.Pointer[snapshot]
 	// stop ends the events that are still running.
-	ctx   context.Context
-	stop  context.CancelFunc
-	conns sync.WaitGroup
-	// background holds the goroutines that are none of a client's connection.
+	ctx        context.Context
+	stop       context.CancelFunc
 	background sync.WaitGroup
 	errorLog   errorLog
 
@@ -52,7 +48,6 @@ type Sim struct {
 
 	mu         sync.Mutex
 	generation *generation
-	clients    map[*client]struct{}
 	closing    bool
 	// retired are the ends of processes that a reload replaced.
 	retired []error
@@ -84,8 +79,7 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 	if o.Binary == "" && o.Dump == nil {
 		return nil, errors.New("neither a plugin server's binary nor its dump is given")
 	}
-	setDefaults(&o)
-	s = &Sim{opts: o, nodeID: newUUID(), count: &counters{}, clients: map[*client]struct{}{}}
+	s = &Sim{opts: o.withDefaults(), count: &counters{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -99,7 +93,7 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 	if err := os.Mkdir(s.bodies.path, 0o700); err != nil {
 		return s, err
 	}
-	if s.listener, err = net.Listen("tcp", o.Listen); err != nil {
+	if s.listener, err = net.Listen("tcp", s.opts.Listen); err != nil {
 		return s, fmt.Errorf("the gateway cannot listen: %w", err)
 	}
 	serveAdmin, err := s.listenAdmin()
@@ -115,8 +109,8 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 		return s, err
 	}
 	s.generation = gen
-	s.conns.Add(1)
-	go s.accept()
+	s.front = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	s.background.Go(func() { _ = s.front.Serve(s.listener) })
 	return s, nil
 }
 
@@ -151,9 +145,6 @@ func (s *Sim) prepare(ctx context.Context) error {
 	}
 	if s.program != nil {
 		s.program.name = s.name
-		if err := checkSocketPath(s.socket); err != nil {
-			return err
-		}
 	}
 	schema, err := parseSchema(d.Plugins[0].Schema)
 	if err != nil {
@@ -162,7 +153,6 @@ func (s *Sim) prepare(ctx context.Context) error {
 	if s.entities, err = newEntities(s.name, schema); err != nil {
 		return fmt.Errorf("the plugin's dump would be refused by Kong: %w", err)
 	}
-	s.schemas = s.entities.schemas
 	if len(o.Config) == 0 {
 		s.current.Store(&snapshot{})
 		return nil
@@ -196,8 +186,8 @@ func (s *Sim) newGeneration(ctx context.Context, old os.FileInfo) (*generation, 
 	return g, nil
 }
 
-// SetConfig replaces the whole configuration by a declarative one, as POST
-// /config does. On an error the old one stays.
+// SetConfig replaces the whole configuration by a declarative one. On an error the old
+// one stays.
 func (s *Sim) SetConfig(doc []byte) error {
 	s.config.Lock()
 	defer s.config.Unlock()
@@ -212,14 +202,7 @@ func (s *Sim) SetConfig(doc []byte) error {
 // with it.
 func (s *Sim) apply(next *entities) error {
 	s.seq++
-	snap, err := next.compile(s.seq, func(ref string) string {
-		if s.opts.Vault != nil {
-			if v, ok := s.opts.Vault(ref); ok {
-				return v
-			}
-		}
-		return ""
-	})
+	snap, err := next.compile(s.seq)
 	if err != nil {
 		return err
 	}
@@ -228,10 +211,8 @@ func (s *Sim) apply(next *entities) error {
 	return nil
 }
 
-// change applies one change of the configuration.
+// change applies one change of the configuration, with s.config held.
 func (s *Sim) change(f func(next *entities) (entity, *apiError)) (entity, *apiError) {
-	s.config.Lock()
-	defer s.config.Unlock()
 	next := s.entities.clone()
 	v, aerr := f(next)
 	if aerr != nil {
@@ -305,9 +286,6 @@ func (s *Sim) URL() string { return "http://" + s.listener.Addr().String() }
 // AdminURL returns where the Admin API listens, "" if there is none.
 func (s *Sim) AdminURL() string { return s.adminURL }
 
-// Socket returns the path of the plugin server's socket.
-func (s *Sim) Socket() string { return s.socket }
-
 // PID returns the process id of the plugin server, 0 while it does not run or
 // if it was not started here.
 func (s *Sim) PID() int {
@@ -343,29 +321,13 @@ func (s *Sim) Close() error {
 	}
 	s.closing = true
 	g := s.generation
-	for c := range s.clients {
-		c.endIdle()
-	}
 	s.mu.Unlock()
-	if s.listener != nil {
-		s.listener.Close()
-	}
-	if s.admin != nil {
-		s.admin.Close()
-		s.adminListener.Close()
-	}
-	if !waitFor(&s.conns, 5*time.Second) {
-		s.stop()
-		s.mu.Lock()
-		for c := range s.clients {
-			c.conn.Close()
-		}
-		s.mu.Unlock()
-		s.conns.Wait()
-	}
+	stopServing(s.front, s.listener)
+	stopServing(s.admin, s.adminListener)
 	s.stop()
 	var errs []error
 	if g != nil {
+		g.inFlight.Wait()
 		errs = append(errs, g.end(s.opts.Grace))
 	}
 	s.background.Wait()
@@ -379,15 +341,4 @@ func (s *Sim) Close() error {
 		return fmt.Errorf("kongsim: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
-}
-
-func waitFor(wg *sync.WaitGroup, d time.Duration) bool {
-	done := make(chan struct{})
-	go func() { wg.Wait(); close(done) }()
-	select {
-	case <-done:
-		return true
-	case <-time.After(d):
-		return false
-	}
 }

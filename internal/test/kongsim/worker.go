@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // Plugin is one plugin configuration as a worker has it at hand.
@@ -212,16 +214,6 @@ func (w *Worker) instance(ctx context.Context, p *Plugin) (int32, error) {
 	return inst.id, inst.err
 }
 
-// InstanceStatus asks for the status of the plugin's instance in this worker
-// (GET_STATUS) and returns the id in the answer.
-func (w *Worker) InstanceStatus(ctx context.Context, p *Plugin) (int32, error) {
-	id, err := w.instance(ctx, p)
-	if err != nil {
-		return 0, err
-	}
-	return w.command(ctx, cmdGetInstanceStatus, int32Field(1, id))
-}
-
 // call is what one command needs of a connection.
 func (w *Worker) call(c *conn, command protowire.Number, fields ...[]byte) (int64, error) {
 	seq := w.sequence.Add(1)
@@ -238,18 +230,18 @@ func (w *Worker) command(ctx context.Context, command protowire.Number, fields .
 	if err != nil {
 		return 0, err
 	}
-	stop := abort(ctx, c)
+	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	seq, err := w.call(c, command, fields...)
 	if err == nil {
-		var r rpcReturn
-		if r, err = w.finish(c, seq); err == nil && !r.hasStatus {
+		var r *pb.RpcReturn
+		if r, err = w.finish(c, seq); err == nil && r.GetInstanceStatus() == nil {
 			err = errors.New("the plugin server's answer holds no instance status")
 		}
 		if err == nil {
 			stop()
 			w.pool.put(c)
-			return r.instanceID, nil
+			return r.GetInstanceStatus().InstanceId, nil
 		}
 	}
 	c.Close()
@@ -260,16 +252,19 @@ func (w *Worker) command(ctx context.Context, command protowire.Number, fields .
 }
 
 // finish reads the RpcReturn that ends a command.
-func (w *Worker) finish(c *conn, seq int64) (rpcReturn, error) {
+func (w *Worker) finish(c *conn, seq int64) (*pb.RpcReturn, error) {
 	b, err := c.read(c.args)
 	if err != nil {
-		return rpcReturn{}, err
+		return nil, err
 	}
-	r, err := parseReturn(b)
-	if err == nil && r.sequence != seq {
-		err = fmt.Errorf("the plugin server answered call %d where %d was asked", r.sequence, seq)
+	r := new(pb.RpcReturn)
+	if proto.Unmarshal(b, r) != nil {
+		return nil, errors.New("the plugin server's RpcReturn cannot be read")
 	}
-	return r, err
+	if r.Sequence != seq {
+		return nil, fmt.Errorf("the plugin server answered call %d where %d was asked", r.Sequence, seq)
+	}
+	return r, nil
 }
 
 // event sends one event and answers what the plugin asks. After an exit the
@@ -279,7 +274,7 @@ func (w *Worker) event(ctx context.Context, id int32, a Answerer) (*Exit, *conn,
 	if err != nil {
 		return nil, nil, err
 	}
-	stop := abort(ctx, c)
+	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	w.count.events.Add(1)
 	exit, err := w.converse(c, id, a)
@@ -331,14 +326,4 @@ func (w *Worker) converse(c *conn, id int32, a Answerer) (*Exit, error) {
 			return nil, err
 		}
 	}
-}
-
-// abort ends what waits on the connection when the context ends. The function
-// it returns may be called more than once.
-func abort(ctx context.Context, c *conn) (stop func()) {
-	if ctx.Done() == nil {
-		return func() {}
-	}
-	s := context.AfterFunc(ctx, func() { c.Close() })
-	return func() { s() }
 }

@@ -100,14 +100,9 @@ func (ca *CA) Issue(r Request) Pair {
 		}
 	}
 	key := newKey()
-	cert := sign(template, ca.cert, key, ca.key)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		panic("testcert: " + err.Error())
-	}
 	return Pair{
-		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}),
-		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: sign(template, ca.cert, key, ca.key).Raw}),
+		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(key))}),
 	}
 }
 
@@ -143,13 +138,7 @@ type Pair struct{ Cert, Key []byte }
 
 // TLS returns the pair as crypto/tls wants it. It panics on a pair that this
 // package did not make.
-func (p Pair) TLS() tls.Certificate {
-	cert, err := tls.X509KeyPair(p.Cert, p.Key)
-	if err != nil {
-		panic("testcert: " + err.Error())
-	}
-	return cert
-}
+func (p Pair) TLS() tls.Certificate { return must(tls.X509KeyPair(p.Cert, p.Key)) }
 
 // Write puts the pair into dir as name.crt and name.key.
 func (p Pair) Write(dir, name string) error {
@@ -159,30 +148,18 @@ func (p Pair) Write(dir, name string) error {
 	return os.WriteFile(filepath.Join(dir, name+".key"), p.Key, 0o600)
 }
 
-func newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// must returns v, and panics where it could not be made.
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic("testcert: " + err.Error())
 	}
-	return key
+	return v
 }
 
-func serial() *big.Int {
-	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		panic("testcert: " + err.Error())
-	}
-	return n
-}
+func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
+
+func serial() *big.Int { return must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))) }
 
 func sign(template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		panic("testcert: " + err.Error())
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic("testcert: " + err.Error())
-	}
-	return cert
+	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer))))
 }

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kafka-upstream/internal/test/e2e/rig"
+	"kafka-upstream/internal/test/kafkatest"
+)
+
+// Every row of the table of answers in docs/answers.md.
+func TestAnswers(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	away := []string{rig.ClosedPort(t)}
+	sparse := filepath.Join(t.TempDir(), "sparse")
+	if err := os.WriteFile(sparse, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(sparse, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	const (
+		notSent  = `{"message":"Service Unavailable","error":"could not send message to topic"}`
+		tooLarge = `{"message":"Request body too large","error":"the message would be larger than 1048492 bytes"}`
+	)
+	rows := []struct {
+		name    string
+		config  []byte
+		kong    *rig.Kong
+		before  int // requests that are sent before, for what they leave behind
+		status  int
+		body    string
+		headers map[string]string
+		log     string // in Kong's error log; "" for nothing there
+	}{
+		{name: "async: accepted into the buffer", config: rig.Settings(t, f.Addrs(), nil),
+			status: 200, body: `{"message":"message sent"}`},
+		{name: "async: accepted while the broker is away", config: rig.Settings(t, away, nil),
+			status: 200, body: `{"message":"message sent"}`},
+		{name: "sync: acknowledged", config: rig.Settings(t, f.Addrs(), map[string]any{"producer_async": false, "producer_request_acks": -1}),
+			status: 200, body: `{"message":"message sent"}`},
+		{name: "body that is not JSON", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.Inline(`{"a":`)},
+			status: 400, body: `{"message":"Bad Request","error":"invalid json body"}`},
+		{name: "record above the limit, its body inline", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.Inline(`"` + strings.Repeat("x", 1048576) + `"`)},
+			status: 413, body: tooLarge},
+		{name: "record above the limit, its body just below", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.Inline(`{"a":"` + strings.Repeat("x", 600000) + `"}`)},
+			status: 413, body: tooLarge},
+		{name: "record above the limit, its body in a file of 1 TiB", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.InFile(sparse)},
+			status: 413, body: tooLarge},
+		{name: "sync: not delivered", config: rig.Settings(t, away, map[string]any{"producer_async": false, "producer_request_retries_max_attempts": 1}),
+			status: 502, body: `{"message":"Bad Gateway","error":"could not send message to topic"}`, log: "cannot reach broker " + away[0]},
+		{name: "async: buffer full", before: 1, config: rig.Settings(t, away, map[string]any{"producer_async_buffering_limits_messages_in_memory": 1}),
+			status: 503, body: notSent, headers: map[string]string{"Retry-After": "1"}, log: "refused"},
+		{name: "async: buffer full by bytes", config: rig.Settings(t, away, map[string]any{"producer_async_buffering_limits_bytes_in_memory": 1024}),
+			kong: &rig.Kong{Body: rig.Inline(`["` + strings.Repeat("x", 300) + `"]`)}, before: 1,
+			status: 503, body: notSent, headers: map[string]string{"Retry-After": "1"}, log: "the buffer is full"},
+		{name: "certificate that cannot be loaded", config: rig.Settings(t, f.Addrs(), map[string]any{
+			"security": map[string]any{"ssl": true, "certificate_id": "7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}}),
+			status: 502, body: `{"message":"Bad Gateway","error":"could not load certificate"}`, log: "7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"},
+		{name: "configuration with no forward_* flag", config: rig.Settings(t, f.Addrs(), map[string]any{"forward_body": false}),
+			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "at least one of forward_method"},
+		{name: "configuration with SASL and no user", config: rig.Settings(t, f.Addrs(), map[string]any{"authentication": map[string]any{"strategy": "sasl", "mechanism": "PLAIN"}}),
+			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "authentication.user is empty"},
+		{name: "configuration that is no JSON", config: []byte("{"),
+			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "not JSON"},
+		{name: "body in a file that cannot be read", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.InFile("/nowhere/0000000001")},
+			status: 500, body: `{"message":"Internal Server Error","error":"could not read request body"}`, log: "nginx_http_client_body_buffer_size"},
+		{name: "body that Kong cannot read", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: &pb.RawBodyResult{Kind: &pb.RawBodyResult_Error{Error: "its reason"}}},
+			status: 500, body: `{"message":"Internal Server Error","error":"could not read request body"}`, log: "its reason"},
+		{name: "reply that cannot be understood", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Replies: map[string][]byte{"kong.request.get_headers": {0xff}}},
+			status: 500, body: `{"message":"An unexpected error occurred"}`, log: "unexpected reply of Kong"},
+		{name: "panic", config: rig.Settings(t, f.Addrs(), map[string]any{"topic": "fault-panic"}),
+			status: 500, body: `{"message":"An unexpected error occurred"}`},
+	}
+	s := rig.Start(t, "-admin-url", "http://"+away[0], "-drain-timeout", "500ms")
+	w := s.Worker()
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if row.kong == nil {
+				row.kong = new(rig.Kong)
+			}
+			p := rig.NewPlugin(row.config)
+			for range row.before {
+				if exit, err := w.HandleEvent(t.Context(), p, row.kong); err != nil || exit.Status != 200 {
+					t.Fatalf("before: %v, %v", exit, err)
+				}
+			}
+			exit, err := w.HandleEvent(t.Context(), p, row.kong)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if exit.Status != row.status || string(exit.Body) != row.body {
+				t.Errorf("got  %d %s\nwant %d %s", exit.Status, exit.Body, row.status, row.body)
+			}
+			if got := exit.Header("Content-Type"); got != "application/json; charset=utf-8" {
+				t.Errorf("content type is %q", got)
+			}
+			if !json.Valid(exit.Body) {
+				t.Error("the body is not JSON")
+			}
+			for name, want := range row.headers {
+				if got := exit.Header(name); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
+			}
+			if log := row.kong.Log(); !strings.Contains(log, row.log) || (row.log == "") != (log == "") {
+				t.Errorf("Kong's error log has %q, want %q", log, row.log)
+			}
+		})
+	}
+	if n := w.Stats().Retries; n != 0 {
+		t.Errorf("Kong had to send %d events again", n)
+	}
+	rig.Eventually(t, "the panic's stack is on stderr", func() bool {
+		return strings.Contains(s.Log.String(), "a fault was injected") && strings.Contains(s.Log.String(), "faults.go")
+	})
+}

@@ -1,0 +1,130 @@
+//go:build kafka
+
+package e2e
+
+import (
+	"cmp"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"kafka-upstream/internal/test/kafkatest"
+)
+
+// runKafka does the fault to a genuine cluster. acks is -1: with 1 Kafka itself may lose
+// what only a leader had that was killed.
+func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
+	f.more = map[string]any{"producer_request_acks": -1}
+	f.run(&stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topic: kafka.CreateTopic(t, f.topic, 6, cmp.Or(f.replicas, 3), nil)})
+}
+
+// Faults done to three brokers of a genuine Kafka, each a process.
+func TestFaultsOfRealKafka(t *testing.T) {
+	kafka := kafkatest.Start(t, kafkatest.Config{Brokers: 3})
+	client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Addrs(kafkatest.Plaintext)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+
+	killAll := func(x *stage) {
+		for i := range 3 {
+			kafka.Kill(x.T, i)
+		}
+	}
+	restartAll := func(x *stage) {
+		var all sync.WaitGroup
+		for i := range 3 { // at once: one alone has no quorum to come back to
+			all.Go(func() { kafka.Restart(x.T, i) })
+		}
+		all.Wait()
+		kafka.WaitInSync(x.T, x.topic)
+	}
+	for _, f := range []fault{
+		{topic: "leadership-moves", name: "leadership of all partitions moves every 2 s", do: func(x *stage) {
+			for range 3 {
+				time.Sleep(2 * time.Second)
+				moveLeaders(x.T, admin, x.topic)
+			}
+		}},
+		{topic: "killed", name: "a broker killed (SIGKILL) for 5 s, and back", do: func(x *stage) {
+			kafka.Kill(x.T, 1)
+			time.Sleep(5 * time.Second)
+			kafka.Restart(x.T, 1)
+			kafka.WaitInSync(x.T, x.topic)
+		}},
+		{topic: "leaderless", replicas: 1, name: "partitions without leader: their only broker killed for 5 s", do: func(x *stage) {
+			kafka.Kill(x.T, 2)
+			time.Sleep(5 * time.Second)
+			kafka.Restart(x.T, 2)
+			kafka.WaitInSync(x.T, x.topic)
+		}},
+		{topic: "rolling", name: "brokers restarted one after another", do: func(x *stage) {
+			for i := range 3 {
+				kafka.Stop(x.T, i)
+				kafka.Restart(x.T, i)
+				kafka.WaitInSync(x.T, x.topic)
+			}
+		}},
+		{topic: "away", name: "all brokers killed for 10 s", do: func(x *stage) {
+			killAll(x)
+			time.Sleep(10 * time.Second)
+			restartAll(x)
+		}},
+		{topic: "away-at-start", name: "all brokers away at the first request, for 10 s", atStart: true,
+			before: killAll, do: func(x *stage) {
+				time.Sleep(10 * time.Second)
+				restartAll(x)
+			}},
+		{topic: "throttled", name: "throttled by a quota of 20 kB/s for 5 s", do: func(x *stage) {
+			quota(x.T, admin, 20000, false)
+			time.Sleep(5 * time.Second)
+			quota(x.T, admin, 20000, true)
+		}},
+		{topic: "more-partitions", name: "partitions added", do: func(x *stage) {
+			if _, err := admin.UpdatePartitions(x.Context(), 12, x.topic); err != nil {
+				x.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}},
+	} {
+		t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
+	}
+}
+
+// moveLeaders makes the next replica of each partition its leader.
+func moveLeaders(t *testing.T, admin *kadm.Client, topic string) {
+	t.Helper()
+	topics, err := admin.ListTopics(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var req kadm.AlterPartitionAssignmentsReq
+	set := make(kadm.TopicsSet)
+	for id, p := range topics[topic].Partitions {
+		req.Assign(topic, id, append(p.Replicas[1:len(p.Replicas):len(p.Replicas)], p.Replicas[0]))
+		set.Add(topic, id)
+	}
+	if _, err := admin.AlterPartitionAssignments(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.ElectLeaders(t.Context(), kadm.ElectPreferredReplica, set); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// quota bounds what each client may produce to a broker, or lifts the bound.
+func quota(t *testing.T, admin *kadm.Client, bytes float64, lift bool) {
+	t.Helper()
+	_, err := admin.AlterClientQuotas(t.Context(), []kadm.AlterClientQuotaEntry{{
+		Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: nil}},
+		Ops:    []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: bytes, Remove: lift}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,187 @@
+package kongsim
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// entity is a service, a route, a plugin or a certificate, as the Admin API shows it:
+// unset fields are nil.
+type entity = map[string]any
+
+// apiError is an answer of the Admin API that refuses something.
+type apiError struct {
+	status  int
+	code    int
+	name    string
+	message string
+	fields  problems
+}
+
+func (e *apiError) Error() string { return e.message }
+
+func schemaViolation(p problems) *apiError {
+	message := "schema violation (" + p.String() + ")"
+	if len(p) > 1 {
+		message = fmt.Sprintf("%d schema violations (%s)", len(p), p)
+	}
+	return &apiError{http.StatusBadRequest, 2, "schema violation", message, p}
+}
+
+var errNotFound = &apiError{status: http.StatusNotFound, message: "Not found"}
+
+// kinds in the order in which they refer to each other.
+var kinds = []string{"services", "routes", "certificates", "plugins"}
+
+// ownFields are the fields of each kind that this stand-in knows, with Kong's defaults.
+// The plugin's dump adds some to those of plugins.
+var ownFields = map[string]string{
+	"services": `{"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string"}}, {"host":{"type":"string"}}, {"port":{"type":"integer"}}, {"path":{"type":"string"}}`,
+	"routes": `{"name":{"type":"string"}},
+		{"protocols":{"type":"set","required":true,"default":["http","https"],"elements":{"type":"string"}}},
+		{"methods":{"type":"set","elements":{"type":"string","match_none":[{"pattern":"[^%u]","err":"invalid value: a method is written in capitals"}]}}},
+		{"hosts":{"type":"array","elements":{"type":"string","match_none":[{"pattern":"[^%w%.%-_:*]","err":"invalid hostname"}]}}},
+		{"paths":{"type":"array","elements":{"type":"string","match_none":[
+			{"pattern":"^~","err":"this stand-in for Kong knows no regular expressions"},{"pattern":"^[^/]","err":"should start with: / (fixed path) or ~/ (regexed path)"}]}}},
+		{"strip_path":{"type":"boolean","default":true}}, {"preserve_host":{"type":"boolean","default":false}},
+		{"service":{"type":"foreign","reference":"services"}}`,
+	"certificates": `{"cert":{"type":"string","required":true}}, {"key":{"type":"string","required":true}}, {"cert_alt":{"type":"string"}}, {"key_alt":{"type":"string"}},
+		{"snis":{"type":"set","default":[],"elements":{"type":"string"}}}`,
+	"plugins": `{"name":{"type":"string","required":true}}, {"instance_name":{"type":"string"}}, {"enabled":{"type":"boolean","default":true}},
+		{"route":{"type":"foreign","reference":"routes"}}, {"service":{"type":"foreign","reference":"services"}}`,
+}
+
+// entities is a whole configuration. A change makes a new one.
+type entities struct {
+	pluginName string
+	schemas    map[string]*fieldSchema
+	all        map[string][]entity
+}
+
+// newEntities returns a configuration without entities, for a plugin with that schema.
+func newEntities(pluginName string, dump *fieldSchema) (*entities, error) {
+	e := &entities{pluginName, map[string]*fieldSchema{}, map[string][]entity{}}
+	for kind, own := range ownFields {
+		s, err := parseSchema([]byte(`{"name":"` + kind + `","fields":[{"id":{"type":"string","uuid":true,"auto":true}},
+			{"created_at":{"type":"integer","auto":true}}, {"updated_at":{"type":"integer","auto":true}},
+			{"tags":{"type":"set","elements":{"type":"string"}}}, ` + own + `]}`))
+		if err != nil {
+			return nil, err
+		}
+		e.schemas[kind] = s
+	}
+	plugins := e.schemas["plugins"]
+	plugins.fields = append(plugins.fields, dump.fields...)
+	if config := plugins.field("config"); config == nil || config.Type != "record" {
+		return nil, fmt.Errorf("the plugin's schema has no record named config")
+	}
+	return e, nil
+}
+
+// empty returns a configuration of the same plugin without entities.
+func (e *entities) empty() *entities {
+	return &entities{e.pluginName, e.schemas, map[string][]entity{}}
+}
+
+func (e *entities) clone() *entities {
+	c := e.empty()
+	for kind, list := range e.all {
+		c.all[kind] = slices.Clone(list)
+	}
+	return c
+}
+
+// find returns the entity of a kind with that id or name, nil if there is none.
+func (e *entities) find(kind, key string) entity {
+	for _, v := range e.all[kind] {
+		if v["id"] == key || kind != "plugins" && v["name"] == key {
+			return v
+		}
+	}
+	return nil
+}
+
+// insert checks an entity and adds it, with the defaults of its fields. Foreign keys may
+// name an entity by id or by name.
+func (e *entities) insert(kind string, v map[string]any) (entity, *apiError) {
+	if name, ok := v["name"].(string); ok && kind == "plugins" && name != e.pluginName {
+		return nil, schemaViolation(problems{"name": "plugin '" + name + "' not enabled; add it to the 'plugins' configuration property"})
+	}
+	p := problems{}
+	filled := e.schemas[kind].fill(v).(map[string]any)
+	e.schemas[kind].validate("", filled, p)
+	if len(p) > 0 {
+		return nil, schemaViolation(p)
+	}
+	switch kind {
+	case "routes":
+		if filled["methods"] == nil && filled["hosts"] == nil && filled["paths"] == nil {
+			p.add("", "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'")
+		}
+	case "certificates":
+		if _, err := tls.X509KeyPair([]byte(filled["cert"].(string)), []byte(filled["key"].(string))); err != nil && !isReference(filled["cert"].(string)) {
+			p.add("", "invalid certificate or key: %s", oneLine(err.Error()))
+		}
+	}
+	if len(p) > 0 {
+		return nil, schemaViolation(p)
+	}
+	for _, f := range e.schemas[kind].fields {
+		if err := e.resolve(f, filled); err != nil {
+			return nil, err
+		}
+	}
+	for _, o := range e.all[kind] {
+		sameScope := kind == "plugins" && foreignID(o, "route") == foreignID(filled, "route") && foreignID(o, "service") == foreignID(filled, "service")
+		if o["id"] == filled["id"] || sameScope || kind != "plugins" && filled["name"] != nil && o["name"] == filled["name"] {
+			return nil, &apiError{http.StatusConflict, 5, "unique constraint violation",
+				fmt.Sprintf("UNIQUE violation detected on '{name=%q}'", str(filled["name"])), problems{"name": str(filled["name"])}}
+		}
+	}
+	e.all[kind] = append(e.all[kind], filled)
+	return filled, nil
+}
+
+// resolve makes a foreign key {"id": ...}, and refuses one that leads nowhere.
+func (e *entities) resolve(f namedField, v entity) *apiError {
+	m, ok := v[f.name].(map[string]any)
+	if f.Type != "foreign" || !ok {
+		return nil
+	}
+	key := str(m["id"])
+	if key == "" {
+		key = str(m["name"])
+	}
+	target := e.find(f.Reference, key)
+	if target == nil {
+		return &apiError{http.StatusBadRequest, 4, "foreign key violation",
+			fmt.Sprintf("the foreign key '{id=%q}' does not reference an existing '%s' entity.", key, f.Reference), problems{f.name: key}}
+	}
+	v[f.name] = map[string]any{"id": target["id"]}
+	return nil
+}
+
+// remove deletes an entity and, as Kong does, the plugins of a deleted route or service.
+func (e *entities) remove(kind, key string) {
+	v := e.find(kind, key)
+	is := func(o entity) bool { return v != nil && o["id"] == v["id"] }
+	e.all[kind] = slices.DeleteFunc(e.all[kind], is)
+	field := strings.TrimSuffix(kind, "s")
+	e.all["plugins"] = slices.DeleteFunc(e.all["plugins"], func(p entity) bool { return v != nil && foreignID(p, field) == v["id"] })
+}
+
+// foreignID returns the id in a foreign key, nil if there is none.
+func foreignID(v entity, field string) any {
+	m, _ := v[field].(map[string]any)
+	return m["id"]
+}
+
+func str(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
