@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,6 +30,7 @@ import (
 	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/version"
+	"kafka-upstream/schema"
 )
 
 // fault changes the plugin in programs that are built to test faults; see
@@ -172,12 +174,12 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	limit := o.limit(log)
 	m.Memory(limit)
 	pool := producer.NewPool(producer.PoolOptions{Security: secure, Metrics: m, Memory: limit, Log: log, OrphanTimeout: o.orphan})
-	plugin := plugin.Plugin(plugin.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
+	p := newPlugin(pool, m, log)
 	if fault != nil {
-		fault(plugin)
+		fault(p)
 	}
 	if o.dump {
-		b, err := plugin.Dump(o.socket)
+		b, err := p.Dump(o.socket)
 		if err == nil {
 			_, err = stdout.Write(append(b, '\n'))
 		}
@@ -187,11 +189,30 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if err := serve(o, plugin, pool, m, limit, stdin, logging); err != nil {
+	if err := serve(o, p, pool, m, limit, stdin, logging); err != nil {
 		logging.events.Error(couldNot, "error", err)
 		return 1
 	}
 	return 0
+}
+
+// newPlugin returns the plugin for the door of Kong's protocol, with its requests in the
+// metrics.
+func newPlugin(pool *producer.Pool, m *metrics.Metrics, log *slog.Logger) *kongpdk.Plugin {
+	p := plugin.New(plugin.Options{Pool: pool, Log: log})
+	m.Requests(func() iter.Seq[metrics.RequestCounts] {
+		return func(yield func(metrics.RequestCounts) bool) {
+			for c := range p.Counts() {
+				if !yield(metrics.RequestCounts(c)) {
+					return
+				}
+			}
+		}
+	})
+	return &kongpdk.Plugin{
+		Name: plugin.Name, Version: version.Number, Priority: plugin.Priority, Schema: schema.JSON(),
+		Start: p.Start, Invalid: p.Invalid, Answered: p.Answered,
+	}
 }
 
 // limit returns the memory limit for records and bodies, nil for none.
@@ -213,7 +234,7 @@ func (o *options) limit(log *slog.Logger) *memory.Limit {
 
 // serve runs until it is told to end, and until what was accepted is delivered
 // or the time for that is over.
-func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
+func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
 	log, events := logging.Logger, logging.events
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
@@ -246,9 +267,9 @@ func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.M
 	if o.pprof != "" {
 		profile(ctx, o.pprof, log)
 	}
-	server := kongpdk.NewServer(plugin, log)
-	server.Portable = o.portable
-	server.Memory, server.Files = limit, kongpdk.FileLimit()
+	server := kongpdk.NewServer(p, log, kongpdk.Options{
+		Portable: o.portable, RequestVariable: o.variable, Memory: limit, Files: kongpdk.FileLimit(),
+	})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	events.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
 )
 
 // A peer that stalls holds no resource forever.
@@ -242,7 +243,7 @@ func (c *conn) do(cmd command) error {
 			return c.endEvent()
 		}
 		c.x.begin(c)
-		if c.x.Ask(in.asks) == nil {
+		if c.x.call(in.calls) == nil {
 			c.access(in)
 		}
 		return c.over()
@@ -252,14 +253,13 @@ func (c *conn) do(cmd command) error {
 		if err := proto.Unmarshal(cmd.body, m); err != nil {
 			return errCommand
 		}
-		in := s.start(m)
-		started := &instance{Instance: in, asks: in.Asks(), started: time.Now()}
+		started := s.start(m)
 		id, closed := s.instances.add(started, len(m.Config))
 		if len(closed) > 0 {
 			s.log.Warn("closing the oldest instances, which exceed their share of the memory limit; Kong starts those that it needs again", "instances", len(closed))
 		}
 		for _, in := range closed {
-			in.Close()
+			in.close()
 		}
 		ret.Return = s.status(id, started)
 
@@ -281,7 +281,7 @@ func (c *conn) do(cmd command) error {
 		}
 		in := s.instances.remove(m.InstanceId)
 		if in != nil { // else it is closed already, as Kong wants it
-			in.Close()
+			in.close()
 		}
 		ret.Return = s.status(m.InstanceId, in)
 
@@ -297,32 +297,18 @@ func (c *conn) do(cmd command) error {
 	default:
 		return errors.New("a command that is not known")
 	}
-	return c.write(appendFrame(nil, marshal(ret)))
+	return c.write(appendReturn(nil, ret))
 }
 
 // start starts an instance. One of another plugin is started too, but refuses each
 // request: if the connection were closed instead, no log would have the reason.
-func (s *Server) start(m *pb.CmdStartInstance) Instance {
+func (s *Server) start(m *pb.CmdStartInstance) *instance {
 	if m.Name == s.plugin.Name {
-		return s.plugin.Start(m.Config)
+		return s.open(s.plugin.Start(m.Config))
 	}
 	err := fmt.Errorf("Kong wants the plugin %.100q of this plugin server, which serves %q alone: see pluginserver_names and the sockets in kong.conf", m.Name, s.plugin.Name)
 	s.log.Error("starting an instance of another plugin: its requests are answered 500", "error", err)
-	if s.plugin.Refuse != nil {
-		return s.plugin.Refuse(err)
-	}
-	return refuser{err}
-}
-
-// refuser answers each request with 500.
-type refuser struct{ error }
-
-func (refuser) Asks() *Asks { return new(Asks) }
-func (refuser) Close()      {}
-
-func (r refuser) Access(x *Exchange) {
-	x.LogError(r.Error())
-	_ = x.Exit(panicked)
+	return s.open(s.plugin.Invalid(err))
 }
 
 func (s *Server) status(id int32, in *instance) *pb.RpcReturn_InstanceStatus {
@@ -365,7 +351,7 @@ func (c *conn) over() error {
 	if !c.x.exited {
 		return c.endEvent()
 	}
-	if len(c.x.log) == 0 {
+	if !c.x.logged {
 		return errOver
 	}
 	return c.drain()
@@ -392,7 +378,7 @@ func (c *conn) drain() error {
 // endEvent ends the conversation without an answer to the client: the empty
 // frame says that there is nothing more to ask.
 func (c *conn) endEvent() error {
-	return c.write(appendFrame(appendFrame(nil), marshal(&pb.RpcReturn{Sequence: c.sequence})))
+	return c.write(appendReturn(appendFrame(nil), &pb.RpcReturn{Sequence: c.sequence}))
 }
 
 // access calls the instance. A panic is this request's alone: it is answered,
@@ -403,11 +389,10 @@ func (c *conn) access(in *instance) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.server.log.Error("a request has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
-			exited := c.x.exited
-			if c.x.Exit(panicked) == nil && !exited && c.server.plugin.Panicked != nil {
-				c.server.plugin.Panicked(c.x.began)
+			if !c.x.exited {
+				c.server.answer(&c.x, plugin.Panic.Response())
 			}
 		}
 	}()
-	in.Access(&c.x)
+	in.access(&c.x)
 }

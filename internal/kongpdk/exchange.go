@@ -9,57 +9,46 @@ import (
 	pdk "github.com/Kong/go-pdk"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
 )
 
-// ErrTooLarge is the error of a reply above the limit that was set by
-// [Asks.Add].
-var ErrTooLarge = errors.New("reply above its limit")
+// errReplyTooLarge is the error of a reply above the limit of its call.
+var errReplyTooLarge = errors.New("reply above its limit")
 
 // Exchange is the conversation with Kong about one request. It is used by one
-// goroutine, and only until Access returns.
+// goroutine, and only until the handler returns.
 type Exchange struct {
 	conn    *conn
 	began   time.Time
 	replies []span
-	taken   int64  // from the memory limit, not counting the replies
-	log     []byte // frames to be sent before the exit
+	scratch *scratch // what the request was read into; nil once it is released
+	taken   int64    // from the memory limit, not counting the replies
+	out     []byte   // frames of log lines, to be sent with the exit
 	exited  bool
+	logged  bool  // lines went out with the exit, and Kong replies to each
 	err     error // of the connection; nothing more can be said on it
 }
 
+var _ plugin.Exchange = (*Exchange)(nil)
+
+const keepOut = 4 << 10 // a larger buffer is not kept for another request
+
 func (x *Exchange) begin(c *conn) {
-	*x = Exchange{conn: c, began: c.began, replies: x.replies[:0]}
+	out := x.out[:0]
+	if cap(out) > keepOut {
+		out = nil
+	}
+	*x = Exchange{conn: c, began: c.began, replies: x.replies[:0], out: out}
 }
 
-// Began returns when the request came.
+// Began implements plugin.Exchange.
 func (x *Exchange) Began() time.Time { return x.began }
 
-// Marks of replies that were discarded.
-var (
-	tooLarge = span{-1, -1}
-	noMemory = span{-2, -2}
-)
+// WillBlock implements plugin.Exchange. The first call for a request may cost a few
+// microseconds: the loop goes on in another goroutine.
+func (x *Exchange) WillBlock() { x.conn.leave() }
 
-// Reply returns Kong's reply to ask i, a protobuf message that may be empty.
-// The asks of the instance come first, those of [Exchange.Ask] follow them. The
-// bytes are valid until the next Ask, until Release or until Access returns. The
-// error is [ErrTooLarge], [memory.ErrFull], or that of a connection that was lost.
-func (x *Exchange) Reply(i int) ([]byte, error) {
-	if i >= len(x.replies) {
-		return nil, x.err
-	}
-	switch x.replies[i] {
-	case tooLarge:
-		return nil, ErrTooLarge
-	case noMemory:
-		return nil, memory.ErrFull
-	}
-	return x.conn.in.bytes(x.replies[i]), nil
-}
-
-// Reserve takes n bytes of the server's memory limit for what the instance makes
-// of the request, and reports false if fewer are free. Release, or the return of
-// Access, gives them back. For requests with short replies nothing needs to be
+// Reserve implements plugin.Exchange. For requests with short replies nothing needs to be
 // reserved.
 func (x *Exchange) Reserve(n int64) bool {
 	if !x.conn.server.Memory.Take(n) {
@@ -69,10 +58,11 @@ func (x *Exchange) Reserve(n int64) bool {
 	return true
 }
 
-// Release gives back what was reserved and the memory of the replies, which must not
-// be used any more. Call it before a long wait.
+// Release implements plugin.Exchange.
 func (x *Exchange) Release() {
 	x.unreserve()
+	x.scratch.free()
+	x.scratch = nil
 	x.replies = x.replies[:0]
 	x.conn.in.next()
 }
@@ -84,9 +74,33 @@ func (x *Exchange) unreserve() {
 	}
 }
 
-// PeerUID returns the id of the user that the connection's peer, a worker of Kong,
-// runs as. It costs one system call for each connection, at its first call. The error is [errors.ErrUnsupported] where the system does not tell.
-func (x *Exchange) PeerUID() (uint32, error) {
+// Marks of replies that were discarded.
+var (
+	tooLarge = span{-1, -1}
+	noMemory = span{-2, -2}
+)
+
+// reply returns Kong's reply to call i, a protobuf message that may be empty.
+// The calls of the instance come first, those of [Exchange.call] follow them. The
+// bytes are valid until the next call, until Release or until the handler returns. The
+// error is errReplyTooLarge, [memory.ErrFull], or that of a connection that was lost.
+func (x *Exchange) reply(i int) ([]byte, error) {
+	if i >= len(x.replies) {
+		return nil, x.err
+	}
+	switch x.replies[i] {
+	case tooLarge:
+		return nil, errReplyTooLarge
+	case noMemory:
+		return nil, memory.ErrFull
+	}
+	return x.conn.in.bytes(x.replies[i]), nil
+}
+
+// peerUID returns the id of the user that the connection's peer, a worker of Kong,
+// runs as. It costs one system call for each connection, at its first call. The error is
+// [errors.ErrUnsupported] where the system does not tell.
+func (x *Exchange) peerUID() (uint32, error) {
 	c := x.conn
 	if c.uidRead {
 		return c.uid, nil
@@ -99,39 +113,39 @@ func (x *Exchange) PeerUID() (uint32, error) {
 	return uid, err
 }
 
-// Ask puts further calls to Kong, in one write, and waits for the replies. It
+// call sends further calls to Kong, in one write, and waits for the replies. It
 // is for what only the first replies show to be needed: each round makes Kong
 // and us wait for each other once more.
-func (x *Exchange) Ask(asks *Asks) error {
+func (x *Exchange) call(more *calls) error {
 	if x.err == nil {
-		x.err = x.ask(asks)
+		x.err = x.callAndWait(more)
 	}
 	return x.err
 }
 
-func (x *Exchange) ask(asks *Asks) error {
-	if asks.Len() == 0 {
+func (x *Exchange) callAndWait(more *calls) error {
+	if more.size() == 0 {
 		return nil
 	}
 	x.WillBlock()
-	if err := x.put(asks); err != nil {
+	if err := x.sendCalls(more); err != nil {
 		return err
 	}
-	return x.collect(asks, len(x.replies))
+	return x.readReplies(more, len(x.replies))
 }
 
-func (x *Exchange) put(asks *Asks) error {
+func (x *Exchange) sendCalls(c *calls) error {
 	x.conn.await()
-	if _, err := x.conn.nc.Write(asks.frames); err != nil {
-		return fmt.Errorf("asking Kong: %w", err)
+	if _, err := x.conn.nc.Write(c.frames); err != nil {
+		return fmt.Errorf("calling Kong: %w", err)
 	}
 	return nil
 }
 
-// collect reads the replies to asks that are not here yet. first is the number
-// of the reply to the first of the asks.
-func (x *Exchange) collect(asks *Asks, first int) error {
-	for _, limit := range asks.limits[len(x.replies)-first:] {
+// readReplies reads the replies to calls that are not here yet. first is the number
+// of the reply to the first of the calls.
+func (x *Exchange) readReplies(c *calls, first int) error {
+	for _, limit := range c.limits[len(x.replies)-first:] {
 		s, err := x.conn.in.frame(limit)
 		if err == errAgain {
 			return err
@@ -161,40 +175,34 @@ func (x *Exchange) collect(asks *Asks, first int) error {
 // there is nothing to read for now.
 var errAgain = errors.New("nothing to read for now")
 
-// WillBlock is to be called before anything that may take long, such as
-// waiting for another service, a lock held for long or a disk. Access may run on
-// a goroutine that serves many requests; WillBlock lets the others go on without
-// it. It costs a few microseconds the first time it is called for a request, and
-// nothing after that. The methods of the Exchange need no such call.
-func (x *Exchange) WillBlock() { x.conn.leave() }
-
-// LogError writes a line into Kong's error log, at level err. The line goes out
+// logError adds a line for Kong's error log, at level err. The line goes out
 // with the exit; each costs Kong one more call, so it is for failures only.
-func (x *Exchange) LogError(message string) { x.log = appendLog(x.log, message) }
+func (x *Exchange) logError(message string) { x.out = appendLog(x.out, message) }
 
-// Exit answers the client. Kong never replies to it: the request is over, and
+// exit answers the client. Kong never replies to it: the request is over, and
 // Kong closes the connection. All that has to happen for the request must have
 // happened before. Only the first call counts. The error is that of a connection
-// that was lost; whoever asked is gone then.
-func (x *Exchange) Exit(a *Answer) error {
+// that was lost, by which the client is lost too.
+func (x *Exchange) exit(a plugin.Response) error {
 	if x.exited || x.err != nil {
 		return x.err
 	}
 	x.exited = true
-	frames := a.frames
-	if len(x.log) > 0 {
-		frames = append(x.log, a.frames...)
+	for _, line := range a.Log {
+		x.logError(line)
 	}
+	x.logged = len(x.out) > 0
+	x.out = appendExit(x.out, &a)
 	x.conn.await()
-	if _, err := x.conn.nc.Write(frames); err != nil {
+	if _, err := x.conn.nc.Write(x.out); err != nil {
 		x.err = fmt.Errorf("answering: %w", err)
 	}
 	return x.err
 }
 
 // PDK returns go-pdk's view of the conversation, for rare calls: each is a
-// round of its own, and go-pdk fails on text that is not UTF-8. Exit through the
-// Exchange, not through it.
+// round of its own, and go-pdk fails on text that is not UTF-8. A handler finds it by a
+// type assertion. It must not exit through it.
 func (x *Exchange) PDK() *pdk.PDK {
 	x.WillBlock()
 	return pdk.Init(pdkConn{x.conn.nc, &x.conn.in})

@@ -16,7 +16,7 @@ const (
 
 	// maxCommand bounds what Kong may command. A configuration is a few KiB.
 	maxCommand = 4 << 20
-	// maxReply bounds the reply to an ask that states no limit of its own. The
+	// maxReply bounds the reply to a call that states no limit of its own. The
 	// largest are headers, which nginx bounds to some 100 KiB.
 	maxReply = 16 << 20
 	// maxFrame bounds what is read past and thrown away of a reply above its
@@ -36,12 +36,15 @@ func appendFrame(b []byte, content ...[]byte) []byte {
 	for _, c := range content {
 		n += len(c)
 	}
-	b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	b = appendFrameHeader(b, n)
 	for _, c := range content {
 		b = append(b, c...)
 	}
 	return b
 }
+
+// appendFrameHeader begins a frame of n bytes.
+func appendFrameHeader(b []byte, n int) []byte { return binary.LittleEndian.AppendUint32(b, uint32(n)) }
 
 // errTooLarge is the error of a frame above its limit. The frame is left
 // unread.

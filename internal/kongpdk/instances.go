@@ -8,9 +8,12 @@ import (
 	"time"
 )
 
+// instance is a [plugin.Handler] with what is called of Kong for it. Kong starts one for
+// each of its workers, and starts all anew after any change.
 type instance struct {
-	Instance
-	asks    *Asks
+	calls   *calls          // sent in one write, before access
+	access  func(*Exchange) // handles one request; a panic of it is answered with 500
+	close   func()
 	started time.Time
 	size    int64         // about how many bytes it holds
 	place   *list.Element // in the order of starts
@@ -102,7 +105,7 @@ func (i *instances) removeLocked(id int32) *instance {
 func (i *instances) removeAll() {
 	i.byID.Range(func(id, _ any) bool {
 		if in := i.remove(id.(int32)); in != nil {
-			in.Close()
+			in.close()
 		}
 		return true
 	})

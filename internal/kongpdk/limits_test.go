@@ -18,6 +18,7 @@ import (
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
 )
 
 // logged is what a server logs.
@@ -65,21 +66,21 @@ func TestReplyWithoutMemoryIsPassedOverAndTheNextOneRead(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		limit := memory.NewLimit(256 << 10)
 		f := newFixture(t, func(s *Server) { s.Memory = limit })
-		i := f.asks.Add("kong.request.get_raw_body", nil, 0)
-		next := f.asks.Add("kong.request.get_method", nil, 0)
+		i := f.calls.add("kong.request.get_raw_body", nil, 0)
+		next := f.calls.add("kong.request.get_method", nil, 0)
 		var small atomic.Bool
 		f.access = func(x *Exchange) {
-			b, err := x.Reply(i)
+			b, err := x.reply(i)
 			if small.Load() != (err == nil) || err != nil && !errors.Is(err, memory.ErrFull) {
 				t.Errorf("a reply of %d bytes, %v", len(b), err)
 			}
-			if b, err := x.Reply(next); string(b) != "next" || err != nil {
+			if b, err := x.reply(next); string(b) != "next" || err != nil {
 				t.Errorf("next reply is %q, %v", b, err)
 			}
 			if used := limit.Used(); used > limit.Size() {
 				t.Errorf("%d bytes are taken", used)
 			}
-			_ = x.Exit(ok)
+			_ = x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		for _, size := range []int{300 << 10, 8 << 20, 200 << 10} {
@@ -103,16 +104,16 @@ func TestShortRequestsNeedNoMemoryOfTheLimit(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		limit := memory.NewLimit(1)
 		f := newFixture(t, func(s *Server) { s.Memory = limit })
-		i := f.asks.Add("kong.request.get_raw_body", nil, 0)
-		j := f.asks.Add("kong.request.get_headers", nil, 0)
+		i := f.calls.add("kong.request.get_raw_body", nil, 0)
+		j := f.calls.add("kong.request.get_headers", nil, 0)
 		f.access = func(x *Exchange) {
-			if _, err := x.Reply(i); err != nil {
+			if _, err := x.reply(i); err != nil {
 				t.Error(err)
 			}
-			if _, err := x.Reply(j); err != nil && !errors.Is(err, memory.ErrFull) {
+			if _, err := x.reply(j); err != nil && !errors.Is(err, memory.ErrFull) {
 				t.Error(err)
 			}
-			_ = x.Exit(ok)
+			_ = x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		for _, size := range []int{0, 1, 10_000, bufferFree - 100, bufferFree - 40} {
@@ -134,7 +135,7 @@ func TestReservedMemoryIsGivenBack(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		limit := memory.NewLimit(1 << 20)
 		f := newFixture(t, func(s *Server) { s.Memory = limit })
-		i := f.asks.Add("kong.request.get_raw_body", nil, 0)
+		i := f.calls.add("kong.request.get_raw_body", nil, 0)
 		var panics atomic.Bool
 		f.access = func(x *Exchange) {
 			held := limit.Used()
@@ -148,10 +149,10 @@ func TestReservedMemoryIsGivenBack(t *testing.T) {
 			if limit.Used() != 0 {
 				t.Errorf("%d bytes are taken after the release", limit.Used())
 			}
-			if b, err := x.Reply(i); b != nil || err != nil {
+			if b, err := x.reply(i); b != nil || err != nil {
 				t.Errorf("after the release the reply is %d bytes, %v", len(b), err)
 			}
-			_ = x.Exit(ok)
+			_ = x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		for _, fails := range []bool{false, true} {
@@ -262,13 +263,13 @@ func TestShutdownDoesNotWaitForPeersThatStall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T) {
 				f := newFixture(t, func(s *Server) { s.endTimeout = 100 * time.Millisecond })
-				f.asks.Add("kong.request.get_method", nil, 0)
+				f.calls.add("kong.request.get_method", nil, 0)
 				f.access = func(x *Exchange) {
 					if name == "asks are not read" {
 						return
 					}
-					x.LogError("a line")
-					_ = x.Exit(ok)
+					x.logError("a line")
+					_ = x.exit(ok)
 				}
 				id := f.dial().start("{}")
 				f.dial()
@@ -295,19 +296,19 @@ func (p *peer) exit2() {
 func TestShutdownWaitsForRequestsLongerThanForPeers(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t, func(s *Server) { s.endTimeout = 300 * time.Millisecond })
-		f.asks.Add("kong.request.get_method", nil, 0)
-		further := new(Asks)
-		further.Add("kong.request.get_path", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
+		further := new(calls)
+		further.add("kong.request.get_path", nil, 0)
 		entered, free := make(chan struct{}), make(chan struct{})
 		f.access = func(x *Exchange) {
 			x.WillBlock()
 			close(entered)
 			<-free
-			if err := x.Ask(further); err != nil {
+			if err := x.call(further); err != nil {
 				t.Errorf("asking late: %v", err)
 			}
-			x.LogError("a line")
-			_ = x.Exit(ok)
+			x.logError("a line")
+			_ = x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		p := f.dial()
@@ -339,7 +340,7 @@ func TestInstanceOfAnotherPluginRefusesAndSaysWhy(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		var log logged
 		f := newFixture(t, log.option)
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		for _, name := range []string{"another", "", strings.Repeat("n", 1<<20), "a\nb\xff"} {
 			p := f.dial()
 			b := marshal(&pb.RpcCall{Call: &pb.RpcCall_CmdStartInstance{CmdStartInstance: &pb.CmdStartInstance{Name: strings.ToValidUTF8(name, ""), Config: []byte("{}")}}})
@@ -367,12 +368,12 @@ func TestInstanceOfAnotherPluginRefusesAndSaysWhy(t *testing.T) {
 	})
 }
 
-func TestRefusalIsThePluginsWhereItHasOne(t *testing.T) {
+func TestRefusalIsThePlugins(t *testing.T) {
 	f := newFixture(t)
 	var reason error
-	f.plugin.Refuse = func(err error) Instance {
+	f.plugin.Invalid = func(err error) plugin.Handler {
 		reason = err
-		return &testInstance{asks: new(Asks), access: func(x *Exchange) { _ = x.Exit(NewAnswer(418, "", nil)) }}
+		return &conversation{calls: new(calls), access: func(x *Exchange) { _ = x.exit(response(418, "")) }}
 	}
 	p := f.dial()
 	p.send(marshal(&pb.RpcCall{Call: &pb.RpcCall_CmdStartInstance{CmdStartInstance: &pb.CmdStartInstance{Name: "another"}}}))
@@ -419,11 +420,11 @@ func TestPeerIsTheUserWhoHasConnected(t *testing.T) {
 		f := newFixture(t)
 		f.access = func(x *Exchange) {
 			for range 2 {
-				if uid, err := x.PeerUID(); err != nil && !errors.Is(err, errors.ErrUnsupported) || err == nil && uid != uint32(os.Geteuid()) {
+				if uid, err := x.peerUID(); err != nil && !errors.Is(err, errors.ErrUnsupported) || err == nil && uid != uint32(os.Geteuid()) {
 					t.Errorf("the peer is %d, %v", uid, err)
 				}
 			}
-			_ = x.Exit(ok)
+			_ = x.exit(ok)
 		}
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
@@ -457,7 +458,7 @@ func TestMoreConnectionsThanFilesWait(t *testing.T) {
 			}
 			<-gate
 			now.Add(-1)
-			_ = x.Exit(ok)
+			_ = x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		var answered atomic.Int64
@@ -536,7 +537,7 @@ func TestIdleConnectionsMakeRoomForOthers(t *testing.T) {
 func TestShutdownWhileConnectionsWait(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t, fileLimit(4), func(s *Server) { s.endTimeout = 50 * time.Millisecond })
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		id := f.dial().start("{}")
 		for range 20 {
 			f.dial().send(eventCall(1, id, "access"))
@@ -570,7 +571,7 @@ func TestFilesAreKeptForOthersThanKong(t *testing.T) {
 		{0, memory.NewLimit(1), leastConnections, "memory limit"},
 		{4, nil, leastConnections, "4 open files"},
 	} {
-		s := &Server{Files: c.files, Memory: c.memory}
+		s := &Server{Options: Options{Files: c.files, Memory: c.memory}}
 		if most, why := s.mostConnections(); most != c.most || !strings.Contains(why, c.why) {
 			t.Errorf("%+v: %d, %s", c, most, why)
 		}

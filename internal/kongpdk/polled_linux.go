@@ -28,7 +28,7 @@ type polled struct {
 
 	partial time.Time // when sweep first saw an incomplete command
 
-	// in is the instance whose asks were put to Kong, nil if none.
+	// in is the instance whose calls were sent to Kong, nil if none.
 	in *instance
 }
 
@@ -123,7 +123,7 @@ func (p *polled) proceed() (err error) {
 	}
 }
 
-// command takes a command up. An event's asks are put; any other command is rare
+// command takes a command up. An event's calls are sent; any other command is rare
 // and may take long, so that the connection leaves.
 func (p *polled) command() error {
 	c := p.conn
@@ -154,10 +154,10 @@ func (p *polled) command() error {
 	}
 	c.x.begin(c)
 	p.in = in
-	if in.asks.Len() == 0 {
+	if in.calls.size() == 0 {
 		return nil
 	}
-	if err := c.x.put(in.asks); err != nil || c.poll != nil {
+	if err := c.x.sendCalls(in.calls); err != nil || c.poll != nil {
 		return err
 	}
 	return p.access() // the peer did not read, and the connection has left
@@ -166,7 +166,7 @@ func (p *polled) command() error {
 // access lets the instance handle the request if all replies are here.
 func (p *polled) access() error {
 	c, in := p.conn, p.in
-	if err := c.x.collect(in.asks, 0); err != nil {
+	if err := c.x.readReplies(in.calls, 0); err != nil {
 		return err
 	}
 	p.in = nil
@@ -179,7 +179,7 @@ func (p *polled) access() error {
 		return c.over()
 	case c.x.err != nil:
 		return c.x.err
-	case c.x.exited && len(c.x.log) == 0:
+	case c.x.exited && !c.x.logged:
 		return errOver
 	case c.x.exited:
 		p.exited = true

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
 )
 
 // Server serves one plugin on a unix socket.
@@ -21,16 +22,10 @@ import (
 // in the poller and its deadlines. A connection whose request takes long gets a
 // goroutine of its own. Elsewhere every connection has one.
 type Server struct {
-	// Portable, set before Serve, has every connection served by the net package.
-	Portable bool
-	// Memory, set before Serve, is the limit that large replies and commands count
-	// against. nil is no limit.
-	Memory *memory.Limit
-	// Files, set before Serve, is how many files the process may have open
-	// ([FileLimit]). A share of them is reserved for other uses. 0 is no limit.
-	Files int
+	Options
 
 	plugin    *Plugin
+	open      func(plugin.Handler) *instance
 	log       *slog.Logger
 	instances *instances
 	slots     slots
@@ -48,17 +43,34 @@ type Server struct {
 	relieved time.Time // when idle connections were last closed
 }
 
+// Options of a [Server].
+type Options struct {
+	// Portable has every connection served by the net package.
+	Portable bool
+	// RequestVariable is a variable of nginx that the method, the URI and the query
+	// are read off; none if "".
+	RequestVariable string
+	// Memory is the limit that large replies and commands count against. nil is no limit.
+	Memory *memory.Limit
+	// Files is how many files the process may have open ([FileLimit]). A share of them is
+	// reserved for other uses. 0 is no limit.
+	Files int
+}
+
 // NewServer returns a server of the plugin. What goes wrong on a connection is
 // logged; what goes wrong with a request is the plugin's to tell.
-func NewServer(plugin *Plugin, log *slog.Logger) *Server {
-	return &Server{
-		plugin:    plugin,
+func NewServer(p *Plugin, log *slog.Logger, o Options) *Server {
+	s := &Server{
+		Options:   o,
+		plugin:    p,
 		log:       log,
 		instances: newInstances(),
 		conns:     make(map[*conn]struct{}),
 
 		eventTimeout: eventTimeout, commandTimeout: commandTimeout, endTimeout: endTimeout,
 	}
+	s.open = s.openInstance
+	return s
 }
 
 // Serve accepts connections until Shutdown, and returns nil then. It closes l.

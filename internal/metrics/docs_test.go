@@ -79,15 +79,10 @@ func TestDocumentationHasTheTableOfAllMetrics(t *testing.T) {
 	}
 }
 
-func TestDocumentationHasAllReasons(t *testing.T) {
+func TestDocumentationHasAllFailures(t *testing.T) {
 	b, err := os.ReadFile(docs + "metrics.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	for r := range reasons {
-		if row := fmt.Sprintf("\n| `%s` | %d | ", r, r.Status()); strings.Count(string(b), row) != 1 {
-			t.Errorf("no row %s", row)
-		}
 	}
 	_, section, _ := strings.Cut(string(b), "### Reasons of failures")
 	section, _, _ = strings.Cut(section, "## Readiness")
@@ -171,6 +166,13 @@ func checkExpression(t *testing.T, all map[string]*dto.MetricFamily, expr string
 	}
 }
 
+// requestReason reports whether the documentation has a row, with a status, for that reason
+// of an answer. The tests of package plugin compare these rows with the reasons there are.
+func requestReason(name string) bool {
+	b, err := os.ReadFile(docs + "metrics.md")
+	return err == nil && regexp.MustCompile("\n\\| `"+regexp.QuoteMeta(name)+"` \\| \\d+ \\| ").Match(b)
+}
+
 // checkValues reports values of the label reason that it cannot have.
 func checkValues(t *testing.T, label, quoted string) {
 	t.Helper()
@@ -178,12 +180,7 @@ func checkValues(t *testing.T, label, quoted string) {
 		return
 	}
 	for _, v := range strings.Split(strings.Trim(quoted, `"`), "|") {
-		isReason := slices.Contains(failureNames[:], v) || slices.ContainsFunc(reasonTable[:], func(r struct {
-			name   string
-			status int
-		}) bool {
-			return r.name == v
-		})
+		isReason := slices.Contains(failureNames[:], v) || requestReason(v)
 		if !isReason {
 			t.Errorf("there is no reason %s", v)
 		}

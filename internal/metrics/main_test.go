@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,9 +87,9 @@ func sums(values map[string]float64, topic, unit string) (accepted, rest, buffer
 func everything() *Metrics {
 	m := New("1.2.3")
 	m.Memory(memory.NewLimit(1000))
-	for r := range reasons {
-		m.Request(r, 0)
-	}
+	m.Requests(func() iter.Seq[RequestCounts] {
+		return slices.Values([]RequestCounts{{Status: 200, Reason: "sent", Count: 1, Buckets: map[float64]uint64{1: 1}}})
+	})
 	for _, acks := range []int{0, 1} {
 		p := m.Producer("orders", acks, Limits{Records: 100, Bytes: 1000})
 		for range 4 {

@@ -8,7 +8,6 @@ package metrics
 
 import (
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +45,6 @@ const (
 type Metrics struct {
 	version  string
 	registry *prometheus.Registry
-	requests [reasons]request // read-only, so that a request looks nothing up
 	perTopic histograms
 	start    time.Time // times are kept as durations since, which no clock's step can spoil
 	notReady atomic.Pointer[string]
@@ -55,16 +53,8 @@ type Metrics struct {
 	topics map[string]*topic // never more than maxTopics and otherTopics
 }
 
-// request holds what counts the requests that ended in one way.
-type request struct {
-	count    prometheus.Counter
-	duration prometheus.Observer
-}
-
-// Buckets of the histograms. A request is answered in a fraction of a millisecond
-// with producer_async, and waits for up to 55 s without.
+// Buckets of the histograms.
 var (
-	requestBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	produceBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 	recordsBuckets = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000}
 	bytesBuckets   = []float64{256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 100 << 20}
@@ -84,18 +74,6 @@ func New(version string) *Metrics {
 		start:    time.Now(),
 		topics:   make(map[string]*topic),
 	}
-	count := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "requests_total",
-		Help: "Requests that were answered, by the HTTP status of the answer and its reason.",
-	}, []string{"status", "reason"})
-	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Name: "request_duration_seconds", Buckets: requestBuckets,
-		Help: "Time from the arrival of a request, as Kong announces it, to its answer.",
-	}, []string{"status"})
-	for r := range reasons {
-		status := strconv.Itoa(r.Status())
-		m.requests[r] = request{count.WithLabelValues(status, r.String()), duration.WithLabelValues(status)}
-	}
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: name, Help: help, Buckets: buckets,
@@ -108,7 +86,6 @@ func New(version string) *Metrics {
 		batchBytes:   histogram("batch_bytes", "Bytes of the keys and values in a batch.", bytesBuckets),
 	}
 	m.registry.MustRegister(
-		count, duration,
 		m.perTopic.produce, m.perTopic.attempt, m.perTopic.batchRecords, m.perTopic.batchBytes,
 		collector{m}, buildInfo(version),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -148,19 +125,6 @@ func buildInfo(release string) prometheus.Collector {
 	})
 	g.Set(1)
 	return g
-}
-
-// Request counts a request that was answered for that reason, took after it
-// arrived. It neither allocates nor waits for a lock.
-func (m *Metrics) Request(r Reason, took time.Duration) {
-	if m == nil {
-		return
-	}
-	if r >= reasons {
-		r = Unexpected
-	}
-	m.requests[r].count.Inc()
-	m.requests[r].duration.Observe(took.Seconds())
 }
 
 // Limits are what a producer's buffer may hold, and for how long.

@@ -3,9 +3,11 @@ package metrics
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,27 +20,19 @@ var errTest = errors.New("an error of the test")
 
 func TestRequestsAreCountedByStatusAndReason(t *testing.T) {
 	m := New("1.2.3")
-	m.Request(Sent, 150*time.Microsecond)
-	m.Request(Sent, 150*time.Microsecond)
-	m.Request(BufferFull, time.Second)
-	m.Request(ShuttingDown, time.Second)
-	m.Request(Reason(200), 0)
+	m.Requests(func() iter.Seq[RequestCounts] {
+		return slices.Values([]RequestCounts{
+			{200, "sent", 2, 0.0003, map[float64]uint64{0.001: 2, 1: 2}},
+			{503, "buffer_full", 1, 1, map[float64]uint64{0.001: 0, 1: 1}},
+			{503, "shutting_down", 2, 0.5, map[float64]uint64{0.001: 1, 1: 2}},
+		})
+	})
 	const want = `
 # HELP kafka_upstream_requests_total Requests that were answered, by the HTTP status of the answer and its reason.
 # TYPE kafka_upstream_requests_total counter
-kafka_upstream_requests_total{reason="bad_body",status="400"} 0
-kafka_upstream_requests_total{reason="bad_config",status="500"} 0
 kafka_upstream_requests_total{reason="buffer_full",status="503"} 1
-kafka_upstream_requests_total{reason="memory_full",status="503"} 0
-kafka_upstream_requests_total{reason="no_body",status="500"} 0
-kafka_upstream_requests_total{reason="no_certificate",status="502"} 0
-kafka_upstream_requests_total{reason="not_delivered",status="502"} 0
-kafka_upstream_requests_total{reason="panic",status="500"} 0
 kafka_upstream_requests_total{reason="sent",status="200"} 2
-kafka_upstream_requests_total{reason="shutting_down",status="503"} 1
-kafka_upstream_requests_total{reason="timed_out",status="502"} 0
-kafka_upstream_requests_total{reason="too_large",status="413"} 0
-kafka_upstream_requests_total{reason="unexpected",status="500"} 1
+kafka_upstream_requests_total{reason="shutting_down",status="503"} 2
 `
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "kafka_upstream_requests_total"); err != nil {
 		t.Error(err)
@@ -46,24 +40,25 @@ kafka_upstream_requests_total{reason="unexpected",status="500"} 1
 	expect(t, m, map[string]float64{
 		`kafka_upstream_request_duration_seconds_count{status="200"}`: 2,
 		`kafka_upstream_request_duration_seconds_sum{status="200"}`:   0.0003,
-		`kafka_upstream_request_duration_seconds_sum{status="503"}`:   2,
-		`kafka_upstream_request_duration_seconds_count{status="500"}`: 1,
+		`kafka_upstream_request_duration_seconds_count{status="503"}`: 3,
+		`kafka_upstream_request_duration_seconds_sum{status="503"}`:   1.5,
 	})
-}
-
-func TestZeroReasonIsNoSuccess(t *testing.T) {
-	var r Reason
-	if r.Status() != 500 || r.String() != "unexpected" {
-		t.Errorf("it is %d %s", r.Status(), r)
-	}
-	if r := Reason(255); r.Status() != 500 || r.String() != "unexpected" {
-		t.Errorf("one that does not exist is %d %s", r.Status(), r)
-	}
-}
-
-func TestLatencyBucketsReachFromAFractionOfAMillisecondToAMinute(t *testing.T) {
-	if first, last := requestBuckets[0], requestBuckets[len(requestBuckets)-1]; first != 0.0001 || last != 60 {
-		t.Errorf("from %v s to %v s", first, last)
+	const histogram = `
+# HELP kafka_upstream_request_duration_seconds Time from the arrival of a request, as Kong announces it, to its answer.
+# TYPE kafka_upstream_request_duration_seconds histogram
+kafka_upstream_request_duration_seconds_bucket{status="200",le="0.001"} 2
+kafka_upstream_request_duration_seconds_bucket{status="200",le="1"} 2
+kafka_upstream_request_duration_seconds_bucket{status="200",le="+Inf"} 2
+kafka_upstream_request_duration_seconds_sum{status="200"} 0.0003
+kafka_upstream_request_duration_seconds_count{status="200"} 2
+kafka_upstream_request_duration_seconds_bucket{status="503",le="0.001"} 1
+kafka_upstream_request_duration_seconds_bucket{status="503",le="1"} 3
+kafka_upstream_request_duration_seconds_bucket{status="503",le="+Inf"} 3
+kafka_upstream_request_duration_seconds_sum{status="503"} 1.5
+kafka_upstream_request_duration_seconds_count{status="503"} 3
+`
+	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(histogram), "kafka_upstream_request_duration_seconds"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -79,7 +74,7 @@ func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
 	p.Refused(BufferFull)
 	p.Refused(TooLarge)
 	p.Refused(ShuttingDown)
-	p.Refused(Panic) // makes no sense
+	p.Refused(Reason(200)) // makes no sense
 	p.Batch(2, 10)
 	p.Attempt(false, 20*time.Millisecond, errTest)
 	p.Attempt(true, 30*time.Millisecond, nil)
@@ -220,8 +215,9 @@ func TestBuildInfoNamesVersionAndGo(t *testing.T) {
 
 func TestTwoSetsOfMetricsKeepApart(t *testing.T) {
 	a, b := New("1"), New("1")
-	a.Request(Sent, 0)
-	const series = `kafka_upstream_requests_total{reason="sent",status="200"}`
+	a.Producer("orders", 1, Limits{}).Accepted(1)
+	b.Producer("orders", 1, Limits{})
+	const series = `kafka_upstream_accepted_records_total{topic="orders"}`
 	expect(t, a, map[string]float64{series: 1})
 	expect(t, b, map[string]float64{series: 0})
 }
@@ -337,7 +333,7 @@ func FuzzTopic(f *testing.F) {
 
 func TestMetricsThatAreOffDoNothing(t *testing.T) {
 	var m *Metrics
-	m.Request(Sent, time.Second)
+	m.Requests(nil)
 	m.NotReady("shutting down")
 	if m.Handler() == nil {
 		t.Error("there is no handler")

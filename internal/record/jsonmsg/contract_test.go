@@ -37,7 +37,7 @@ func TestMessagesOfRecordedRequests(t *testing.T) {
 	if len(rows) == 0 {
 		t.Fatal("no expected messages")
 	}
-	parts := map[string]request.Parts{
+	parts := map[string]request.Fields{
 		"all":     {Method: true, URI: true, Headers: true, Body: true},
 		"default": {Body: true},
 	}

@@ -33,7 +33,7 @@ var (
 //
 // The error is a [*BadRequest] if the body is not what its content type says;
 // dst then comes back as it was.
-func Append(dst []byte, r *request.Request, parts request.Parts) ([]byte, error) {
+func Append(dst []byte, r *request.Request, parts request.Fields) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, '{')
 	if parts.Method {
