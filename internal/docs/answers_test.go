@@ -42,7 +42,7 @@ func TestEveryAnswerIsInTheTableAndTheOtherWayRound(t *testing.T) {
 }
 
 func TestReasonsOf400AreThoseOfThePackage(t *testing.T) {
-	reasons := regexp.MustCompile(`BadRequest\{"([^"]+)"\}`).FindAllStringSubmatch(read(t, "internal/record/jsonmsg/message.go"), -1)
+	reasons := regexp.MustCompile(`BadRequest\{Reason: "([^"]+)"\}`).FindAllStringSubmatch(read(t, "internal/record/jsonmsg/message.go"), -1)
 	var listed []string
 	for _, cells := range find(t, "docs/answers.md").rows() {
 		if len(cells) == 2 && strings.HasPrefix(cells[0], "`") {

@@ -15,7 +15,7 @@ import (
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
-	"kafka-upstream/internal/record/jsonmsg"
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
 )
@@ -36,7 +36,7 @@ func TestOutcomes(t *testing.T) {
 		log    string // "" for nothing there
 	}{
 		"accepted, or acknowledged":     {nil, Sent, 200, `{"message":"message sent"}`, ""},
-		"body that is not JSON":         {&jsonmsg.BadRequest{Reason: "invalid json body"}, BadBody, 400, `{"message":"Bad Request","error":"invalid json body"}`, ""},
+		"body that is not JSON":         {&record.BadRequest{Reason: "invalid json body"}, BadBody, 400, `{"message":"Bad Request","error":"invalid json body"}`, ""},
 		"body above the limit":          {request.ErrTooLarge, TooLarge, 413, tooLarge, ""},
 		"record above the limit":        {&producer.TooLargeError{Size: 2, Limit: 1}, TooLarge, 413, tooLarge, ""},
 		"refused late":                  {&undeliveredError{NotDelivered, "broker b:1: down", time.Second, producer.ErrFull}, BufferFull, 503, unavailable, ""},

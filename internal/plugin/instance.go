@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"kafka-upstream/internal/config"
-	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/record/jsonmsg"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
@@ -24,10 +24,11 @@ const syncTimeout = 55 * time.Second
 
 // instance is the plugin with one configuration.
 type instance struct {
-	cfg    *config.Config
-	fields request.Fields
-	pool   *producer.Pool
-	log    *slog.Logger
+	cfg     *config.Config
+	fields  request.Fields
+	builder record.Builder
+	pool    *producer.Pool
+	log     *slog.Logger
 
 	handle atomic.Pointer[producer.Handle] // nil until a request needs it
 
@@ -38,12 +39,13 @@ type instance struct {
 var _ Handler = (*instance)(nil)
 
 func newInstance(cfg *config.Config, o Options) *instance {
+	fields := request.Fields{
+		Method: cfg.ForwardMethod, URI: cfg.ForwardURI, Headers: cfg.ForwardHeaders, Body: cfg.ForwardBody,
+		MaxBody: cfg.BytesPerRequest - producer.Overhead,
+	}
 	return &instance{
-		cfg: cfg, pool: o.Pool, log: o.Log,
-		fields: request.Fields{
-			Method: cfg.ForwardMethod, URI: cfg.ForwardURI, Headers: cfg.ForwardHeaders, Body: cfg.ForwardBody,
-			MaxBody: cfg.BytesPerRequest - producer.Overhead,
-		},
+		cfg: cfg, pool: o.Pool, log: o.Log, fields: fields,
+		builder: record.Builder{Topic: cfg.Topic, Encoder: jsonmsg.Encoder(fields), MaxValue: fields.MaxBody},
 	}
 }
 
@@ -74,17 +76,11 @@ func (in *instance) respond(err error) Response {
 	return a
 }
 
-// scratch is a buffer for the message of a small body.
-type scratch struct{ message []byte }
-
-const keepScratch = 64 << 10 // a larger buffer is not kept for another request
-
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
-
-// send makes the request a record and hands it over.
+// send makes records of the request and hands them over.
 func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h *producer.Handle) error {
-	value, err := in.value(x, r)
-	x.Release() // Send counts the record itself, and may block for long
+	var one [1]record.Record
+	records, err := in.builder.Append(one[:0], r, x.Began(), x)
+	x.Release() // Send counts a record itself, and may block for long
 	if err != nil {
 		return err
 	}
@@ -94,61 +90,12 @@ func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h 
 		ctx, cancel = context.WithTimeoutCause(ctx, syncTimeout, errOutOfTime)
 		defer cancel()
 	}
-	err = h.Send(ctx, producer.Record{Topic: in.cfg.Topic, Value: value, Time: x.Began()})
-	if err != nil {
-		err = undeliveredAs(err, h, time.Since(x.Began()))
-	}
-	return err
-}
-
-// value returns the message, in memory of just its size: it may wait in the
-// buffer for long, with many others.
-func (in *instance) value(x Exchange, r *request.Request) ([]byte, error) {
-	if len(r.Body) > largeBody {
-		return in.largeValue(x, r)
-	}
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	var err error
-	s.message, err = jsonmsg.Append(s.message[:0], r, in.fields)
-	if err != nil {
-		return nil, err
-	}
-	value := append([]byte(nil), s.message...)
-	if cap(s.message) > keepScratch {
-		s.message = nil
-	}
-	return value, nil
-}
-
-// largeBody is the size above which memory is reserved for a message before it is
-// made. The message of a smaller body is made in a scratch buffer, too small to count.
-const largeBody = 32 << 10
-
-// largeValue returns the message of a request with a large body. The message is made
-// in memory of the right size, which is reserved from the process's limit first.
-func (in *instance) largeValue(x Exchange, r *request.Request) ([]byte, error) {
-	least, most := jsonmsg.Size(r, in.fields)
-	if least > in.fields.MaxBody {
-		return nil, request.ErrTooLarge
-	}
-	if !x.Reserve(int64(most)) {
-		return nil, memory.ErrFull
-	}
-	value, err := jsonmsg.Append(make([]byte, 0, most), r, in.fields)
-	if err != nil {
-		return nil, err
-	}
-	if more := cap(value) - most; more > 0 && !x.Reserve(int64(more)) {
-		return nil, memory.ErrFull
-	}
-	if spare := cap(value) - len(value); spare > len(value)/8 {
-		if !x.Reserve(int64(len(value))) {
-			return nil, memory.ErrFull
+	for i := range records {
+		if err := h.Send(ctx, records[i]); err != nil {
+			return undeliveredAs(err, h, time.Since(x.Began()))
 		}
-		value = append([]byte(nil), value...)
 	}
-	return value, nil
+	return nil
 }
 
 // producer returns the instance's share in a producer. It is taken with the

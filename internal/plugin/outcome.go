@@ -7,7 +7,7 @@ import (
 
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
-	"kafka-upstream/internal/record/jsonmsg"
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
 )
@@ -18,7 +18,7 @@ func outcome(err error, topic string, limit int) Response {
 	if err == nil {
 		return Sent.Response()
 	}
-	if bad, ok := errors.AsType[*jsonmsg.BadRequest](err); ok {
+	if bad, ok := errors.AsType[*record.BadRequest](err); ok {
 		return BadBody.because(bad.Reason)
 	}
 	if _, ok := errors.AsType[*producer.TooLargeError](err); ok || errors.Is(err, request.ErrTooLarge) {

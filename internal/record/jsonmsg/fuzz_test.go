@@ -17,6 +17,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 )
 
@@ -207,7 +208,7 @@ func FuzzAppend(f *testing.F) {
 			t.Fatalf("dst is gone: %q", got)
 		}
 		if err != nil {
-			var bad *BadRequest
+			var bad *record.BadRequest
 			if !errors.As(err, &bad) || bad.Reason == "" || !parts.Body || len(got) > 0 {
 				t.Fatalf("%q, %v", got, err)
 			}

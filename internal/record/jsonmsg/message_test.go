@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 )
 
@@ -402,7 +403,7 @@ func TestBodyThatIsNotWhatItsTypeSaysIsRefused(t *testing.T) {
 	} {
 		r := &request.Request{Headers: headers("content-type: " + c.contentType), Body: []byte(c.body)}
 		got, err := Append(nil, r, all)
-		var bad *BadRequest
+		var bad *record.BadRequest
 		if !errors.As(err, &bad) || bad.Reason != c.reason || len(got) != 0 {
 			t.Errorf("%s %.20q: got %q, %v; want %s", c.contentType, c.body, got, err, c.reason)
 		}
