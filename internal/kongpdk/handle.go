@@ -12,27 +12,25 @@ import (
 // openInstance makes an instance of a handler.
 func (s *Server) openInstance(h plugin.Handler) *instance {
 	p := newPlan(h.Needs(), s.RequestVariable)
-	return &instance{calls: &p.calls, access: func(x *Exchange) { s.handle(x, h, p) }, close: h.Close, started: time.Now()}
+	in := &instance{calls: &p.calls, access: func(x *Exchange) { handle(x, h, p) }, close: h.Close, started: time.Now()}
+	if p.variable != "" {
+		in.further = p.further
+	}
+	return in
 }
 
 // handle reads the request, has it handled, and answers it.
-func (s *Server) handle(x *Exchange, h plugin.Handler, p *plan) {
+func handle(x *Exchange, h plugin.Handler, p *plan) {
 	x.scratch = scratches.Get().(*scratch)
+	var a plugin.Response
 	if err := p.read(x, x.scratch); err != nil {
 		x.Release()
-		s.answer(x, h.Refuse(err))
-		return
+		a = h.Refuse(err)
+	} else {
+		a = h.Handle(context.Background(), x, &x.scratch.request)
+		x.Release()
 	}
-	a := h.Handle(context.Background(), x, &x.scratch.request)
-	x.Release()
-	s.answer(x, a)
-}
-
-// answer answers a request, and counts that unless the client is lost.
-func (s *Server) answer(x *Exchange, a plugin.Response) {
-	if x.exit(a) == nil {
-		s.plugin.Answered(a.Reason, time.Since(x.began))
-	}
+	x.exit(a)
 }
 
 // scratch is the memory that a request is read into. A panic leaves it to the GC.

@@ -1,7 +1,6 @@
 package kongpdk
 
 import (
-	"bytes"
 	"errors"
 	"maps"
 	"slices"
@@ -23,7 +22,7 @@ func TestExitIsAnExitArgs(t *testing.T) {
 		plugin.BufferFull.Response(),
 		{Status: 599, Body: strings.Repeat("x", 300), Headers: []plugin.Header{{Name: strings.Repeat("n", 200), Value: strings.Repeat("v", 20000)}, {}}},
 	} {
-		r := reader{src: bytes.NewReader(appendExit(nil, &a))}
+		r := buffer{buf: appendExit(nil, &a)}
 		var frames [][]byte
 		for range 2 {
 			s, err := r.frame(1 << 20)

@@ -24,21 +24,21 @@ const (
 	// cores of Kong's: a machine has more loops only where it has many cores.
 	coresPerLoop = 4
 	mostLoops    = 8
-	// spareMost is how many connections' memory a loop keeps for the next ones.
-	spareMost = 256
+	// freeMost is how many connections' memory a loop keeps for the next ones.
+	freeMost = 256
 )
 
 // loop serves connections, by one goroutine at a time, with epoll(7). All that
 // it does at once is short. A request that takes long takes the goroutine with
-// it, see polled.leave: whoever runs the loop must look whether it still does
-// after each step, and touch nothing of it if not.
+// it, see loopConn.detach. So after each step the goroutine must check whether it still
+// runs the loop, and touch nothing of it if not.
 type loop struct {
 	server   *Server
 	epoll    int
-	listener int     // -1 once it is closed
-	conns    []*conn // by file descriptor
-	spare    []*conn
-	fresh    []*conn // accepted, and epoll not told yet; those before seen are done
+	listener int         // -1 once it is closed
+	conns    []*loopConn // by file descriptor
+	freeList []*loopConn
+	accepted []*loopConn // and not registered with epoll yet; those before seen are done
 	seen     int
 	handled  int // events of the last round
 	swept    time.Time
@@ -50,7 +50,7 @@ type loop struct {
 
 	open     atomic.Int64 // connections
 	stopping atomic.Bool
-	cutting  atomic.Bool
+	forced   atomic.Bool   // all connections are to be closed
 	relief   atomic.Bool   // idle connections are to be closed
 	done     chan struct{} // closed at the end
 	err      error         // why it ended, unless it was stopped
@@ -60,7 +60,7 @@ type loop struct {
 	closed bool
 }
 
-var _ part = (*loop)(nil)
+var _ acceptor = (*loop)(nil)
 
 // serveLoops serves what connects to the listener, which it closes. It reports
 // false if there can be no loops on it.
@@ -70,7 +70,7 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 		return false, err
 	}
 	var loops []*loop
-	var parts []part
+	var parts []acceptor
 	closed := raw.Control(func(listener uintptr) {
 		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))) {
 			var l *loop
@@ -132,24 +132,24 @@ func (l *loop) add(fd int, events uint32) error {
 	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// stop implements part.
+// stop implements acceptor.
 func (l *loop) stop() {
 	l.stopping.Store(true)
 	l.awake()
 }
 
-// cut implements part.
-func (l *loop) cut() int {
+// forceClose implements acceptor.
+func (l *loop) forceClose() int {
 	left := l.open.Load()
-	l.cutting.Store(true)
+	l.forced.Store(true)
 	l.awake()
 	return int(left)
 }
 
-// resume implements part.
+// resume implements acceptor.
 func (l *loop) resume() { l.awake() }
 
-// relieve implements part.
+// relieve implements acceptor.
 func (l *loop) relieve() {
 	l.relief.Store(true)
 	l.awake()
@@ -168,7 +168,7 @@ func (l *loop) run() {
 	for {
 		// What the last round has left to do is done here, because it may have been
 		// another goroutine's, which returned in the middle of it.
-		if !l.settle() {
+		if !l.registerAccepted() {
 			return
 		}
 		if l.stopping.Load() && l.ending() {
@@ -199,7 +199,7 @@ func (l *loop) run() {
 			default:
 				// A connection that left or ended since has no entry, or the next
 				// one has it: that finds nothing to read, and no harm is done.
-				if c := l.conns[fd]; c != nil && !l.proceed(c, ev.Events) {
+				if p := l.conns[fd]; p != nil && !l.proceed(p, ev.Events) {
 					return
 				}
 			}
@@ -274,15 +274,15 @@ func (l *loop) acceptAgain() {
 // It reports false if another goroutine runs the loop by now.
 func (l *loop) closeIdle() bool {
 	l.relief.Store(false)
-	for fd, c := range l.conns {
+	for fd, p := range l.conns {
 		switch {
-		case c == nil || c.busy || len(c.in.buf) > 0:
-		case !c.idleSeen:
-			c.idleSeen = true
-		case !l.proceed(c, 0): // a command that has come meanwhile is taken up
+		case p == nil || p.used():
+		case !p.idleSeen:
+			p.idleSeen = true
+		case !l.proceed(p, 0): // a command that has come meanwhile is taken up
 			return false
-		case l.conns[fd] == c && c.idleSeen && !c.busy && len(c.in.buf) == 0:
-			l.drop(c)
+		case l.conns[fd] == p && p.idleSeen && !p.used():
+			l.drop(p)
 		}
 	}
 	return true
@@ -310,25 +310,26 @@ func (l *loop) accept1() (fd int, ok bool) {
 	}
 }
 
-func (l *loop) connOf(fd int) *conn {
-	var c *conn
-	if n := len(l.spare); n > 0 {
-		c, l.spare = l.spare[n-1], l.spare[:n-1]
+func (l *loop) connOf(fd int) *loopConn {
+	var p *loopConn
+	if n := len(l.freeList); n > 0 {
+		p, l.freeList = l.freeList[n-1], l.freeList[:n-1]
+		p.s.reset()
 	} else {
-		c = &conn{server: l.server, poll: new(polled), in: reader{buf: getBuffer(), memory: l.server.Memory}}
+		p = &loopConn{s: &session{server: l.server, in: buffer{buf: getBuffer(), memory: l.server.Memory}}}
 	}
-	*c.poll = polled{loop: l, conn: c, fd: fd}
-	c.nc, c.in.src = c.poll, c.poll
+	*p = loopConn{loop: l, s: p.s, fd: fd}
+	p.s.driver = p
 	for fd >= len(l.conns) {
 		l.conns = append(l.conns, nil)
 	}
-	l.conns[fd] = c
+	l.conns[fd] = p
 	l.open.Add(1)
-	return c
+	return p
 }
 
 // forget takes a connection out of the loop.
-func (l *loop) forget(p *polled) {
+func (l *loop) forget(p *loopConn) {
 	if p.added {
 		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
 	}
@@ -337,78 +338,73 @@ func (l *loop) forget(p *polled) {
 }
 
 // drop closes a connection, by which epoll forgets it.
-func (l *loop) drop(c *conn) {
-	l.conns[c.poll.fd] = nil
+func (l *loop) drop(p *loopConn) {
+	l.conns[p.fd] = nil
 	l.open.Add(-1)
-	c.poll.fresh = false
-	_ = c.nc.Close()
+	p.unregistered = false
+	_ = unix.Close(p.fd)
 	l.server.release()
-	if len(l.spare) >= spareMost || cap(c.in.buf) > bufferFree {
-		c.in.release()
+	if len(l.freeList) >= freeMost || cap(p.s.in.buf) > bufferFree {
+		p.s.in.release()
 		return
 	}
-	c.in.buf, c.in.at = c.in.buf[:0], 0
-	c.busy, c.stopping, c.idleSeen, c.uidRead = false, false, false, false
-	l.spare = append(l.spare, c)
+	l.freeList = append(l.freeList, p)
 }
 
 // proceed goes on with a connection. It reports false if another goroutine runs
 // the loop by now; this one has served the connection to its end then.
-func (l *loop) proceed(c *conn, events uint32) bool {
-	p := c.poll
-	var err error
-	if p.exited && events&unix.EPOLLHUP != 0 {
-		err = errOver // as it should be: no need to read it
+func (l *loop) proceed(p *loopConn, events uint32) bool {
+	more := false
+	if p.s.state == answered && events&unix.EPOLLHUP != 0 {
+		p.s.fail(errOver) // as it should be: no need to read it
 	} else {
-		p.ready = true
-		err = p.proceed()
+		p.readable = true
+		more = p.proceed()
 	}
-	if c.poll == nil {
-		defer c.server.end(c)
-		switch {
-		case err != nil:
-			c.report(err)
-		case c.end():
+	if c := p.own; c != nil {
+		if more {
 			c.serve()
+		} else {
+			p.s.report()
 		}
+		l.server.end(c)
 		return false
 	}
 	switch {
-	case err != errAgain:
-		c.report(err)
-		l.drop(c)
-	case !p.added && !p.fresh:
-		p.fresh = true
-		l.fresh = append(l.fresh, c)
+	case !more:
+		p.s.report()
+		l.drop(p)
+	case !p.added && !p.unregistered:
+		p.unregistered = true
+		l.accepted = append(l.accepted, p)
 	}
 	return true
 }
 
-// settle tells epoll of the connections that were accepted in this round and have
-// more to come. When there was much to do meanwhile they are looked at once more
-// before: often the replies are here by then, and the request is over without
-// epoll. It reports as proceed does.
-func (l *loop) settle() bool {
-	for l.seen < len(l.fresh) {
-		c := l.fresh[l.seen]
+// registerAccepted adds this round's unfinished connections to epoll. In a busy round
+// each is read once more first: the replies are often there by then, which saves the
+// epoll_ctl. It reports false if another goroutine runs the loop by now.
+func (l *loop) registerAccepted() bool {
+	for l.seen < len(l.accepted) {
+		p := l.accepted[l.seen]
 		l.seen++
-		p := c.poll
-		if p == nil || !p.fresh {
-			continue // it has left or ended since; if it is another by now, it comes again
+		if p.own != nil || !p.unregistered {
+			continue // it was detached or has ended since; if it is another by now, it comes again
 		}
-		if l.handled > 1 && !l.proceed(c, 0) {
+		if l.handled > 1 && !l.proceed(p, 0) {
 			return false
 		}
-		if c.poll != p || !p.fresh {
+		if !p.unregistered {
 			continue
 		}
-		p.fresh, p.added = false, true
+		p.unregistered, p.added = false, true
 		if err := l.add(p.fd, unix.EPOLLIN); err != nil {
-			c.report(err)
-			l.drop(c)
+			p.s.fail(err)
+			p.s.report()
+			l.drop(p)
 		}
 	}
-	l.fresh, l.seen = l.fresh[:0], 0
+	l.accepted, l.seen = l.accepted[:0], 0
 	return true
 }
 
@@ -425,20 +421,20 @@ func (l *loop) ending() bool {
 		}
 		l.deadline = time.Now().Add(l.server.endTimeout)
 	}
-	cutting := l.cutting.Load()
+	forced := l.forced.Load()
 	silent := !time.Now().Before(l.deadline) // all remaining connections wait for their peers
-	for _, c := range l.conns {
+	for _, p := range l.conns {
 		switch {
-		case c == nil:
-		case cutting:
-			l.drop(c)
+		case p == nil:
+		case forced:
+			l.drop(p)
 		case silent:
 			l.server.log.Warn("closing a connection of Kong", "error", errSilent)
-			l.drop(c)
-		case c.busy:
-			c.stopping = true
+			l.drop(p)
+		case p.s.busy():
+			p.stopping = true
 		default:
-			l.dropIdle(c)
+			l.dropIdle(p)
 		}
 	}
 	return l.open.Load() == 0
@@ -461,14 +457,14 @@ func (l *loop) refuse() {
 // meanwhile is read before, and not done: closed with something unread the
 // connection would be reset, and Kong puts a command to our successor only where
 // it was closed. One of which only a part has come is waited for.
-func (l *loop) dropIdle(c *conn) {
-	c.stopping, c.poll.ready = true, true
-	switch err := c.poll.proceed(); {
-	case err != errAgain, len(c.in.buf) == 0:
-		l.drop(c)
-	case !c.poll.added:
-		if c.poll.added = true; l.add(c.poll.fd, unix.EPOLLIN) != nil {
-			l.drop(c)
+func (l *loop) dropIdle(p *loopConn) {
+	p.stopping, p.readable = true, true
+	switch more := p.proceed(); {
+	case !more, p.s.in.pending() == 0:
+		l.drop(p)
+	case !p.added:
+		if p.added = true; l.add(p.fd, unix.EPOLLIN) != nil {
+			l.drop(p)
 		}
 	}
 }
@@ -491,20 +487,21 @@ func (l *loop) sweep() {
 		return
 	}
 	l.swept = now
-	for _, c := range l.conns {
+	for _, p := range l.conns {
 		switch {
-		case c == nil:
-		case c.busy:
-			if now.Sub(c.began) > l.server.eventTimeout {
+		case p == nil:
+		case p.s.busy():
+			if now.Sub(p.s.began()) > l.server.eventTimeout {
 				l.server.log.Warn("a connection of Kong ended early", "error", fmt.Sprintf("its request took more than %v", l.server.eventTimeout))
-				l.drop(c)
+				l.drop(p)
 			}
-		case len(c.in.buf) == 0:
-		case c.poll.partial.IsZero():
-			c.poll.partial = now
-		case now.Sub(c.poll.partial) >= l.server.commandTimeout:
-			c.report(errUnfinished)
-			l.drop(c)
+		case p.s.in.pending() == 0:
+		case p.partial.IsZero():
+			p.partial = now
+		case now.Sub(p.partial) >= l.server.commandTimeout:
+			p.s.fail(errUnfinished)
+			p.s.report()
+			l.drop(p)
 		}
 	}
 }
@@ -513,9 +510,9 @@ func (l *loop) end(err error) {
 	if err != nil {
 		l.err = fmt.Errorf("waiting for connections: %w", err)
 	}
-	for _, c := range l.conns {
-		if c != nil {
-			l.drop(c)
+	for _, p := range l.conns {
+		if p != nil {
+			l.drop(p)
 		}
 	}
 	l.closeFiles()

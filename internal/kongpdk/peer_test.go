@@ -124,6 +124,8 @@ type conversation struct {
 	calls  *calls
 	access func(*Exchange)
 	onStop func()
+
+	further func(*Exchange) *calls
 }
 
 func (c *conversation) Close() {
@@ -135,7 +137,7 @@ func (c *conversation) Close() {
 // open makes an instance of a conversation, or of a real handler.
 func (f *fixture) open(h plugin.Handler) *instance {
 	if c, ok := h.(*conversation); ok {
-		return &instance{calls: c.calls, access: c.access, close: c.Close, started: time.Now()}
+		return &instance{calls: c.calls, further: c.further, access: c.access, close: c.Close, started: time.Now()}
 	}
 	return f.openInstance(h)
 }
@@ -166,10 +168,11 @@ func (h *handler) Refuse(err error) plugin.Response {
 // fixture is a server with its plugin.
 type fixture struct {
 	*Server
-	t      *testing.T
-	path   string
-	calls  *calls
-	access func(*Exchange)
+	t       *testing.T
+	path    string
+	calls   *calls
+	further func(*Exchange) *calls
+	access  func(*Exchange)
 
 	mu                        sync.Mutex
 	started, closed, answered []string
@@ -201,13 +204,13 @@ func eachWay(t *testing.T, test func(*testing.T)) {
 
 func newFixture(t *testing.T, options ...func(*Server)) *fixture {
 	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "s"), calls: new(calls)}
-	f.access = func(x *Exchange) { _ = x.exit(ok) }
+	f.access = func(x *Exchange) { x.exit(ok) }
 	f.Server = NewServer(&Plugin{Name: "test", Start: func(config []byte) plugin.Handler {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		c := string(config)
 		f.started = append(f.started, c)
-		return &conversation{config: c, calls: f.calls, access: func(x *Exchange) { f.access(x) }, onStop: func() {
+		return &conversation{config: c, calls: f.calls, further: f.further, access: func(x *Exchange) { f.access(x) }, onStop: func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.closed = append(f.closed, c)

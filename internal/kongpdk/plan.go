@@ -140,6 +140,21 @@ func (t *targetCalls) read(x *Exchange, r *request.Request, fields request.Field
 	return nil
 }
 
+// further returns Kong's own calls where the variable is not enough.
+func (p *plan) further(x *Exchange) *calls {
+	value, err := textReply(x, p.variableCall)
+	if err != nil || len(x.replies) > p.calls.size() {
+		return nil
+	}
+	if _, _, _, certain := parseVariable(value); certain {
+		return nil
+	}
+	if len(value) == 0 && p.unset.CompareAndSwap(false, true) {
+		x.logError(fmt.Sprintf("nginx has no variable $%s, so requests cost more instead of less: define it in a file that nginx_http_include in kong.conf names, or start kafka-upstream without -request-variable", p.variable))
+	}
+	return &p.fallback
+}
+
 func (p *plan) readVariable(x *Exchange, r *request.Request) error {
 	value, err := textReply(x, p.variableCall)
 	if err != nil {
@@ -147,12 +162,6 @@ func (p *plan) readVariable(x *Exchange, r *request.Request) error {
 	}
 	method, uri, query, certain := parseVariable(value)
 	if !certain {
-		if len(value) == 0 && p.unset.CompareAndSwap(false, true) {
-			x.logError(fmt.Sprintf("nginx has no variable $%s, so requests cost more instead of less: define it in a file that nginx_http_include in kong.conf names, or start kafka-upstream without -request-variable", p.variable))
-		}
-		if err := x.call(&p.fallback); err != nil {
-			return err
-		}
 		return p.target.read(x, r, p.fields)
 	}
 	if p.fields.Method {

@@ -12,10 +12,10 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// replies are Kong's to the calls of a plan for all parts.
-type replies struct{ method, uri, query, headers, body []byte }
+// kongReplies are Kong's to the calls of a plan for all parts.
+type kongReplies struct{ method, uri, query, headers, body []byte }
 
-func repliesOf(t testing.TB, headers, body int) replies {
+func repliesOf(t testing.TB, headers, body int) kongReplies {
 	t.Helper()
 	encoded := func(m proto.Message) []byte {
 		b, err := proto.Marshal(m)
@@ -28,7 +28,7 @@ func repliesOf(t testing.TB, headers, body int) replies {
 	for i := range headers {
 		s.Fields[fmt.Sprintf("x-header-%d", i)] = structpb.NewStringValue(fmt.Sprintf("value of header %d", i))
 	}
-	return replies{
+	return kongReplies{
 		method:  encoded(&pb.String{V: "POST"}),
 		uri:     encoded(&pb.String{V: "/orders/v1/items?source=web&trace=on"}),
 		query:   encoded(&pb.String{V: "source=web&trace=on"}),
@@ -38,7 +38,7 @@ func repliesOf(t testing.TB, headers, body int) replies {
 }
 
 // read is plan.read without the conversation.
-func (k *replies) read(p *plan, r *scratch) (err error) {
+func (k *kongReplies) read(p *plan, r *scratch) (err error) {
 	if r.request.Method, err = parseText(k.method); err != nil {
 		return err
 	}

@@ -35,12 +35,12 @@ type Server struct {
 
 	loops int // 0: by the number of cores
 
-	mu       sync.Mutex
-	parts    []part             // what accepts connections
-	conns    map[*conn]struct{} // those that no loop serves
-	closing  bool
-	cutting  bool      // requests in flight are cut off
-	relieved time.Time // when idle connections were last closed
+	mu        sync.Mutex
+	acceptors []acceptor
+	conns     map[*netConn]struct{}
+	closing   bool
+	forced    bool      // all connections are closed
+	relieved  time.Time // when idle connections were last closed
 }
 
 // Options of a [Server].
@@ -65,7 +65,7 @@ func NewServer(p *Plugin, log *slog.Logger, o Options) *Server {
 		plugin:    p,
 		log:       log,
 		instances: newInstances(),
-		conns:     make(map[*conn]struct{}),
+		conns:     make(map[*netConn]struct{}),
 
 		eventTimeout: eventTimeout, commandTimeout: commandTimeout, endTimeout: endTimeout,
 	}
@@ -91,7 +91,7 @@ func (s *Server) Serve(l net.Listener) error {
 			s.log.Warn("connections are served by the net package, at a higher cost", "error", err)
 		}
 	}
-	a := accepting{l, make(chan struct{}, 1)}
+	a := netAcceptor{l, make(chan struct{}, 1)}
 	if !s.add(0, a) {
 		return l.Close()
 	}
@@ -115,7 +115,7 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			return fmt.Errorf("accepting a connection: %w", err)
 		}
-		c := &conn{server: s, nc: nc, in: reader{src: nc, buf: getBuffer(), memory: s.Memory}}
+		c := newNetConn(&session{server: s, in: buffer{buf: getBuffer(), memory: s.Memory}}, nc)
 		if !s.adopt(c) {
 			c.close()
 			s.release()
@@ -139,25 +139,25 @@ func isShortage(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ENOBUFS)
 }
 
-// part accepts connections, and may serve them.
-type part interface {
-	stop()    // accepts none any more, and ends those that are idle
-	cut() int // ends the others too, and returns how many there were
-	resume()  // accepts again, if it may
-	relieve() // closes the connections that were idle for some time
+// acceptor accepts connections, and may serve them.
+type acceptor interface {
+	stop()           // accepts none any more, and ends those that are idle
+	forceClose() int // ends the others too, and returns how many there were
+	resume()         // accepts again, if it may
+	relieve()        // closes the connections that were idle for some time
 }
 
-// accepting accepts connections, each of which is served elsewhere.
-type accepting struct {
+// netAcceptor accepts connections that have a goroutine each.
+type netAcceptor struct {
 	net.Listener
 	wake chan struct{}
 }
 
-func (a accepting) stop()    { _ = a.Close(); a.resume() }
-func (a accepting) cut() int { return 0 }
-func (a accepting) relieve() {}
+func (a netAcceptor) stop()           { _ = a.Close(); a.resume() }
+func (a netAcceptor) forceClose() int { return 0 }
+func (a netAcceptor) relieve()        {}
 
-func (a accepting) resume() {
+func (a netAcceptor) resume() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -165,7 +165,7 @@ func (a accepting) resume() {
 }
 
 // waitForSlot returns when there may be a slot, or when the server ends.
-func (s *Server) waitForSlot(a accepting) {
+func (s *Server) waitForSlot(a netAcceptor) {
 	s.wait()
 	defer s.slots.waiting.Add(-1)
 	tick := time.NewTicker(relieveTime)
@@ -179,15 +179,15 @@ func (s *Server) waitForSlot(a accepting) {
 	}
 }
 
-// add adds parts to the server, of which so many serve connections until they
+// add adds acceptors to the server, of which so many serve connections until they
 // report to serving. It reports false if the server is shut down.
-func (s *Server) add(serving int, parts ...part) bool {
+func (s *Server) add(serving int, acceptors ...acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
 		return false
 	}
-	s.parts = append(s.parts, parts...)
+	s.acceptors = append(s.acceptors, acceptors...)
 	s.serving.Add(serving)
 	return true
 }
@@ -200,23 +200,25 @@ func (s *Server) isClosing() bool {
 
 // adopt registers a connection that a goroutine of its own will serve. It
 // reports false if none may begin any more.
-func (s *Server) adopt(c *conn) bool {
+func (s *Server) adopt(c *netConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing && !c.busy {
 		return false
 	}
-	c.stopping = s.closing
+	if c.stopping = s.closing; c.stopping {
+		c.await()
+	}
 	s.conns[c] = struct{}{}
 	s.serving.Add(1)
-	if s.cutting {
+	if s.forced {
 		_ = c.nc.Close()
 	}
 	return true
 }
 
 // end closes a connection that was adopted.
-func (s *Server) end(c *conn) {
+func (s *Server) end(c *netConn) {
 	c.close()
 	s.mu.Lock()
 	delete(s.conns, c)
@@ -233,7 +235,7 @@ func (s *Server) end(c *conn) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	for _, p := range s.parts {
+	for _, p := range s.acceptors {
 		p.stop()
 	}
 	for c := range s.conns {
@@ -252,20 +254,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	left := s.cut()
+	left := s.forceClose()
 	if left == 0 {
 		return nil
 	}
 	return fmt.Errorf("%d connections of Kong were cut before their requests were over: %w", left, context.Cause(ctx))
 }
 
-// cut closes the connections that are left, and returns how many there were.
-func (s *Server) cut() (left int) {
+// forceClose closes the connections that are left, and returns how many there were.
+func (s *Server) forceClose() (left int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cutting = true
-	for _, p := range s.parts {
-		left += p.cut()
+	s.forced = true
+	for _, p := range s.acceptors {
+		left += p.forceClose()
 	}
 	for c := range s.conns {
 		_ = c.nc.Close()

@@ -14,7 +14,7 @@ type slots struct {
 	most    int64
 	why     string // what most comes from
 	taken   atomic.Int64
-	waiting atomic.Int32 // how many parts wait for a slot
+	waiting atomic.Int32 // how many acceptors wait for a slot
 }
 
 func (s *slots) free() bool { return s.taken.Load() < s.most }
@@ -32,7 +32,7 @@ func (s *slots) take() bool {
 	}
 }
 
-// release gives back a slot that no part waits for.
+// release gives back a slot that no acceptor waits for.
 func (s *slots) release() { s.taken.Add(-1) }
 
 const (
@@ -78,7 +78,7 @@ func keptFiles(n int) int {
 // and makes others when it needs them.
 const relieveTime = 50 * time.Millisecond
 
-// wait registers a part that waits for a slot; resume tells it when there is one. The
+// wait registers an acceptor that waits for a slot; resume tells it when there is one. The
 // caller must try to take a slot once more after that: one may just have been released.
 func (s *Server) wait() {
 	s.slots.waiting.Add(1)
@@ -93,7 +93,7 @@ func (s *Server) release() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.parts {
+	for _, p := range s.acceptors {
 		p.resume()
 	}
 }
@@ -103,14 +103,14 @@ func (s *Server) relieve() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if now.Sub(s.relieved) < relieveTime/2 { // another part has just done it
+	if now.Sub(s.relieved) < relieveTime/2 { // another acceptor has just done it
 		return
 	}
 	s.relieved = now
 	for c := range s.conns {
 		c.closeIfIdle()
 	}
-	for _, p := range s.parts {
+	for _, p := range s.acceptors {
 		p.relieve()
 	}
 }
