@@ -82,9 +82,9 @@ func (x *Exchange) reply(i int) ([]byte, error) {
 		return nil, nil // released
 	}
 	switch x.replies[i] {
-	case tooLarge:
+	case replyTooLarge:
 		return nil, errReplyTooLarge
-	case noMemory:
+	case replyNoMemory:
 		return nil, memory.ErrFull
 	}
 	return x.session.in.bytes(x.replies[i]), nil

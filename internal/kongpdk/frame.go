@@ -26,7 +26,7 @@ const (
 	// bufferFree is how large a connection's buffer may be without being taken
 	// from the memory limit, and the largest that is kept for another connection.
 	// The replies to an ordinary request fit, so that those cost nothing here; the
-	// number of connections bounds the sum (see bounds).
+	// number of connections bounds the sum (see slots).
 	bufferFree = 32 << 10
 )
 
@@ -45,11 +45,11 @@ func appendFrame(b []byte, content ...[]byte) []byte {
 // appendFrameHeader begins a frame of n bytes.
 func appendFrameHeader(b []byte, n int) []byte { return binary.LittleEndian.AppendUint32(b, uint32(n)) }
 
-// errTooLarge is the error of a frame above its limit. The frame is left
+// frameSizeError is the error of a frame above its limit. The frame is left
 // unread.
-type errTooLarge struct{ size, limit int }
+type frameSizeError struct{ size, limit int }
 
-func (e errTooLarge) Error() string {
+func (e frameSizeError) Error() string {
 	return fmt.Sprintf("a frame of %d bytes where at most %d are allowed", e.size, e.limit)
 }
 
@@ -106,7 +106,7 @@ func (b *buffer) release() {
 	b.buf, b.at, b.taken = nil, 0, 0
 }
 
-// frame takes a frame of at most limit bytes. The error is errMore, an errTooLarge, or
+// frame takes a frame of at most limit bytes. The error is errMore, an frameSizeError, or
 // [memory.ErrFull] where there is no memory for the frame, of which a part may have come.
 // Memory grows with what has come, not with what was announced.
 func (b *buffer) frame(limit int) (span, error) {
@@ -114,7 +114,7 @@ func (b *buffer) frame(limit int) (span, error) {
 	if b.pending() >= frameHeader {
 		n := binary.LittleEndian.Uint32(b.buf[b.at:])
 		if uint64(n) > uint64(limit) {
-			return span{}, errTooLarge{int(n), limit}
+			return span{}, frameSizeError{int(n), limit}
 		}
 		want += int(n)
 	}
@@ -136,7 +136,7 @@ func (b *buffer) frame(limit int) (span, error) {
 func (b *buffer) unread() (int, error) {
 	n := int(binary.LittleEndian.Uint32(b.buf[b.at:]))
 	if n > maxFrame {
-		return 0, errTooLarge{n, maxFrame}
+		return 0, frameSizeError{n, maxFrame}
 	}
 	return frameHeader + n, nil
 }

@@ -65,7 +65,7 @@ func FuzzBuffer(f *testing.F) {
 				if skip == 0 {
 					s, err = r.frame(int(limit))
 				}
-				if _, ok := err.(errTooLarge); ok {
+				if _, ok := err.(frameSizeError); ok {
 					if skip, err = r.unread(); err != nil {
 						return frames
 					}

@@ -88,7 +88,7 @@ func TestRequestThatCannotBeReadIsRefused(t *testing.T) {
 				f := newFixture(t)
 				refused := make(chan error, 1)
 				f.plugin.Start = func([]byte) plugin.Handler {
-					return &handler{response: plugin.NoBody.Response(), needs: request.Fields{Body: true, MaxBody: 100}, refused: func(err error) { refused <- err }}
+					return &handler{response: plugin.BodyUnreadable.Response(), needs: request.Fields{Body: true, MaxBody: 100}, refused: func(err error) { refused <- err }}
 				}
 				p := f.dial()
 				p.send(eventCall(1, f.dial().start("{}"), "access"))

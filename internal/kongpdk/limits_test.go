@@ -215,7 +215,7 @@ func TestUnfinishedCommandIsGivenUp(t *testing.T) {
 		}
 		used.write(command[:1])
 		used.closed()
-		if !strings.Contains(log.String(), "a part of a command came") {
+		if !strings.Contains(log.String(), "the rest of a command did not come") {
 			t.Errorf("the log is %s", log.String())
 		}
 		idle.start("{}")
@@ -251,7 +251,7 @@ func TestShutdownDoesNotWaitForPeersThatStall(t *testing.T) {
 			p.write(announced(maxReply+1, 99))
 		},
 		"no end after a log line": func(_ *fixture, id int32, p *peer) { p.send(eventCall(1, id, "access"), nil); p.exit2() },
-		"asks are not read": func(f *fixture, id int32, p *peer) {
+		"calls are not read": func(f *fixture, id int32, p *peer) {
 			_ = p.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 			for {
 				if _, err := p.Write(appendFrame(appendFrame(nil, eventCall(1, id, "access")), nil)); err != nil {
@@ -265,7 +265,7 @@ func TestShutdownDoesNotWaitForPeersThatStall(t *testing.T) {
 				f := newFixture(t, func(s *Server) { s.endTimeout = 100 * time.Millisecond })
 				f.calls.add("kong.request.get_method", nil, 0)
 				f.access = func(x *Exchange) {
-					if name == "asks are not read" {
+					if name == "calls are not read" {
 						return
 					}
 					x.logError("a line")
@@ -284,7 +284,7 @@ func TestShutdownDoesNotWaitForPeersThatStall(t *testing.T) {
 	}
 }
 
-// exit2 reads the asks, and the exit without an end.
+// exit2 reads the calls, and the exit without an end.
 func (p *peer) exit2() {
 	p.read()
 	p.read()
@@ -406,7 +406,7 @@ func TestInstancesAreBoundedByTheMemoryLimit(t *testing.T) {
 		}
 		p = f.dial()
 		p.send(eventCall(1, first, "access"))
-		p.closed() // before any ask: Kong starts it anew
+		p.closed() // before any call: Kong starts it anew
 		if !strings.Contains(log.String(), "oldest instances") {
 			t.Errorf("the log is %s", log.String())
 		}
@@ -435,7 +435,7 @@ func TestPeerIsTheUserWhoHasConnected(t *testing.T) {
 // fileLimit has the server serve so many connections at a time.
 func fileLimit(n int) func(*Server) {
 	return func(s *Server) {
-		for s.Files = n; s.Files-keptFiles(s.Files) < n; s.Files++ {
+		for s.Files = n; s.Files-reservedFiles(s.Files) < n; s.Files++ {
 		}
 	}
 }
@@ -554,7 +554,7 @@ func TestShutdownWhileConnectionsWait(t *testing.T) {
 
 func TestFilesAreKeptForOthersThanKong(t *testing.T) {
 	for n, kept := range map[int]int{8: 6, 32: 24, 64: 40, 256: 64, 1024: 256, 20000: 4096, 1 << 20: 4096} {
-		if got := keptFiles(n); got != kept {
+		if got := reservedFiles(n); got != kept {
 			t.Errorf("of %d files %d are kept, want %d", n, got, kept)
 		}
 	}
@@ -566,11 +566,11 @@ func TestFilesAreKeptForOthersThanKong(t *testing.T) {
 	}{
 		{64, nil, 24, "64 open files"},
 		{20000, memory.NewLimit(64 << 20), 512, "the memory limit of 67108864 bytes"},
-		{0, memory.NewLimit(1), leastConnections, "memory limit"},
-		{4, nil, leastConnections, "4 open files"},
+		{0, memory.NewLimit(1), minConnections, "memory limit"},
+		{4, nil, minConnections, "4 open files"},
 	} {
 		s := &Server{Options: Options{Files: c.files, Memory: c.memory}}
-		if most, why := s.mostConnections(); most != c.most || !strings.Contains(why, c.why) {
+		if most, why := s.connectionLimit(); most != c.most || !strings.Contains(why, c.why) {
 			t.Errorf("%+v: %d, %s", c, most, why)
 		}
 	}

@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// sweeps is how often a loop looks for requests that take too long, in the
+	// sweepsPerEvent is how many sweeps for requests that take too long there are in the
 	// time that one may take.
-	sweeps = 13
-	// acceptMost is how many connections are accepted before the others have
+	sweepsPerEvent = 13
+	// maxAccepts is how many connections are accepted before those that are open have
 	// their turn.
-	acceptMost = 32
+	maxAccepts = 32
 	// One loop serves some 50,000 requests a second, and so many take several
 	// cores of Kong's: a machine has more loops only where it has many cores.
 	coresPerLoop = 4
-	mostLoops    = 8
-	// freeMost is how many connections' memory a loop keeps for the next ones.
-	freeMost = 256
+	maxLoops     = 8
+	// maxFree is how many connections' memory a loop keeps for the next ones.
+	maxFree = 256
 )
 
 // loop serves connections, by one goroutine at a time, with epoll(7). All that
@@ -44,14 +44,14 @@ type loop struct {
 	swept    time.Time
 	paused   time.Time // not accepting until then, unless zero
 	full     bool      // not accepting until there is a slot
-	relieved time.Time // when idle connections were looked for, while full
+	reaped   time.Time // when idle connections were last sought, while full
 	deadline time.Time // for peers, while the server shuts down
 	events   [128]unix.EpollEvent
 
 	open     atomic.Int64 // connections
 	stopping atomic.Bool
 	forced   atomic.Bool   // all connections are to be closed
-	relief   atomic.Bool   // idle connections are to be closed
+	reap     atomic.Bool   // idle connections are to be closed
 	done     chan struct{} // closed at the end
 	err      error         // why it ended, unless it was stopped
 
@@ -72,7 +72,7 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 	var loops []*loop
 	var parts []acceptor
 	closed := raw.Control(func(listener uintptr) {
-		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))) {
+		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, maxLoops))) {
 			var l *loop
 			if l, err = newLoop(s, int(listener)); err != nil {
 				return
@@ -149,9 +149,9 @@ func (l *loop) forceClose() int {
 // resume implements acceptor.
 func (l *loop) resume() { l.awake() }
 
-// relieve implements acceptor.
-func (l *loop) relieve() {
-	l.relief.Store(true)
+// reapIdle implements acceptor.
+func (l *loop) reapIdle() {
+	l.reap.Store(true)
 	l.awake()
 }
 
@@ -175,7 +175,7 @@ func (l *loop) run() {
 			l.end(nil)
 			return
 		}
-		if l.relief.Load() && !l.closeIdle() {
+		if l.reap.Load() && !l.closeIdle() {
 			return
 		}
 		l.acceptAgain()
@@ -213,7 +213,7 @@ func (l *loop) wait() (int, error) {
 	case !l.paused.IsZero():
 		timeout = int(shortageTime / time.Millisecond)
 	case l.full:
-		timeout = int(relieveTime / time.Millisecond)
+		timeout = int(reapInterval / time.Millisecond)
 	case !l.deadline.IsZero():
 		timeout = int(max(time.Until(l.deadline), 0)/time.Millisecond) + 1
 	case l.open.Load() > 0:
@@ -230,7 +230,7 @@ func (l *loop) wait() (int, error) {
 // accept takes up the connections that wait. It reports false if another
 // goroutine runs the loop by now.
 func (l *loop) accept() bool {
-	for range acceptMost {
+	for range maxAccepts {
 		if !l.server.slots.take() {
 			l.full = true
 			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
@@ -242,7 +242,7 @@ func (l *loop) accept() bool {
 			l.server.slots.release()
 			return true
 		}
-		// Kong has sent its command by now, as a rule.
+		// As a rule, Kong has sent its command by now.
 		if !l.proceed(l.connOf(fd), 0) {
 			return false
 		}
@@ -264,16 +264,16 @@ func (l *loop) acceptAgain() {
 		}
 		return
 	}
-	if now := time.Now(); now.Sub(l.relieved) >= relieveTime {
-		l.relieved = now
-		l.server.relieve()
+	if now := time.Now(); now.Sub(l.reaped) >= reapInterval {
+		l.reaped = now
+		l.server.reapIdle()
 	}
 }
 
 // closeIdle closes the connections that were idle at its last call and have been since.
 // It reports false if another goroutine runs the loop by now.
 func (l *loop) closeIdle() bool {
-	l.relief.Store(false)
+	l.reap.Store(false)
 	for fd, p := range l.conns {
 		switch {
 		case p == nil || p.used():
@@ -292,7 +292,7 @@ func (l *loop) closeIdle() bool {
 // accepted for the moment.
 func (l *loop) accept1() (fd int, ok bool) {
 	for {
-		// accept4(2) by hand, because unix.Accept4 makes an address each time.
+		// accept4(2) by hand, because unix.Accept4 allocates an address each time.
 		r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:
@@ -301,7 +301,7 @@ func (l *loop) accept1() (fd int, ok bool) {
 			return -1, false
 		case unix.EINTR, unix.ECONNABORTED:
 		default:
-			// Nothing can be mended here but a shortage, which passes.
+			// A shortage of files or memory passes; nothing else can be mended here.
 			l.server.log.Error(shortage, "error", errno)
 			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
 			l.paused = time.Now().Add(shortageTime)
@@ -344,7 +344,7 @@ func (l *loop) drop(p *loopConn) {
 	p.unregistered = false
 	_ = unix.Close(p.fd)
 	l.server.release()
-	if len(l.freeList) >= freeMost || cap(p.s.in.buf) > bufferFree {
+	if len(l.freeList) >= maxFree || cap(p.s.in.buf) > bufferFree {
 		p.s.in.release()
 		return
 	}
@@ -356,7 +356,7 @@ func (l *loop) drop(p *loopConn) {
 func (l *loop) proceed(p *loopConn, events uint32) bool {
 	more := false
 	if p.s.state == answered && events&unix.EPOLLHUP != 0 {
-		p.s.fail(errOver) // as it should be: no need to read it
+		p.s.fail(errDone) // as it should be: no need to read it
 	} else {
 		p.readable = true
 		more = p.proceed()
@@ -389,7 +389,7 @@ func (l *loop) registerAccepted() bool {
 		p := l.accepted[l.seen]
 		l.seen++
 		if p.own != nil || !p.unregistered {
-			continue // it was detached or has ended since; if it is another by now, it comes again
+			continue // detached, or closed; if it serves another connection by now, that has its own entry
 		}
 		if l.handled > 1 && !l.proceed(p, 0) {
 			return false
@@ -440,8 +440,8 @@ func (l *loop) ending() bool {
 	return l.open.Load() == 0
 }
 
-// refuse takes up the connections that nobody has accepted yet, for their end: the
-// kernel would reset them.
+// refuse accepts the connections in the backlog and ends them as dropIdle does: left in
+// the backlog, they would be reset by the kernel.
 func (l *loop) refuse() {
 	for {
 		fd, ok := l.accept1()
@@ -453,10 +453,10 @@ func (l *loop) refuse() {
 	}
 }
 
-// dropIdle closes a connection that does nothing. A command that has come
-// meanwhile is read before, and not done: closed with something unread the
-// connection would be reset, and Kong puts a command to our successor only where
-// it was closed. One of which only a part has come is waited for.
+// dropIdle closes an idle connection. A command that has come meanwhile is read, and not
+// done: a connection that is closed with something unread is reset, and Kong sends a
+// command to our successor only if its connection was closed. The rest of a command of
+// which a part has come is waited for.
 func (l *loop) dropIdle(p *loopConn) {
 	p.stopping, p.readable = true, true
 	switch more := p.proceed(); {
@@ -470,7 +470,7 @@ func (l *loop) dropIdle(p *loopConn) {
 }
 
 func (l *loop) sweepTime() time.Duration {
-	return min(l.server.eventTimeout/sweeps, l.server.commandTimeout/3)
+	return min(l.server.eventTimeout/sweepsPerEvent, l.server.commandTimeout/3)
 }
 
 // sweep ends requests and incomplete commands that take too long, and resumes accepting

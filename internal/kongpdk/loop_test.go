@@ -332,7 +332,7 @@ func TestCommandThatComesAtTheEndIsNotMetByAReset(t *testing.T) {
 	})
 }
 
-// The asks meet a full socket, of a peer that does not read, and go out in part.
+// The calls meet a full socket, of a peer that does not read, and go out in part.
 func TestRequestWhoseCallsHaveToWaitIsHandled(t *testing.T) {
 	for _, size := range []int{1, 40, 100, 300, 500} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {

@@ -77,7 +77,7 @@ func (p *loopConn) proceed() (more bool) {
 			s.in.add(n)
 		case begin:
 			if p.stopping {
-				s.fail(errOver)
+				s.fail(errDone)
 				return false
 			}
 			p.idleSeen, p.partial = false, time.Time{}
@@ -88,7 +88,7 @@ func (p *loopConn) proceed() (more bool) {
 			s.run()
 		case done:
 			if p.stopping {
-				s.fail(errOver)
+				s.fail(errDone)
 				return false
 			}
 		case end:

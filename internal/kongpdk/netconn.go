@@ -86,6 +86,8 @@ func (c *netConn) do(act action) bool {
 	case run:
 		c.s.run()
 		return true
+	case detach: // it is
+		return true
 	case done:
 		return c.done()
 	}
@@ -120,7 +122,7 @@ func (c *netConn) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopping {
-		c.s.fail(errOver)
+		c.s.fail(errDone)
 		return false
 	}
 	now := time.Now()
@@ -136,7 +138,7 @@ func (c *netConn) done() bool {
 	c.busy = false
 	_ = c.nc.SetDeadline(time.Time{})
 	if c.stopping {
-		c.s.fail(errOver)
+		c.s.fail(errDone)
 	}
 	return !c.stopping
 }

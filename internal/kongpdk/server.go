@@ -16,11 +16,11 @@ import (
 
 // Server serves one plugin on a unix socket.
 //
-// On Linux one goroutine serves many connections with system calls of its own:
-// Kong makes a new connection for each request that is answered, and most of
-// the cost of serving one by the net package is that of its goroutine, its place
-// in the poller and its deadlines. A connection whose request takes long gets a
-// goroutine of its own. Elsewhere every connection has one.
+// On Linux one goroutine serves many connections with system calls of its own: Kong makes
+// a new connection for each request that is answered, and serving one by the net package
+// costs most for its goroutine, its entry in Go's poller and its deadlines. A connection
+// whose request takes long is detached to a goroutine of its own. Elsewhere every
+// connection has one.
 type Server struct {
 	Options
 
@@ -40,7 +40,7 @@ type Server struct {
 	conns     map[*netConn]struct{}
 	closing   bool
 	forced    bool      // all connections are closed
-	relieved  time.Time // when idle connections were last closed
+	reaped    time.Time // when idle connections were last closed
 }
 
 // Options of a [Server].
@@ -75,12 +75,12 @@ func NewServer(p *Plugin, log *slog.Logger, o Options) *Server {
 
 // Serve accepts connections until Shutdown, and returns nil then. It closes l.
 func (s *Server) Serve(l net.Listener) error {
-	s.slots.most, s.slots.why = s.mostConnections()
+	s.slots.limit, s.slots.cause = s.connectionLimit()
 	if s.Files > 0 && s.Files < lowFiles {
-		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "connections", s.slots.most)
+		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "connections", s.slots.limit)
 	}
 	if n := s.Memory.Size(); n > 0 {
-		s.instances.most = n / instancesShare
+		s.instances.limit = n / instancesShare
 	}
 	if u, ok := l.(*net.UnixListener); ok && !s.Portable {
 		served, err := s.serveLoops(u)
@@ -144,7 +144,7 @@ type acceptor interface {
 	stop()           // accepts none any more, and ends those that are idle
 	forceClose() int // ends the others too, and returns how many there were
 	resume()         // accepts again, if it may
-	relieve()        // closes the connections that were idle for some time
+	reapIdle()       // closes the connections that were idle for some time
 }
 
 // netAcceptor accepts connections that have a goroutine each.
@@ -155,7 +155,7 @@ type netAcceptor struct {
 
 func (a netAcceptor) stop()           { _ = a.Close(); a.resume() }
 func (a netAcceptor) forceClose() int { return 0 }
-func (a netAcceptor) relieve()        {}
+func (a netAcceptor) reapIdle()       {}
 
 func (a netAcceptor) resume() {
 	select {
@@ -168,13 +168,13 @@ func (a netAcceptor) resume() {
 func (s *Server) waitForSlot(a netAcceptor) {
 	s.wait()
 	defer s.slots.waiting.Add(-1)
-	tick := time.NewTicker(relieveTime)
+	tick := time.NewTicker(reapInterval)
 	defer tick.Stop()
 	for !s.slots.free() && !s.isClosing() {
 		select {
 		case <-a.wake:
 		case <-tick.C:
-			s.relieve()
+			s.reapIdle()
 		}
 	}
 }

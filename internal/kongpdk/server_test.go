@@ -42,7 +42,7 @@ func TestCallsGoOutTogetherBeforeAnyReply(t *testing.T) {
 			got = append(got, string(p.read()))
 		}
 		if want := []string{"kong.request.get_method", "", "kong.request.get_header", "\n\x01x"}; !slices.Equal(got, want) {
-			t.Fatalf("asks are %q, want %q", got, want)
+			t.Fatalf("calls are %q, want %q", got, want)
 		}
 		p.send([]byte("first"), nil)
 		if a, _ := p.exit(); a.Status != 200 || string(a.Body) != "fine" || a.Headers.AsMap()["X-Test"] != "1" {
@@ -187,7 +187,7 @@ func TestIdsDifferBetweenServersSoThatNoWorkerMeetsAnothersInstance(t *testing.T
 	})
 }
 
-func TestUnknownInstanceClosesTheConnectionBeforeAnyAsk(t *testing.T) {
+func TestUnknownInstanceClosesTheConnectionBeforeAnyCall(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
 		f.calls.add("kong.request.get_method", nil, 0)
@@ -490,7 +490,7 @@ func TestPDKIsGoPdks(t *testing.T) {
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
 		if got := string(p.read()); got != "kong.client.get_ip" {
-			t.Fatalf("asked %q", got)
+			t.Fatalf("called %q", got)
 		}
 		p.read()
 		p.send(marshal(&pb.String{V: "10.0.0.1"}))
@@ -538,7 +538,7 @@ func TestShutdownCutsWhatDoesNotEndInTime(t *testing.T) {
 		f.calls.add("kong.request.get_method", nil, 0)
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
-		p.read() // the ask, which stays without a reply
+		p.read() // the call, which stays without a reply
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := f.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "1 connections") {

@@ -64,7 +64,7 @@ type state uint8
 
 const (
 	idle      state = iota // for a command
-	received               // the command has to be looked at
+	received               // to take up the command
 	replies                // for the replies to calls
 	ready                  // to run the command
 	performed              // the command is done
@@ -73,16 +73,16 @@ const (
 	over
 )
 
-// offLoop is how many bytes of replies make a request one that takes long: its
-// message alone would hold up the others.
-const offLoop = 64 << 10
+// maxInLoop is how many bytes a connection may have received for its request to be
+// handled in a loop: the message of more alone would hold up the others.
+const maxInLoop = 64 << 10
 
 var (
 	// errUnknownInstance ends the connection before anything was called. That is
 	// how Kong is told to start the instance anew and to send the event again.
 	errUnknownInstance = errors.New("unknown instance")
-	errOver            = errors.New("the request is over")
-	errUnfinished      = errors.New("a part of a command came, and the rest of it did not")
+	errDone            = errors.New("the request is over")
+	errUnfinished      = errors.New("the rest of a command did not come in time")
 	errSilent          = errors.New("its peer neither sent nor read anything while the server shut down")
 )
 
@@ -133,7 +133,7 @@ func (s *session) step() action {
 			s.state = ready
 
 		case ready:
-			slow := s.command.kind != cmdHandleEvent || len(s.in.buf) > offLoop
+			slow := s.command.kind != cmdHandleEvent || len(s.in.buf) > maxInLoop
 			if slow && !s.blocking {
 				return detach
 			}
@@ -145,7 +145,7 @@ func (s *session) step() action {
 				s.endEvent()
 				continue
 			case !s.x.logged:
-				return s.fail(errOver)
+				return s.fail(errDone)
 			}
 			// Kong replies to the log lines. Were the connection closed by then, it
 			// would fail with "closed" and send the same request again. To the exit it
@@ -210,8 +210,8 @@ func (s *session) endEvent() {
 
 // Marks of replies that were discarded.
 var (
-	tooLarge = span{-1, -1}
-	noMemory = span{-2, -2}
+	replyTooLarge = span{-1, -1}
+	replyNoMemory = span{-2, -2}
 )
 
 // readReplies reads the replies that are not here yet. It returns run when all are.
@@ -234,10 +234,10 @@ func (s *session) readReplies() (action, error) {
 			return read, nil
 		}
 		if err != nil {
-			if _, ok := errors.AsType[errTooLarge](err); ok {
-				f = tooLarge
+			if _, ok := errors.AsType[frameSizeError](err); ok {
+				f = replyTooLarge
 			} else if errors.Is(err, memory.ErrFull) {
-				f = noMemory
+				f = replyNoMemory
 			}
 			if s.skip, err = s.in.unread(); err != nil {
 				return end, err
@@ -258,7 +258,7 @@ func (s *session) run() {
 	defer func() {
 		if v := recover(); v != nil {
 			s.server.log.Error("a command of Kong has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
-			s.fail(errOver)
+			s.fail(errDone)
 		}
 	}()
 	ret, err := s.server.perform(&s.command)
@@ -313,7 +313,7 @@ func (s *session) unread(err error) {
 	}
 	switch {
 	case s.state == answered && errors.Is(err, io.EOF):
-		err = errOver
+		err = errDone
 	case s.state == idle && errors.Is(err, os.ErrDeadlineExceeded) && s.in.pending() > 0:
 		err = errUnfinished
 	case s.state == replies:
@@ -327,21 +327,21 @@ func (s *session) unread(err error) {
 func (s *session) recovered() {
 	if v := recover(); v != nil {
 		s.server.log.Error("serving a connection has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
-		s.fail(errOver)
+		s.fail(errDone)
 	}
 }
 
 // report logs why the session is over, where that is not its usual end.
 func (s *session) report() {
-	_, tooLarge := errors.AsType[errTooLarge](s.err)
+	_, notKong := errors.AsType[frameSizeError](s.err)
 	switch log := s.server.log; {
-	case tooLarge:
+	case notKong:
 		log.Error("closing a connection: its peer does not speak Kong's protocol", "error", s.err)
 	case errors.Is(s.err, errUnknownInstance):
 		log.Info("Kong named an instance that is not known here, and will start it anew")
 	case errors.Is(s.err, errUnfinished), s.quiet && errors.Is(s.err, memory.ErrFull):
 		log.Warn("closing a connection of Kong", "error", s.err)
-	case s.quiet, errors.Is(s.err, errOver), errors.Is(s.err, net.ErrClosed), errors.Is(s.err, os.ErrClosed):
+	case s.quiet, errors.Is(s.err, errDone), errors.Is(s.err, net.ErrClosed), errors.Is(s.err, os.ErrClosed):
 	default:
 		log.Warn("a connection of Kong ended early", "error", s.err)
 	}

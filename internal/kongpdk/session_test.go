@@ -114,7 +114,7 @@ func TestSession(t *testing.T) {
 		"nothing":      {in: func(int32) []byte { return nil }, steps: "read"},
 		"half a frame": {in: func(int32) []byte { return []byte{9, 0, 0, 0, 1} }, steps: "read"},
 		"an event": {access: replied("GET"), in: func(id int32) []byte { return frames(event(id), []byte("GET")) },
-			steps: "begin run end", sent: []string{method, "", "kong.response.exit", "…"}, err: errOver.Error()},
+			steps: "begin run end", sent: []string{method, "", "kong.response.exit", "…"}, err: errDone.Error()},
 		"an event that waits for its reply": {in: func(id int32) []byte { return frames(event(id)) },
 			steps: "begin read", sent: []string{method, ""}},
 		"an event with a log line": {access: func(x *Exchange) { x.logError("line"); x.exit(ok) },
@@ -127,16 +127,16 @@ func TestSession(t *testing.T) {
 		"an event of an instance that is not known": {in: func(id int32) []byte { return frames(event(id + 1)) },
 			steps: "begin end", err: errUnknownInstance.Error()},
 		"a panic": {access: func(*Exchange) { panic("of a test") }, in: func(id int32) []byte { return frames(event(id), nil) },
-			steps: "begin run end", sent: []string{method, "", "kong.response.exit", "…"}, err: errOver.Error()},
+			steps: "begin run end", sent: []string{method, "", "kong.response.exit", "…"}, err: errDone.Error()},
 		"a panic after the exit": {access: func(x *Exchange) { x.exit(ok); panic("of a test") }, in: func(id int32) []byte { return frames(event(id), nil) },
-			steps: "begin run end", sent: []string{method, "", "kong.response.exit", "…"}, err: errOver.Error()},
+			steps: "begin run end", sent: []string{method, "", "kong.response.exit", "…"}, err: errDone.Error()},
 		"a reply above its limit": {access: func(x *Exchange) {
 			if _, err := x.reply(0); err != errReplyTooLarge {
 				panic(err)
 			}
 			x.exit(ok)
 		}, in: func(id int32) []byte { return frames(event(id), make([]byte, 200)) },
-			steps: "", sent: []string{method, "", "kong.response.exit", "…"}, err: errOver.Error()},
+			steps: "", sent: []string{method, "", "kong.response.exit", "…"}, err: errDone.Error()},
 		"a reply of an absurd length": {in: func(id int32) []byte { return append(frames(event(id)), 0xff, 0xff, 0xff, 0xff) },
 			steps: "begin end", sent: []string{method, ""}, err: "reading Kong's reply: a frame of 4294967295 bytes where at most 1073741824 are allowed"},
 		"a command of an absurd length": {in: func(int32) []byte { return []byte{0xff, 0xff, 0xff, 0xff} },
@@ -198,10 +198,10 @@ func TestSessionWithLargeRepliesIsDetached(t *testing.T) {
 	c := new(calls)
 	c.add("m", nil, 0)
 	id, _ := server.instances.add(&instance{calls: c, access: func(x *Exchange) { x.exit(ok) }, close: func() {}}, 0)
-	for size, want := range map[int]int{offLoop / 2: 0, offLoop + 1: 1} {
+	for size, want := range map[int]int{maxInLoop / 2: 0, maxInLoop + 1: 1} {
 		d := &aDriver{s: &session{server: server, in: buffer{buf: getBuffer()}}}
 		d.put(frames(eventCall(1, id, "access"), bytes.Repeat([]byte("x"), size)), 1<<20)
-		if d.detached != want || d.s.err != errOver {
+		if d.detached != want || d.s.err != errDone {
 			t.Errorf("%d bytes: detached %d times, %v", size, d.detached, d.s.err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestSessionThatLosesItsConnection(t *testing.T) {
 		"an idle one":          {func(int32) []byte { return nil }, os.ErrDeadlineExceeded, "i/o timeout", true},
 		"before a reply":       {func(id int32) []byte { return frames(eventCall(1, id, "access")) }, io.EOF, "reading Kong's reply: EOF", false},
 		"in a reply":           {func(id int32) []byte { return append(frames(eventCall(1, id, "access")), 1) }, io.EOF, "reading Kong's reply: unexpected EOF", false},
-		"after the exit":       {func(id int32) []byte { return frames(eventCall(1, id, "access"), nil) }, io.EOF, errOver.Error(), false},
+		"after the exit":       {func(id int32) []byte { return frames(eventCall(1, id, "access"), nil) }, io.EOF, errDone.Error(), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -236,7 +236,7 @@ func TestSessionThatLosesItsConnection(t *testing.T) {
 				t.Errorf("it is over for %v (quiet: %v)", d.s.err, d.s.quiet)
 			}
 			d.s.report()
-			if logged := log.Len() > 0; logged != (!c.quiet && c.want != errOver.Error() || c.want == errUnfinished.Error()) {
+			if logged := log.Len() > 0; logged != (!c.quiet && c.want != errDone.Error() || c.want == errUnfinished.Error()) {
 				t.Errorf("the log is %s", log.String())
 			}
 		})

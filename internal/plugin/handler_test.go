@@ -47,7 +47,7 @@ func TestOutcomes(t *testing.T) {
 		"memory full":                   {fmt.Errorf("headers: %w", memory.ErrFull), MemoryFull, 503, unavailable, ""},
 		"shutting down":                 {producer.ErrClosed, ShuttingDown, 503, unavailable, "a record to topic t was refused: the server is shutting down"},
 		"configuration":                 {fmt.Errorf("%w: no topic", errConfig), BadConfig, 500, `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, "invalid plugin configuration: no topic"},
-		"body that cannot be read":      {&request.BodyError{Reason: "its file is gone"}, NoBody, 500, `{"message":"Internal Server Error","error":"could not read request body"}`, "its file is gone"},
+		"body that cannot be read":      {&request.BodyError{Reason: "its file is gone"}, BodyUnreadable, 500, `{"message":"Internal Server Error","error":"could not read request body"}`, "its file is gone"},
 		"what a door cannot understand": {errors.New("headers: junk"), Unexpected, 500, unexpected, "headers: junk"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestRequestsOfAHandler(t *testing.T) {
 		"certificate":        {all, &security.CertificateError{ID: "1", Err: errors.New("gone")}, 1 << 20, 0, nil, nil, NoCertificate},
 		"no access":          {all, errors.New("no such mechanism"), 1 << 20, 0, nil, nil, BadConfig},
 		"no field forwarded": {`"forward_body":false`, nil, 1 << 20, 0, nil, nil, BadConfig},
-		"no body":            {all, nil, 1 << 20, 0, nil, &request.BodyError{Reason: "gone"}, NoBody},
+		"no body":            {all, nil, 1 << 20, 0, nil, &request.BodyError{Reason: "gone"}, BodyUnreadable},
 		"junk of a door":     {all, nil, 1 << 20, 0, nil, errors.New("junk"), Unexpected},
 		"refused by a configuration that is invalid": {`"forward_body":false`, nil, 1 << 20, 0, nil, errors.New("junk"), BadConfig},
 	} {

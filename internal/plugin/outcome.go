@@ -30,7 +30,7 @@ func outcome(err error, topic string, limit int) Response {
 		return a
 	}
 	if _, ok := errors.AsType[*request.BodyError](err); ok {
-		return logged(NoBody, err.Error())
+		return logged(BodyUnreadable, err.Error())
 	}
 	if _, ok := errors.AsType[*security.CertificateError](err); ok {
 		return logged(NoCertificate, err.Error())

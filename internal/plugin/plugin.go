@@ -84,7 +84,7 @@ func (p *Plugin) Start(b []byte) Handler {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errConfig, err)
 		p.Log.Error("starting an instance with a configuration that cannot be used: its requests are answered 500", "error", err)
-		return invalid{err}
+		return invalidConfig{err}
 	}
 	p.Log.Info("starting an instance", "topic", cfg.Topic)
 	return newInstance(cfg, p.Options)
@@ -92,26 +92,28 @@ func (p *Plugin) Start(b []byte) Handler {
 
 // Invalid returns a handler that refuses each request because of that error in Kong's
 // configuration.
-func (p *Plugin) Invalid(err error) Handler { return invalid{fmt.Errorf("%w: %w", errConfig, err)} }
+func (p *Plugin) Invalid(err error) Handler {
+	return invalidConfig{fmt.Errorf("%w: %w", errConfig, err)}
+}
 
 // errConfig is the error of a configuration that cannot be used.
 var errConfig = errors.New("invalid plugin configuration")
 
-// invalid is the handler of a configuration that cannot be used.
-type invalid struct{ err error }
+// invalidConfig is the handler of a configuration that cannot be used.
+type invalidConfig struct{ err error }
 
-var _ Handler = invalid{}
+var _ Handler = invalidConfig{}
 
 // Needs implements Handler.
-func (invalid) Needs() request.Fields { return request.Fields{} }
+func (invalidConfig) Needs() request.Fields { return request.Fields{} }
 
 // Handle implements Handler.
-func (h invalid) Handle(context.Context, Exchange, *request.Request) Response {
+func (h invalidConfig) Handle(context.Context, Exchange, *request.Request) Response {
 	return h.Refuse(nil)
 }
 
 // Refuse implements Handler.
-func (h invalid) Refuse(error) Response { return outcome(h.err, "", 0) }
+func (h invalidConfig) Refuse(error) Response { return outcome(h.err, "", 0) }
 
 // Close implements Handler.
-func (invalid) Close() {}
+func (invalidConfig) Close() {}

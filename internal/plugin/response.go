@@ -26,23 +26,23 @@ type Reason uint8
 
 // The reasons. Each has a row in the table of responses.
 const (
-	Unexpected    Reason = iota // what Kong says cannot be understood
-	Sent                        // accepted; or acknowledged, without producer_async
-	BadBody                     // the body cannot be parsed as what it claims to be
-	TooLarge                    // the message is above the limit
-	NotDelivered                // all attempts failed
-	TimedOut                    // not acknowledged in time; it may still be delivered
-	BufferFull                  // refused
-	MemoryFull                  // refused: the process holds as much as it may
-	ShuttingDown                // refused
-	NoCertificate               // the certificate of the configuration cannot be loaded
-	BadConfig                   // the configuration cannot be used
-	NoBody                      // the body cannot be read
-	Panic                       // the request's handling has panicked
+	Unexpected     Reason = iota // what Kong says cannot be understood
+	Sent                         // accepted; or acknowledged, without producer_async
+	BadBody                      // the body cannot be parsed as what it claims to be
+	TooLarge                     // the message is above the limit
+	NotDelivered                 // all attempts failed
+	TimedOut                     // not acknowledged in time; it may still be delivered
+	BufferFull                   // refused
+	MemoryFull                   // refused: the process holds as much as it may
+	ShuttingDown                 // refused
+	NoCertificate                // the certificate of the configuration cannot be loaded
+	BadConfig                    // the configuration cannot be used
+	BodyUnreadable               // the body cannot be read
+	Panic                        // the request's handling has panicked
 	reasons
 )
 
-const notSent = "could not send message to topic"
+const msgNotSent = "could not send message to topic"
 
 // table has the name of each reason, as metrics have it, and the response. Messages are
 // those of Kong's own plugin, where it has them. A cause that depends on the request is
@@ -52,19 +52,19 @@ var table = [reasons]struct {
 	status         int
 	message, cause string
 }{
-	Unexpected:    {"unexpected", 500, "An unexpected error occurred", ""},
-	Sent:          {"sent", 200, "message sent", ""},
-	BadBody:       {"bad_body", 400, "Bad Request", ""},
-	TooLarge:      {"too_large", 413, "Request body too large", ""},
-	NotDelivered:  {"not_delivered", 502, "Bad Gateway", notSent},
-	TimedOut:      {"timed_out", 502, "Bad Gateway", notSent},
-	BufferFull:    {"buffer_full", 503, "Service Unavailable", notSent},
-	MemoryFull:    {"memory_full", 503, "Service Unavailable", notSent},
-	ShuttingDown:  {"shutting_down", 503, "Service Unavailable", notSent},
-	NoCertificate: {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
-	BadConfig:     {"bad_config", 500, "Internal Server Error", errConfig.Error()},
-	NoBody:        {"no_body", 500, "Internal Server Error", "could not read request body"},
-	Panic:         {"panic", 500, "An unexpected error occurred", ""},
+	Unexpected:     {"unexpected", 500, "An unexpected error occurred", ""},
+	Sent:           {"sent", 200, "message sent", ""},
+	BadBody:        {"bad_body", 400, "Bad Request", ""},
+	TooLarge:       {"too_large", 413, "Request body too large", ""},
+	NotDelivered:   {"not_delivered", 502, "Bad Gateway", msgNotSent},
+	TimedOut:       {"timed_out", 502, "Bad Gateway", msgNotSent},
+	BufferFull:     {"buffer_full", 503, "Service Unavailable", msgNotSent},
+	MemoryFull:     {"memory_full", 503, "Service Unavailable", msgNotSent},
+	ShuttingDown:   {"shutting_down", 503, "Service Unavailable", msgNotSent},
+	NoCertificate:  {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
+	BadConfig:      {"bad_config", 500, "Internal Server Error", errConfig.Error()},
+	BodyUnreadable: {"no_body", 500, "Internal Server Error", "could not read request body"},
+	Panic:          {"panic", 500, "An unexpected error occurred", ""},
 }
 
 // Reasons returns all reasons.
