@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -167,19 +166,24 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return o.refuse(1, err, stdin, stdout, stderr)
 	}
 	defer release()
+	limit := o.limit(log)
+	pool := producer.NewPool(producer.PoolOptions{Security: secure, Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
-		m = metrics.New(version.Number)
+		m = metrics.New(version.Number, pool.Stats)
 	}
-	limit := o.limit(log)
 	m.Memory(limit)
-	pool := producer.NewPool(producer.PoolOptions{Security: secure, Metrics: m, Memory: limit, Log: log, OrphanTimeout: o.orphan})
-	p := newPlugin(pool, m, log)
+	p := plugin.New(plugin.Options{Pool: pool, Log: log})
+	m.Requests(p.Counts)
+	served := &kongpdk.Plugin{
+		Name: plugin.Name, Version: version.Number, Priority: plugin.Priority, Schema: schema.JSON(),
+		Start: p.Start, Invalid: p.Invalid, Answered: p.Answered,
+	}
 	if fault != nil {
-		fault(p)
+		fault(served)
 	}
 	if o.dump {
-		b, err := p.Dump(o.socket)
+		b, err := served.Dump(o.socket)
 		if err == nil {
 			_, err = stdout.Write(append(b, '\n'))
 		}
@@ -189,30 +193,11 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if err := serve(o, p, pool, m, limit, stdin, logging); err != nil {
+	if err := serve(o, served, pool, m, limit, stdin, logging); err != nil {
 		logging.events.Error(couldNot, "error", err)
 		return 1
 	}
 	return 0
-}
-
-// newPlugin returns the plugin for the door of Kong's protocol, with its requests in the
-// metrics.
-func newPlugin(pool *producer.Pool, m *metrics.Metrics, log *slog.Logger) *kongpdk.Plugin {
-	p := plugin.New(plugin.Options{Pool: pool, Log: log})
-	m.Requests(func() iter.Seq[metrics.RequestCounts] {
-		return func(yield func(metrics.RequestCounts) bool) {
-			for c := range p.Counts() {
-				if !yield(metrics.RequestCounts(c)) {
-					return
-				}
-			}
-		}
-	})
-	return &kongpdk.Plugin{
-		Name: plugin.Name, Version: version.Number, Priority: plugin.Priority, Schema: schema.JSON(),
-		Start: p.Start, Invalid: p.Invalid, Answered: p.Answered,
-	}
 }
 
 // limit returns the memory limit for records and bodies, nil for none.
@@ -284,9 +269,9 @@ func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metric
 
 	left, cut := drain(draining, server, pool, o.drain)
 	err = errors.Join(err, cut)
-	s := pool.Stats()
+	s := pool.Stats().Totals()
 	logging.flush()
-	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Refused)
+	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Rejected)
 	switch cause := context.Cause(draining); {
 	case left > 0 && cause != nil:
 		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", left, cause))

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
+	"strings"
 	"sync"
-	"syscall"
 
-	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/security"
 )
@@ -25,31 +23,27 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var warned sync.Map // digests of configurations: several workers ask at the same time
-	return func(ctx context.Context, c *config.Config) (producer.Access, error) {
+	var warned sync.Map // keys of settings: several workers ask at the same time
+	return func(ctx context.Context, p producer.Options) (producer.Access, error) {
 		var a producer.Access
-		if c.Authentication.Mechanism == "PLAIN" && !c.Security.SSL {
-			if _, again := warned.LoadOrStore(c.Digest(), true); !again {
+		if p.SASL.Mechanism == "PLAIN" && !p.TLS {
+			if _, again := warned.LoadOrStore(p.Key(), true); !again {
 				// With is for a line of its own: the logger leaves out what it has just said.
-				log.With("topic", c.Topic).Warn("the password goes to the brokers in the clear: set security.ssl, or use a SCRAM mechanism")
+				log.With("servers", strings.Join(p.Servers, ",")).Warn("the password goes to the brokers in the clear: set security.ssl, or use a SCRAM mechanism")
 			}
 		}
-		if auth := c.Authentication; auth.Mechanism != "" {
-			credentials := security.Credentials{
-				Mechanism: auth.Mechanism, User: auth.User, Password: auth.Password, TokenAuth: auth.TokenAuth,
-			}
-			a.Redact = credentials.Redactor()
+		if p.SASL.Mechanism != "" {
+			a.Redact = p.SASL.Redactor()
 			var err error
-			if a.SASL, err = security.NewMechanism(credentials); err != nil {
+			if a.SASL, err = security.NewMechanism(p.SASL); err != nil {
 				return a, err
 			}
 		}
-		a.Refused = security.AuthenticationFailed
-		if !c.Security.SSL {
+		if !p.TLS {
 			return a, nil
 		}
-		tls := security.TLSOptions{CAFile: o.ca, SkipVerify: !c.Security.SSLVerify}
-		if id := c.Security.CertificateID; id != "" {
+		tls := security.TLSOptions{CAFile: o.ca, SkipVerify: p.SkipVerify}
+		if id := p.CertificateID; id != "" {
 			certificate, err := certificates.Acquire(ctx, id)
 			if err != nil {
 				return a, err
@@ -57,7 +51,7 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 			tls.Certificate = certificate
 			a.Release = certificate.Release
 			a.Failed = func(err error) {
-				if security.AuthenticationFailed(err) || isBroken(err) {
+				if kafkaerr.IsAuthentication(err) || kafkaerr.IsDisconnected(err) {
 					certificate.Relook()
 				}
 			}
@@ -69,11 +63,4 @@ func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 		a.TLS = config
 		return a, err
 	}, certificates.Close, nil
-}
-
-// isBroken reports whether a connection was cut. With TLS 1.3 that may be all
-// that is seen of a broker that refused our certificate.
-func isBroken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"kafka-upstream/internal/producer"
 	"kafka-upstream/schema"
 )
 
@@ -120,20 +121,22 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestDigestTellsApartWhatMattersToKafkaAlone(t *testing.T) {
-	base := parse(t, minimal).Digest()
-	with := func(s string) Digest { return parse(t, strings.TrimSuffix(minimal, "}")+","+s+"}").Digest() }
+func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
+	base := parse(t, minimal).Producer().Key()
+	with := func(s string) producer.Key {
+		return parse(t, strings.TrimSuffix(minimal, "}")+","+s+"}").Producer().Key()
+	}
 	for _, s := range []string{
 		`"cluster_name":"x"`, `"forward_body":false`, `"forward_uri":true`, `"forward_headers":true`, `"forward_method":true`,
-		`"__plugin_id":"x"`, `"timeout":10000`, `"bootstrap_servers":[{"host":"localhost","port":9092}]`,
+		`"__plugin_id":"x"`, `"timeout":10000`, `"topic":"u"`, `"keepalive":1`, `"bootstrap_servers":[{"host":"localhost","port":9092}]`,
 	} {
 		if with(s) != base {
 			t.Errorf("%s makes another producer", s)
 		}
 	}
-	seen := map[Digest]string{base: "base"}
+	seen := map[producer.Key]string{base: "base"}
 	for _, s := range []string{
-		`"topic":"u"`, `"bootstrap_servers":[{"host":"localhost","port":9093}]`, `"timeout":1`, `"keepalive":1`, `"keepalive_enabled":true`,
+		`"bootstrap_servers":[{"host":"localhost","port":9093}]`, `"timeout":1`, `"keepalive_enabled":true`,
 		`"authentication":{"password":"a"}`, `"authentication":{"password":"b"}`, `"authentication":{"user":"a"}`, `"authentication":{"mechanism":"PLAIN"}`,
 		`"authentication":{"tokenauth":true}`, `"security":{"ssl":true}`, `"security":{"ssl_verify":false}`, `"security":{"certificate_id":"x"}`,
 		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
@@ -149,7 +152,7 @@ func TestDigestTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 	}
 	a := parse(t, `{"topic":"t","bootstrap_servers":[{"host":"a","port":1},{"host":"b","port":2}]}`)
 	b := parse(t, `{"topic":"t","bootstrap_servers":[{"host":"b","port":2},{"host":"a","port":1}]}`)
-	if a.Digest() != b.Digest() {
+	if a.Producer().Key() != b.Producer().Key() {
 		t.Error("the order of the bootstrap servers, a set, makes another producer")
 	}
 }
@@ -222,8 +225,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		_ = c.Validate()
-		if c.Digest() != c.Digest() {
-			t.Error("the digest differs from call to call")
+		if c.Producer().Key() != c.Producer().Key() {
+			t.Error("the key differs from call to call")
 		}
 	})
 }

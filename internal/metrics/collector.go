@@ -1,13 +1,14 @@
 package metrics
 
 import (
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"kafka-upstream/internal/kafkaerr"
+	"kafka-upstream/internal/producer"
 )
 
-// collector exposes the counts of the topics. It reads them itself, topic by
-// topic, because their sums must agree within each scrape.
+// collector exposes the producers' Stats. They are read once for each scrape, so that their
+// sums agree within it.
 //
 // The series of a topic start at 0 with its first producer, because Prometheus sees no
 // increase in a series that appears with its first event. For exceptions see
@@ -16,8 +17,19 @@ type collector struct{ metrics *Metrics }
 
 var _ prometheus.Collector = collector{}
 
+// detailedTopics is how many topics have histograms of their own, and all their series at 0
+// from the start: with all topics a scrape would be four times as large. The histograms of
+// further topics add up under [producer.OtherTopics], and their series of records sent or
+// undelivered, and of failures by reason, appear when they are above 0. But records that
+// failed have a series at 0 for every reason, since a loss must be seen as an increase.
+const detailedTopics = 50
+
+func description(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
 func perTopic(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, append([]string{"topic"}, labels...), nil)
+	return description(name, help, append([]string{"topic"}, labels...)...)
 }
 
 var (
@@ -27,113 +39,146 @@ var (
 	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of all producers may hold.")
 	descLimitBytes   = perTopic("buffer_limit_bytes", "Bytes of keys and values that the buffers of all producers may hold.")
 
-	descBufferedRecords  = perTopic("buffered_records", "Records that are accepted and have not met their fate: they wait, or are on their way.")
-	descBufferedBytes    = perTopic("buffered_bytes", "Bytes of the keys and values of buffered records.")
-	descAcceptedRecords  = perTopic("accepted_records_total", "Records that went into a buffer. It is the sum of delivered, sent, failed, left and buffered.")
-	descAcceptedBytes    = perTopic("accepted_bytes_total", "Bytes of the keys and values of accepted records.")
-	descRefusedRecords   = perTopic("refused_records_total", "Records that were not accepted, by reason.", "reason")
-	descDeliveredRecords = perTopic("delivered_records_total", "Records that the brokers acknowledged (acks 1 and -1).")
-	descDeliveredBytes   = perTopic("delivered_bytes_total", "Bytes of the keys and values of delivered records.")
-	descSentRecords      = perTopic("sent_records_total", "Records that were written to a connection and will not be acknowledged (acks 0): nobody knows whether a broker has them.")
-	descSentBytes        = perTopic("sent_bytes_total", "Bytes of the keys and values of sent records.")
-	descFailedRecords    = perTopic("failed_records_total", "Records that were accepted and given up, by reason. They are lost, or with producer_async off their clients were told.", "reason")
-	descFailedBytes      = perTopic("failed_bytes_total", "Bytes of the keys and values of failed records, by reason.", "reason")
-	descLeftRecords      = perTopic("left_records_total", "Records that were accepted and given up because the server ended. They are lost.")
-	descLeftBytes        = perTopic("left_bytes_total", "Bytes of the keys and values of the records left.")
+	descBufferedRecords    = perTopic("buffered_records", "Records that are accepted and not completed: they wait, or are in flight.")
+	descBufferedBytes      = perTopic("buffered_bytes", "Bytes of the keys and values of buffered records.")
+	descAcceptedRecords    = perTopic("accepted_records_total", "Records that went into a buffer. It is the sum of delivered, sent, failed, undelivered and buffered.")
+	descAcceptedBytes      = perTopic("accepted_bytes_total", "Bytes of the keys and values of accepted records.")
+	descRejectedRecords    = perTopic("rejected_records_total", "Records that were not accepted, by reason.", "reason")
+	descDeliveredRecords   = perTopic("delivered_records_total", "Records that the brokers acknowledged (acks 1 and -1).")
+	descDeliveredBytes     = perTopic("delivered_bytes_total", "Bytes of the keys and values of delivered records.")
+	descSentRecords        = perTopic("sent_records_total", "Records that were written to a connection and will not be acknowledged (acks 0): nobody knows whether a broker has them.")
+	descSentBytes          = perTopic("sent_bytes_total", "Bytes of the keys and values of sent records.")
+	descFailedRecords      = perTopic("failed_records_total", "Records that were accepted and given up, by reason. They are lost, or with producer_async off their clients were told.", "reason")
+	descFailedBytes        = perTopic("failed_bytes_total", "Bytes of the keys and values of failed records, by reason.", "reason")
+	descUndeliveredRecords = perTopic("undelivered_records_total", "Records that were accepted and given up because the server ended. They are lost.")
+	descUndeliveredBytes   = perTopic("undelivered_bytes_total", "Bytes of the keys and values of undelivered records.")
 
-	descAttempts       = perTopic("attempts_total", "Attempts to produce a batch.")
-	descAttemptsFailed = perTopic("attempts_failed_total", "Attempts to produce a batch that failed, by reason.", "reason")
-	descRetries        = perTopic("retries_total", "Attempts to produce a batch that were not its first.")
-	descLookups        = perTopic("lookups_total", "Requests for the topic's partitions and their leaders.")
-	descLookupsFailed  = perTopic("lookups_failed_total", "Requests for the topic's partitions that failed, by reason. While no broker can be reached these go on, and attempts do not.", "reason")
+	descRequests         = perTopic("produce_requests_total", "Produce requests. Each is an attempt to deliver a batch.")
+	descRequestsFailed   = perTopic("produce_requests_failed_total", "Produce requests that failed, by reason.", "reason")
+	descRetries          = perTopic("produce_retries_total", "Produce requests that were not the first of their batch.")
+	descMetadata         = perTopic("metadata_requests_total", "Requests for the topic's partitions and their leaders.")
+	descMetadataFailed   = perTopic("metadata_requests_failed_total", "Requests for the topic's partitions that failed, by reason. While no broker can be reached these go on, and produce requests do not.", "reason")
+	descRequestDuration  = perTopic("produce_request_duration_seconds", "Time of a produce request, successful or not, with what it waited for a broker that can be reached.")
+	descDeliveryDuration = perTopic("delivery_duration_seconds", "Time from the first produce request of a batch to the end of the last one.")
+	descBatchRecords     = perTopic("batch_records", "Records in a batch.")
+	descBatchBytes       = perTopic("batch_bytes", "Bytes of the keys and values in a batch.")
 
-	descConnections       = perTopic("connections", "Connections to brokers that are open now.")
-	descConnectionsOpened = perTopic("connections_opened_total", "Connections to brokers that were opened.")
-	descConnectionsFailed = perTopic("connections_failed_total", "Connections to brokers that could not be opened, by reason. TLS and SASL come later: attempts and lookups fail by them.", "reason")
+	descConnections       = description("connections", "Connections to brokers that are open now.")
+	descConnectionsOpened = description("connections_opened_total", "Connections to brokers that were opened.")
+	descConnectionsFailed = description("connections_failed_total", "Connections to brokers that could not be opened, by reason. TLS and SASL come later: produce and metadata requests fail by them.", "reason")
 )
 
-var descriptions = []*prometheus.Desc{
-	descProducers, descFill, descStalled, descLimitRecords, descLimitBytes,
-	descBufferedRecords, descBufferedBytes, descAcceptedRecords, descAcceptedBytes, descRefusedRecords,
-	descDeliveredRecords, descDeliveredBytes, descSentRecords, descSentBytes,
-	descFailedRecords, descFailedBytes, descLeftRecords, descLeftBytes,
-	descAttempts, descAttemptsFailed, descRetries, descLookups, descLookupsFailed,
-	descConnections, descConnectionsOpened, descConnectionsFailed,
-}
-
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range descriptions {
-		ch <- d
-	}
-}
+// Describe implements prometheus.Collector. The collector is unchecked, because which
+// series there are depends on the topics.
+func (c collector) Describe(ch chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	for _, s := range c.metrics.snapshots() {
-		s.collect(ch)
+	stats := c.metrics.stats()
+	rest := producer.TopicStats{Topic: producer.OtherTopics} // has the histograms of topics that are not detailed
+	for i := range stats.Topics {
+		t := topicCollector{&stats.Topics[i], i < detailedTopics, ch}
+		t.collect()
+		if t.detailed {
+			collectHistograms(t.TopicStats, ch)
+			continue
+		}
+		rest.RequestDuration.Add(&t.RequestDuration)
+		rest.DeliveryDuration.Add(&t.DeliveryDuration)
+		rest.BatchRecords.Add(&t.BatchRecords)
+		rest.BatchBytes.Add(&t.BatchBytes)
+	}
+	if len(stats.Topics) > detailedTopics {
+		collectHistograms(&rest, ch)
+	}
+	n := &stats.Connections
+	ch <- prometheus.MustNewConstMetric(descConnections, prometheus.GaugeValue, float64(n.Opened-n.Closed))
+	ch <- prometheus.MustNewConstMetric(descConnectionsOpened, prometheus.CounterValue, float64(n.Opened))
+	for i, v := range n.Failed {
+		ch <- prometheus.MustNewConstMetric(descConnectionsFailed, prometheus.CounterValue, float64(v), kafkaerr.Class(i).String())
 	}
 }
 
-func (s *snapshot) collect(ch chan<- prometheus.Metric) {
-	t := s.topic
-	gauge := func(d *prometheus.Desc, v float64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, t.name)
+// topicCollector sends the metrics of one topic.
+type topicCollector struct {
+	*producer.TopicStats
+	detailed bool
+	ch       chan<- prometheus.Metric
+}
+
+func (t *topicCollector) gauge(d *prometheus.Desc, v float64) {
+	t.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, t.Topic)
+}
+
+func (t *topicCollector) counter(d *prometheus.Desc, v int64, labels ...string) {
+	t.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{t.Topic}, labels...)...)
+}
+
+func (t *topicCollector) amount(records, bytes *prometheus.Desc, a producer.Amount) {
+	t.counter(records, a.Records)
+	t.counter(bytes, a.Bytes)
+}
+
+func (t *topicCollector) collect() {
+	var limit producer.Amount
+	var fill, stalled float64
+	for _, b := range t.Buffers {
+		limit.Records += b.Limit.Records
+		limit.Bytes += b.Limit.Bytes
+		fill = max(fill, b.Fill)
+		stalled = max(stalled, b.Stalled.Seconds())
 	}
-	counter := func(d *prometheus.Desc, v int64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{t.name}, labels...)...)
+	t.gauge(descProducers, float64(len(t.Buffers)))
+	t.gauge(descFill, fill)
+	t.gauge(descStalled, stalled)
+	t.gauge(descLimitRecords, float64(limit.Records))
+	t.gauge(descLimitBytes, float64(limit.Bytes))
+	t.gauge(descBufferedRecords, float64(t.Buffered.Records))
+	t.gauge(descBufferedBytes, float64(t.Buffered.Bytes))
+
+	acknowledged := producer.Amount{Records: t.Delivered.Records - t.Unconfirmed.Records, Bytes: t.Delivered.Bytes - t.Unconfirmed.Bytes}
+	t.amount(descAcceptedRecords, descAcceptedBytes, t.Accepted)
+	t.amount(descDeliveredRecords, descDeliveredBytes, acknowledged)
+	if t.detailed || t.Unconfirmed.Records > 0 {
+		t.amount(descSentRecords, descSentBytes, t.Unconfirmed)
 	}
-	var shown [failures]bool // the reasons that have a series
-	for i := range shown {
-		shown[i] = t.detailed || t.hasFailed(i)
+	if t.detailed || t.Undelivered.Records > 0 {
+		t.amount(descUndeliveredRecords, descUndeliveredBytes, t.Undelivered)
 	}
-	byFailure := func(d *prometheus.Desc, counts *[failures]atomic.Int64) {
-		for i := range counts {
-			if shown[i] {
-				counter(d, counts[i].Load(), failureNames[i])
-			}
+	for i, n := range t.Rejected {
+		t.counter(descRejectedRecords, n, producer.Rejection(i).String())
+	}
+	t.counter(descRequests, t.ProduceRequests)
+	t.counter(descRetries, t.Retries)
+	t.counter(descMetadata, t.MetadataRequests)
+	for i := range t.Failed {
+		reason := kafkaerr.Class(i).String()
+		t.counter(descFailedRecords, t.Failed[i].Records, reason)
+		if t.detailed || t.Failed[i].Records+t.ProduceRequestsFailed[i]+t.MetadataRequestsFailed[i] > 0 {
+			t.counter(descFailedBytes, t.Failed[i].Bytes, reason)
+			t.counter(descRequestsFailed, t.ProduceRequestsFailed[i], reason)
+			t.counter(descMetadataFailed, t.MetadataRequestsFailed[i], reason)
 		}
 	}
+}
 
-	gauge(descProducers, float64(s.producers))
-	gauge(descFill, s.fill)
-	gauge(descStalled, s.stalled.Seconds())
-	gauge(descLimitRecords, float64(s.limits.Records))
-	gauge(descLimitBytes, float64(s.limits.Bytes))
-
-	gauge(descBufferedRecords, float64(s.buffered.records))
-	gauge(descBufferedBytes, float64(s.buffered.bytes))
-	counter(descAcceptedRecords, s.accepted.records)
-	counter(descAcceptedBytes, s.accepted.bytes)
-	counter(descDeliveredRecords, s.delivered.records)
-	counter(descDeliveredBytes, s.delivered.bytes)
-	if t.detailed || s.sent.records > 0 {
-		counter(descSentRecords, s.sent.records)
-		counter(descSentBytes, s.sent.bytes)
-	}
-	if t.detailed || s.left.records > 0 {
-		counter(descLeftRecords, s.left.records)
-		counter(descLeftBytes, s.left.bytes)
-	}
-	for i, a := range s.failed {
-		counter(descFailedRecords, a.records, failureNames[i])
-		if shown[i] {
-			counter(descFailedBytes, a.bytes, failureNames[i])
+func collectHistograms(t *producer.TopicStats, ch chan<- prometheus.Metric) {
+	for _, h := range []struct {
+		desc   *prometheus.Desc
+		bounds []float64
+		*producer.Histogram
+	}{
+		{descRequestDuration, producer.DurationBounds, &t.RequestDuration},
+		{descDeliveryDuration, producer.DurationBounds, &t.DeliveryDuration},
+		{descBatchRecords, producer.RecordsBounds, &t.BatchRecords},
+		{descBatchBytes, producer.BytesBounds, &t.BatchBytes},
+	} {
+		buckets, count := make(map[float64]uint64, len(h.bounds)), uint64(0)
+		for i, bound := range h.bounds {
+			count += uint64(h.Counts[i])
+			buckets[bound] = count
 		}
+		count += uint64(h.Counts[len(h.bounds)])
+		ch <- prometheus.MustNewConstHistogram(h.desc, count, h.Sum, buckets, t.Topic)
 	}
-	for i := range t.refused {
-		counter(descRefusedRecords, t.refused[i].Load(), refusalNames[i])
-	}
-
-	counter(descRetries, t.retries.Load())
-	byFailure(descAttemptsFailed, &t.attemptsFailed)
-	counter(descAttempts, t.attempts.Load()) // after what is a part of them
-	byFailure(descLookupsFailed, &t.lookupsFailed)
-	counter(descLookups, t.lookups.Load())
-
-	closed := t.connectionsClosed.Load()
-	opened := t.connectionsOpened.Load()
-	gauge(descConnections, float64(opened-closed))
-	counter(descConnectionsOpened, opened)
-	byFailure(descConnectionsFailed, &t.connectionsFailed)
 }

@@ -12,6 +12,10 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	yaml "go.yaml.in/yaml/v4"
+
+	"kafka-upstream/internal/kafkaerr"
+
+	"kafka-upstream/internal/plugin"
 )
 
 var update = flag.Bool("update", false, "write the table of metrics in docs/metrics.md again")
@@ -79,20 +83,25 @@ func TestDocumentationHasTheTableOfAllMetrics(t *testing.T) {
 	}
 }
 
-func TestDocumentationHasAllFailures(t *testing.T) {
+func TestDocumentationHasAllReasons(t *testing.T) {
 	b, err := os.ReadFile(docs + "metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	for r := range plugin.Reasons() {
+		if row := fmt.Sprintf("\n| `%s` | %d | ", r, r.Status()); strings.Count(string(b), row) != 1 {
+			t.Errorf("no row %s", row)
+		}
+	}
 	_, section, _ := strings.Cut(string(b), "### Reasons of failures")
 	section, _, _ = strings.Cut(section, "## Readiness")
-	for _, name := range failureNames {
+	for _, name := range failureLabels() {
 		if strings.Count(section, "\n| `"+name+"` | ") != 1 {
 			t.Errorf("no row of the failure %s", name)
 		}
 	}
-	if rows := strings.Count(section, "\n| `") - 1; rows != len(failureNames) {
-		t.Errorf("%d rows of failures, want %d", rows, len(failureNames))
+	if rows := strings.Count(section, "\n| `") - 1; rows != kafkaerr.Classes {
+		t.Errorf("%d rows of failures, want %d", rows, kafkaerr.Classes)
 	}
 }
 
@@ -166,13 +175,6 @@ func checkExpression(t *testing.T, all map[string]*dto.MetricFamily, expr string
 	}
 }
 
-// requestReason reports whether the documentation has a row, with a status, for that reason
-// of an answer. The tests of package plugin compare these rows with the reasons there are.
-func requestReason(name string) bool {
-	b, err := os.ReadFile(docs + "metrics.md")
-	return err == nil && regexp.MustCompile("\n\\| `"+regexp.QuoteMeta(name)+"` \\| \\d+ \\| ").Match(b)
-}
-
 // checkValues reports values of the label reason that it cannot have.
 func checkValues(t *testing.T, label, quoted string) {
 	t.Helper()
@@ -180,7 +182,7 @@ func checkValues(t *testing.T, label, quoted string) {
 		return
 	}
 	for _, v := range strings.Split(strings.Trim(quoted, `"`), "|") {
-		isReason := slices.Contains(failureNames[:], v) || requestReason(v)
+		isReason := slices.Contains(failureLabels(), v) || slices.ContainsFunc(slices.Collect(plugin.Reasons()), func(r plugin.Reason) bool { return r.String() == v })
 		if !isReason {
 			t.Errorf("there is no reason %s", v)
 		}

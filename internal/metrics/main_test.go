@@ -1,16 +1,18 @@
 package metrics
 
 import (
-	"iter"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
+	"kafka-upstream/internal/producer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -68,43 +70,54 @@ func expect(t *testing.T, m *Metrics, want map[string]float64) {
 	}
 }
 
-// fates are the names under which an accepted record may be found.
-func sums(values map[string]float64, topic, unit string) (accepted, rest, buffered float64) {
-	name := func(what string) string { return namespace + "_" + what }
-	label := `{topic="` + topic + `"}`
-	buffered = values[name("buffered_"+unit)+label]
-	rest = buffered
-	for _, fate := range []string{"delivered", "sent", "left"} {
-		rest += values[name(fate+"_"+unit+"_total")+label]
+func none() producer.Stats { return producer.Stats{} }
+
+// busyTopic is a topic in which something of every kind has happened, with two producers.
+func busyTopic(name string) producer.TopicStats {
+	t := producer.TopicStats{
+		Topic:       name,
+		Accepted:    producer.Amount{Records: 8, Bytes: 40},
+		Delivered:   producer.Amount{Records: 3, Bytes: 15},
+		Unconfirmed: producer.Amount{Records: 1, Bytes: 5},
+		Undelivered: producer.Amount{Records: 1, Bytes: 5},
+		Buffered:    producer.Amount{Records: 3, Bytes: 15},
+		Rejected: [producer.Rejections]int64{
+			producer.TooLarge: 1, producer.BufferFull: 2, producer.MemoryFull: 3, producer.ShuttingDown: 4,
+		},
+		ProduceRequests: 2, ProduceRequestsFailed: failed(1), Retries: 1,
+		MetadataRequests: 2, MetadataRequestsFailed: failed(1),
+		Buffers: []producer.BufferStats{
+			{Limit: producer.Amount{Records: 10, Bytes: 1000}, Fill: 0.3, Stalled: time.Second},
+			{Limit: producer.Amount{Records: 100, Bytes: 100}, Fill: 0.1, Stalled: 2 * time.Second},
+		},
 	}
-	for _, reason := range failureNames {
-		rest += values[name("failed_"+unit+"_total")+`{reason="`+reason+`",topic="`+topic+`"}`]
-	}
-	return values[name("accepted_"+unit+"_total")+label], rest, buffered
+	t.Failed[kafkaerr.Other] = producer.Amount{Records: 1, Bytes: 5}
+	t.RequestDuration.Observe(producer.DurationBounds, 0.02)
+	t.RequestDuration.Observe(producer.DurationBounds, 400)
+	t.DeliveryDuration.Observe(producer.DurationBounds, 0.15)
+	t.BatchRecords.Observe(producer.RecordsBounds, 2)
+	t.BatchBytes.Observe(producer.BytesBounds, 10)
+	return t
 }
 
-// everything has each metric, with each call made once.
+// failed has n failures for another reason.
+func failed(n int64) (counts [kafkaerr.Classes]int64) {
+	counts[kafkaerr.Other] = n
+	return counts
+}
+
+// everything has each metric.
 func everything() *Metrics {
-	m := New("1.2.3")
+	m := New("1.2.3", func() producer.Stats { return producer.Stats{Topics: []producer.TopicStats{busyTopic("orders")}} })
 	m.Memory(memory.NewLimit(1000))
-	m.Requests(func() iter.Seq[RequestCounts] {
-		return slices.Values([]RequestCounts{{Status: 200, Reason: "sent", Count: 1, Buckets: map[float64]uint64{1: 1}}})
-	})
-	for _, acks := range []int{0, 1} {
-		p := m.Producer("orders", acks, Limits{Records: 100, Bytes: 1000})
-		for range 4 {
-			p.Accepted(10)
-		}
-		p.Refused(BufferFull)
-		p.Delivered(1, 10)
-		p.Failed(errTest, 1, 10)
-		p.Left(1, 10)
-		p.Batch(1, 10)
-		p.Attempt(true, 0, errTest)
-		p.Produced(0)
-		p.Lookup(errTest)
-		p.ConnectionOpened()
-		p.ConnectionFailed(errTest)
-	}
+	m.Requests(new(plugin.Counters).Counts)
 	return m
+}
+
+// failureLabels returns the values of the label reason for failures.
+func failureLabels() (labels []string) {
+	for c := range kafkaerr.Class(kafkaerr.Classes) {
+		labels = append(labels, c.String())
+	}
+	return labels
 }

@@ -1,38 +1,48 @@
 package metrics
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"iter"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
+
+	"kafka-upstream/internal/kafkaerr"
+	"kafka-upstream/internal/plugin"
+	"kafka-upstream/internal/producer"
 )
 
-var errTest = errors.New("an error of the test")
-
 func TestRequestsAreCountedByStatusAndReason(t *testing.T) {
-	m := New("1.2.3")
-	m.Requests(func() iter.Seq[RequestCounts] {
-		return slices.Values([]RequestCounts{
-			{200, "sent", 2, 0.0003, map[float64]uint64{0.001: 2, 1: 2}},
-			{503, "buffer_full", 1, 1, map[float64]uint64{0.001: 0, 1: 1}},
-			{503, "shutting_down", 2, 0.5, map[float64]uint64{0.001: 1, 1: 2}},
-		})
-	})
+	m := New("1.2.3", none)
+	var c plugin.Counters
+	c.Answered(plugin.Sent, 150*time.Microsecond)
+	c.Answered(plugin.Sent, 150*time.Microsecond)
+	c.Answered(plugin.BufferFull, time.Second)
+	c.Answered(plugin.ShuttingDown, time.Second)
+	m.Requests(c.Counts)
 	const want = `
 # HELP kafka_upstream_requests_total Requests that were answered, by the HTTP status of the answer and its reason.
 # TYPE kafka_upstream_requests_total counter
+kafka_upstream_requests_total{reason="bad_body",status="400"} 0
+kafka_upstream_requests_total{reason="bad_config",status="500"} 0
 kafka_upstream_requests_total{reason="buffer_full",status="503"} 1
+kafka_upstream_requests_total{reason="memory_full",status="503"} 0
+kafka_upstream_requests_total{reason="no_body",status="500"} 0
+kafka_upstream_requests_total{reason="no_certificate",status="502"} 0
+kafka_upstream_requests_total{reason="not_delivered",status="502"} 0
+kafka_upstream_requests_total{reason="panic",status="500"} 0
 kafka_upstream_requests_total{reason="sent",status="200"} 2
-kafka_upstream_requests_total{reason="shutting_down",status="503"} 2
+kafka_upstream_requests_total{reason="shutting_down",status="503"} 1
+kafka_upstream_requests_total{reason="timed_out",status="502"} 0
+kafka_upstream_requests_total{reason="too_large",status="413"} 0
+kafka_upstream_requests_total{reason="unexpected",status="500"} 0
 `
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "kafka_upstream_requests_total"); err != nil {
 		t.Error(err)
@@ -40,159 +50,82 @@ kafka_upstream_requests_total{reason="shutting_down",status="503"} 2
 	expect(t, m, map[string]float64{
 		`kafka_upstream_request_duration_seconds_count{status="200"}`: 2,
 		`kafka_upstream_request_duration_seconds_sum{status="200"}`:   0.0003,
-		`kafka_upstream_request_duration_seconds_count{status="503"}`: 3,
-		`kafka_upstream_request_duration_seconds_sum{status="503"}`:   1.5,
+		`kafka_upstream_request_duration_seconds_sum{status="503"}`:   2,
+		`kafka_upstream_request_duration_seconds_count{status="500"}`: 0,
 	})
-	const histogram = `
-# HELP kafka_upstream_request_duration_seconds Time from the arrival of a request, as Kong announces it, to its answer.
-# TYPE kafka_upstream_request_duration_seconds histogram
-kafka_upstream_request_duration_seconds_bucket{status="200",le="0.001"} 2
-kafka_upstream_request_duration_seconds_bucket{status="200",le="1"} 2
-kafka_upstream_request_duration_seconds_bucket{status="200",le="+Inf"} 2
-kafka_upstream_request_duration_seconds_sum{status="200"} 0.0003
-kafka_upstream_request_duration_seconds_count{status="200"} 2
-kafka_upstream_request_duration_seconds_bucket{status="503",le="0.001"} 1
-kafka_upstream_request_duration_seconds_bucket{status="503",le="1"} 3
-kafka_upstream_request_duration_seconds_bucket{status="503",le="+Inf"} 3
-kafka_upstream_request_duration_seconds_sum{status="503"} 1.5
-kafka_upstream_request_duration_seconds_count{status="503"} 3
-`
-	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(histogram), "kafka_upstream_request_duration_seconds"); err != nil {
-		t.Error(err)
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, series := range []string{`{status="503",le="0.5"} 0`, `{status="503",le="1"} 2`, `{status="200",le="0.00025"} 2`, `{status="200",le="60"} 2`} {
+		if !strings.Contains(w.Body.String(), "kafka_upstream_request_duration_seconds_bucket"+series+"\n") {
+			t.Errorf("there is no bucket %s", series)
+		}
 	}
 }
 
 func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
-	m := New("1.2.3")
-	p := m.Producer("orders", 1, Limits{Records: 10, Bytes: 100})
-	if got := testutil.CollectAndCount(collector{m}); got != 20+refusals+5*len(failureNames) {
+	var topic producer.TopicStats
+	m := New("1.2.3", func() producer.Stats {
+		return producer.Stats{Topics: []producer.TopicStats{topic}, Connections: producer.ConnectionStats{Opened: 2, Closed: 1, Failed: failed(1)}}
+	})
+	topic.Topic = "orders"
+	topic.Buffers = []producer.BufferStats{{Limit: producer.Amount{Records: 10, Bytes: 100}}}
+	if got := testutil.CollectAndCount(collector{m}); got != 24+producer.Rejections+5*kafkaerr.Classes {
 		t.Errorf("%d series of a topic to which nothing has happened yet", got)
 	}
-	for range 7 {
-		p.Accepted(5)
-	}
-	p.Refused(BufferFull)
-	p.Refused(TooLarge)
-	p.Refused(ShuttingDown)
-	p.Refused(Reason(200)) // makes no sense
-	p.Batch(2, 10)
-	p.Attempt(false, 20*time.Millisecond, errTest)
-	p.Attempt(true, 30*time.Millisecond, nil)
-	p.Produced(150 * time.Millisecond)
-	p.Delivered(2, 10)
-	p.Failed(errTest, 1, 5)
-	p.Left(1, 5)
-	p.Lookup(nil)
-	p.Lookup(errTest)
-	closed := p.ConnectionOpened()
-	p.ConnectionOpened()
-	closed()
-	closed() // counts once
-	p.ConnectionFailed(errTest)
+	topic = busyTopic("orders")
 	expect(t, m, map[string]float64{
-		`kafka_upstream_producers{topic="orders"}`:            1,
-		`kafka_upstream_buffer_limit_records{topic="orders"}`: 10,
-		`kafka_upstream_buffer_limit_bytes{topic="orders"}`:   100,
-		`kafka_upstream_buffer_fill_ratio{topic="orders"}`:    0.3,
+		`kafka_upstream_producers{topic="orders"}`:            2,
+		`kafka_upstream_buffer_limit_records{topic="orders"}`: 110,
+		`kafka_upstream_buffer_limit_bytes{topic="orders"}`:   1100,
+		`kafka_upstream_buffer_fill_ratio{topic="orders"}`:    0.3, // of the fullest
+		`kafka_upstream_stalled_seconds{topic="orders"}`:      2,   // of the most stalled
 
-		`kafka_upstream_accepted_records_total{topic="orders"}`:                       7,
-		`kafka_upstream_accepted_bytes_total{topic="orders"}`:                         35,
-		`kafka_upstream_delivered_records_total{topic="orders"}`:                      2,
-		`kafka_upstream_delivered_bytes_total{topic="orders"}`:                        10,
-		`kafka_upstream_sent_records_total{topic="orders"}`:                           0,
-		`kafka_upstream_failed_records_total{reason="other",topic="orders"}`:          1,
-		`kafka_upstream_failed_bytes_total{reason="other",topic="orders"}`:            5,
-		`kafka_upstream_failed_records_total{reason="timeout",topic="orders"}`:        0,
-		`kafka_upstream_left_records_total{topic="orders"}`:                           1,
-		`kafka_upstream_left_bytes_total{topic="orders"}`:                             5,
-		`kafka_upstream_buffered_records{topic="orders"}`:                             3,
-		`kafka_upstream_buffered_bytes{topic="orders"}`:                               15,
-		`kafka_upstream_refused_records_total{reason="buffer_full",topic="orders"}`:   1,
-		`kafka_upstream_refused_records_total{reason="too_large",topic="orders"}`:     1,
-		`kafka_upstream_refused_records_total{reason="shutting_down",topic="orders"}`: 1,
-		`kafka_upstream_refused_records_total{reason="other",topic="orders"}`:         1,
+		`kafka_upstream_accepted_records_total{topic="orders"}`:                        8,
+		`kafka_upstream_accepted_bytes_total{topic="orders"}`:                          40,
+		`kafka_upstream_delivered_records_total{topic="orders"}`:                       2,
+		`kafka_upstream_delivered_bytes_total{topic="orders"}`:                         10,
+		`kafka_upstream_sent_records_total{topic="orders"}`:                            1,
+		`kafka_upstream_sent_bytes_total{topic="orders"}`:                              5,
+		`kafka_upstream_failed_records_total{reason="other",topic="orders"}`:           1,
+		`kafka_upstream_failed_bytes_total{reason="other",topic="orders"}`:             5,
+		`kafka_upstream_failed_records_total{reason="timeout",topic="orders"}`:         0,
+		`kafka_upstream_undelivered_records_total{topic="orders"}`:                     1,
+		`kafka_upstream_undelivered_bytes_total{topic="orders"}`:                       5,
+		`kafka_upstream_buffered_records{topic="orders"}`:                              3,
+		`kafka_upstream_buffered_bytes{topic="orders"}`:                                15,
+		`kafka_upstream_rejected_records_total{reason="too_large",topic="orders"}`:     1,
+		`kafka_upstream_rejected_records_total{reason="buffer_full",topic="orders"}`:   2,
+		`kafka_upstream_rejected_records_total{reason="memory_full",topic="orders"}`:   3,
+		`kafka_upstream_rejected_records_total{reason="shutting_down",topic="orders"}`: 4,
 
-		`kafka_upstream_attempts_total{topic="orders"}`:                          2,
-		`kafka_upstream_attempts_failed_total{reason="other",topic="orders"}`:    1,
-		`kafka_upstream_retries_total{topic="orders"}`:                           1,
-		`kafka_upstream_attempt_duration_seconds_count{topic="orders"}`:          2,
-		`kafka_upstream_attempt_duration_seconds_sum{topic="orders"}`:            0.05,
-		`kafka_upstream_produce_duration_seconds_count{topic="orders"}`:          1,
-		`kafka_upstream_produce_duration_seconds_sum{topic="orders"}`:            0.15,
-		`kafka_upstream_batch_records_count{topic="orders"}`:                     1,
-		`kafka_upstream_batch_records_sum{topic="orders"}`:                       2,
-		`kafka_upstream_batch_bytes_sum{topic="orders"}`:                         10,
-		`kafka_upstream_lookups_total{topic="orders"}`:                           2,
-		`kafka_upstream_lookups_failed_total{reason="other",topic="orders"}`:     1,
-		`kafka_upstream_connections{topic="orders"}`:                             1,
-		`kafka_upstream_connections_opened_total{topic="orders"}`:                2,
-		`kafka_upstream_connections_failed_total{reason="other",topic="orders"}`: 1,
+		`kafka_upstream_produce_requests_total{topic="orders"}`:                        2,
+		`kafka_upstream_produce_requests_failed_total{reason="other",topic="orders"}`:  1,
+		`kafka_upstream_produce_retries_total{topic="orders"}`:                         1,
+		`kafka_upstream_produce_request_duration_seconds_count{topic="orders"}`:        2,
+		`kafka_upstream_produce_request_duration_seconds_sum{topic="orders"}`:          400.02, // one above the last bound
+		`kafka_upstream_delivery_duration_seconds_count{topic="orders"}`:               1,
+		`kafka_upstream_delivery_duration_seconds_sum{topic="orders"}`:                 0.15,
+		`kafka_upstream_batch_records_count{topic="orders"}`:                           1,
+		`kafka_upstream_batch_records_sum{topic="orders"}`:                             2,
+		`kafka_upstream_batch_bytes_sum{topic="orders"}`:                               10,
+		`kafka_upstream_metadata_requests_total{topic="orders"}`:                       2,
+		`kafka_upstream_metadata_requests_failed_total{reason="other",topic="orders"}`: 1,
+		`kafka_upstream_connections`:                                                   1,
+		`kafka_upstream_connections_opened_total`:                                      2,
+		`kafka_upstream_connections_failed_total{reason="other"}`:                      1,
 	})
-}
-
-func TestRecordsWithoutAcknowledgementAreSentAndNotDelivered(t *testing.T) {
-	m := New("1.2.3")
-	p := m.Producer("sensors", 0, Limits{})
-	p.Accepted(5)
-	p.Delivered(1, 5)
+	topic.Buffers = nil // its producers are closed
 	expect(t, m, map[string]float64{
-		`kafka_upstream_sent_records_total{topic="sensors"}`:      1,
-		`kafka_upstream_sent_bytes_total{topic="sensors"}`:        5,
-		`kafka_upstream_delivered_records_total{topic="sensors"}`: 0,
-		`kafka_upstream_delivered_bytes_total{topic="sensors"}`:   0,
+		`kafka_upstream_producers{topic="orders"}`:              0,
+		`kafka_upstream_buffer_limit_records{topic="orders"}`:   0,
+		`kafka_upstream_buffer_fill_ratio{topic="orders"}`:      0,
+		`kafka_upstream_accepted_records_total{topic="orders"}`: 8,
+		`kafka_upstream_buffered_records{topic="orders"}`:       3, // not lost from the sums
 	})
-}
-
-func TestProducersToOneTopicAddUpAndTheFullestCounts(t *testing.T) {
-	m := New("1.2.3")
-	a := m.Producer("orders", -1, Limits{Records: 10, Bytes: 1000})
-	b := m.Producer("orders", 1, Limits{Records: 100, Bytes: 100})
-	for range 3 {
-		a.Accepted(10)
-		b.Accepted(15)
-	}
-	want := map[string]float64{
-		`kafka_upstream_producers{topic="orders"}`:              2,
-		`kafka_upstream_buffer_limit_records{topic="orders"}`:   110,
-		`kafka_upstream_buffer_limit_bytes{topic="orders"}`:     1100,
-		`kafka_upstream_accepted_records_total{topic="orders"}`: 6,
-		`kafka_upstream_buffered_records{topic="orders"}`:       6,
-		`kafka_upstream_buffered_bytes{topic="orders"}`:         75,
-		`kafka_upstream_buffer_fill_ratio{topic="orders"}`:      0.45, // b's bytes
-	}
-	expect(t, m, want)
-
-	b.Close()
-	b.Close() // once more is fine
-	want[`kafka_upstream_producers{topic="orders"}`] = 1
-	want[`kafka_upstream_buffer_limit_records{topic="orders"}`] = 10
-	want[`kafka_upstream_buffer_limit_bytes{topic="orders"}`] = 1000
-	want[`kafka_upstream_buffer_fill_ratio{topic="orders"}`] = 0.3
-	expect(t, m, want) // what b has is not lost from the sums
-
-	b.Delivered(3, 45) // late
-	want[`kafka_upstream_buffered_records{topic="orders"}`] = 3
-	want[`kafka_upstream_buffered_bytes{topic="orders"}`] = 30
-	want[`kafka_upstream_delivered_records_total{topic="orders"}`] = 3
-	expect(t, m, want)
-
-	a.Close()
-	want[`kafka_upstream_producers{topic="orders"}`] = 0
-	want[`kafka_upstream_buffer_limit_records{topic="orders"}`] = 0
-	want[`kafka_upstream_buffer_limit_bytes{topic="orders"}`] = 0
-	want[`kafka_upstream_buffer_fill_ratio{topic="orders"}`] = 0
-	expect(t, m, want) // counters stay
-}
-
-func TestLimitOfZeroIsNoLimit(t *testing.T) {
-	m := New("1.2.3")
-	p := m.Producer("orders", 1, Limits{})
-	p.Accepted(1 << 40)
-	expect(t, m, map[string]float64{`kafka_upstream_buffer_fill_ratio{topic="orders"}`: 0, `kafka_upstream_ready`: 1})
 }
 
 func TestBuildInfoNamesVersionAndGo(t *testing.T) {
-	values := scrape(t, New("1.2.3"))
+	values := scrape(t, New("1.2.3", none))
 	if n := testutil.CollectAndCount(buildInfo("1.2.3")); n != 1 {
 		t.Errorf("%d series of build_info", n)
 	}
@@ -214,10 +147,12 @@ func TestBuildInfoNamesVersionAndGo(t *testing.T) {
 }
 
 func TestTwoSetsOfMetricsKeepApart(t *testing.T) {
-	a, b := New("1"), New("1")
-	a.Producer("orders", 1, Limits{}).Accepted(1)
-	b.Producer("orders", 1, Limits{})
-	const series = `kafka_upstream_accepted_records_total{topic="orders"}`
+	a, b := New("1", none), New("1", none)
+	var counts plugin.Counters
+	counts.Answered(plugin.Sent, 0)
+	a.Requests(counts.Counts)
+	b.Requests(new(plugin.Counters).Counts)
+	const series = `kafka_upstream_requests_total{reason="sent",status="200"}`
 	expect(t, a, map[string]float64{series: 1})
 	expect(t, b, map[string]float64{series: 0})
 }
@@ -232,69 +167,40 @@ func TestExpositionHasNothingThatPrometheusFrownsOn(t *testing.T) {
 	}
 }
 
-func TestNumberOfSeriesIsBounded(t *testing.T) {
-	m := New("1.2.3")
-	for i := range maxTopics + 50 {
-		p := m.Producer(fmt.Sprintf("topic-%d", i), 1, Limits{})
-		p.Accepted(1)
-		p.Failed(fmt.Errorf("error %d", i), 1, 1)
-	}
-	topics := testutil.CollectAndCount(collector{m}, "kafka_upstream_producers")
-	if topics != maxTopics+1 {
-		t.Errorf("%d topics", topics)
-	}
-	expect(t, m, map[string]float64{
-		`kafka_upstream_producers{topic="topic-999"}`:                         1,
-		`kafka_upstream_producers{topic="(other)"}`:                           50,
-		`kafka_upstream_accepted_records_total{topic="(other)"}`:              50,
-		`kafka_upstream_failed_records_total{reason="other",topic="(other)"}`: 50,
-	})
-	if m.Producer("topic-7", 1, Limits{}).topic.name != "topic-7" {
-		t.Error("a topic that is known is not found any more")
-	}
-	all, err := testutil.GatherAndCount(m.registry)
-	if err != nil || all > 110*(maxTopics+1)+1000 {
-		t.Errorf("%d series, %v", all, err)
-	}
-}
-
 // With as many topics as there may be, all of them at work and some brokers away, a
 // scrape is no load to anybody.
 func TestScrapeOfAThousandTopicsIsBounded(t *testing.T) {
-	m := New("1.2.3")
-	for i := range maxTopics {
-		p := m.Producer(fmt.Sprintf("topic-%d", i), 1, Limits{Records: 50000, Bytes: 256 << 20})
-		for range 1234 {
-			p.Accepted(1024)
-		}
-		p.Delivered(1000, 1000<<10)
-		p.Batch(1000, 1000<<10)
-		p.Attempt(false, 3*time.Millisecond, nil)
-		p.Attempt(true, 3*time.Millisecond, errTest)
-		p.Produced(6 * time.Millisecond)
-		p.ConnectionOpened()
+	var stats producer.Stats
+	for i := range producer.MaxTopics {
+		stats.Topics = append(stats.Topics, busyTopic(fmt.Sprintf("topic-%d", i)))
 	}
+	last := &stats.Topics[producer.MaxTopics-1]
+	last.Unconfirmed, last.Undelivered, last.MetadataRequestsFailed = producer.Amount{}, producer.Amount{}, failed(0)
+	m := New("1.2.3", func() producer.Stats { return stats })
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if size := w.Body.Len(); size > 4<<20 {
 		t.Errorf("%d bytes", size)
 	}
-	first, last := 0, maxTopics-1
 	expect(t, m, map[string]float64{
-		fmt.Sprintf(`kafka_upstream_produce_duration_seconds_count{topic="topic-%d"}`, first):      1,
-		fmt.Sprintf(`kafka_upstream_attempts_failed_total{reason="tls",topic="topic-%d"}`, first):  0,
-		fmt.Sprintf(`kafka_upstream_left_records_total{topic="topic-%d"}`, first):                  0,
-		`kafka_upstream_produce_duration_seconds_count{topic="(other)"}`:                           maxTopics - detailedTopics,
-		fmt.Sprintf(`kafka_upstream_failed_records_total{reason="tls",topic="topic-%d"}`, last):    0,
-		fmt.Sprintf(`kafka_upstream_attempts_failed_total{reason="other",topic="topic-%d"}`, last): 1,
-		fmt.Sprintf(`kafka_upstream_lookups_failed_total{reason="other",topic="topic-%d"}`, last):  0, // for what adds them
-		fmt.Sprintf(`kafka_upstream_buffered_records{topic="topic-%d"}`, last):                     234,
+		`kafka_upstream_delivery_duration_seconds_count{topic="topic-0"}`:                 1,
+		`kafka_upstream_produce_requests_failed_total{reason="tls",topic="topic-0"}`:      0,
+		`kafka_upstream_undelivered_records_total{topic="topic-0"}`:                       1,
+		`kafka_upstream_delivery_duration_seconds_count{topic="(other)"}`:                 producer.MaxTopics - detailedTopics,
+		`kafka_upstream_failed_records_total{reason="tls",topic="topic-999"}`:             0,
+		`kafka_upstream_produce_requests_failed_total{reason="other",topic="topic-999"}`:  1,
+		`kafka_upstream_metadata_requests_failed_total{reason="other",topic="topic-999"}`: 0, // for sums
+		`kafka_upstream_buffered_records{topic="topic-999"}`:                              3,
 	})
 	values := scrape(t, m)
-	for _, name := range []string{`produce_duration_seconds_count{topic="topic-%d"}`, `attempts_failed_total{reason="tls",topic="topic-%d"}`, `left_records_total{topic="topic-%d"}`} {
-		if series := namespace + "_" + fmt.Sprintf(name, last); hasSeries(values, series) {
-			t.Errorf("there is %s", series)
+	for _, name := range []string{`delivery_duration_seconds_count{topic="topic-999"}`, `produce_requests_failed_total{reason="tls",topic="topic-999"}`, `undelivered_records_total{topic="topic-999"}`} {
+		if hasSeries(values, namespace+"_"+name) {
+			t.Errorf("there is %s", name)
 		}
+	}
+	all, err := testutil.GatherAndCount(m.registry)
+	if err != nil || all > 110*(producer.MaxTopics+1)+1000 {
+		t.Errorf("%d series, %v", all, err)
 	}
 }
 
@@ -303,24 +209,19 @@ func hasSeries(values map[string]float64, series string) bool {
 	return ok
 }
 
-func TestTopicThatIsNoNameDoesNotSpoilTheExposition(t *testing.T) {
-	m := New("1.2.3")
-	m.Producer("\xff\xfe", 1, Limits{}).Accepted(1)
-	m.Producer(strings.Repeat("x", 250), 1, Limits{}).Accepted(1)
-	m.Producer("other", 1, Limits{}).Accepted(1) // is a topic like any
-	expect(t, m, map[string]float64{
-		`kafka_upstream_accepted_records_total{topic="(other)"}`: 2,
-		`kafka_upstream_accepted_records_total{topic="other"}`:   1,
-	})
-}
-
 func FuzzTopic(f *testing.F) {
 	for _, s := range []string{"orders", "", "(other)", "a\nb", `"`, `\`, "\xff", "ü", "{}", "\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, topic string) {
-		m := New("1.2.3")
-		m.Producer(topic, 1, Limits{}).Accepted(1)
+		pool := producer.NewPool(producer.PoolOptions{Log: slog.New(slog.DiscardHandler), Security: func(context.Context, producer.Options) (producer.Access, error) {
+			return producer.Access{}, nil
+		}})
+		defer pool.Close(t.Context())
+		if _, err := pool.Acquire(t.Context(), topic, producer.Options{BatchRecords: 1}); err != nil {
+			t.Fatal(err)
+		}
+		m := New("1.2.3", pool.Stats)
 		b, err := testutil.GatherAndFormat(m.registry, expfmt.TypeTextPlain, "kafka_upstream_accepted_records_total")
 		if err != nil {
 			t.Fatal(err)
@@ -346,21 +247,4 @@ func TestMetricsThatAreOffDoNothing(t *testing.T) {
 		t.Error("it has an address")
 	}
 	s.Wait()
-
-	p := m.Producer("orders", 1, Limits{Records: 1, Bytes: 1})
-	if p != nil {
-		t.Fatal("there is a producer")
-	}
-	p.Accepted(1)
-	p.Refused(BufferFull)
-	p.Delivered(1, 1)
-	p.Failed(errTest, 1, 1)
-	p.Left(1, 1)
-	p.Batch(1, 1)
-	p.Attempt(true, 0, errTest)
-	p.Produced(0)
-	p.Lookup(errTest)
-	p.ConnectionOpened()()
-	p.ConnectionFailed(errTest)
-	p.Close()
 }

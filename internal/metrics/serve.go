@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"kafka-upstream/internal/producer"
 )
 
 const (
@@ -54,7 +57,8 @@ func text(w http.ResponseWriter, status int, s string) {
 }
 
 func (m *Metrics) readyz(w http.ResponseWriter, _ *http.Request) {
-	if causes := m.causes(); len(causes) > 0 {
+	stats := m.stats()
+	if causes := m.causes(&stats); len(causes) > 0 {
 		text(w, http.StatusServiceUnavailable, strings.Join(causes, "\n")+"\n")
 		return
 	}
@@ -65,23 +69,28 @@ func (m *Metrics) readyz(w http.ResponseWriter, _ *http.Request) {
 func (m *Metrics) overview(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kafka-upstream %s\n\n", m.version)
-	if causes := m.causes(); len(causes) > 0 {
+	stats := m.stats()
+	if causes := m.causes(&stats); len(causes) > 0 {
 		fmt.Fprintf(&b, "not ready:\n  %s\n\n", strings.Join(causes, "\n  "))
 	} else {
 		b.WriteString("ready\n\n")
 	}
 	b.WriteString("/metrics  for Prometheus\n/healthz  200 while the process serves\n/readyz   200 while it delivers, 503 and why where it does not\n")
-	if all := m.snapshots(); len(all) > 0 {
+	if all := stats.Topics; len(all) > 0 {
+		slices.SortFunc(all, func(a, b producer.TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
 		b.WriteString("\nrecords\n")
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(t, "accepted\tdelivered\tsent\tfailed\tleft\tbuffered\tbuffer\t  topic")
-		for _, s := range all {
-			var failed int64
-			for _, a := range s.failed {
-				failed += a.records
+		fmt.Fprintln(t, "accepted\tdelivered\tsent\tfailed\tundelivered\tbuffered\tbuffer\t  topic")
+		for i := range all {
+			s, failed, fill := &all[i], int64(0), 0.0
+			for _, a := range s.Failed {
+				failed += a.Records
 			}
-			fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%.0f %%\t  %s\n", s.accepted.records, s.delivered.records, s.sent.records,
-				failed, s.left.records, s.buffered.records, 100*s.fill, s.topic.name)
+			for _, b := range s.Buffers {
+				fill = max(fill, b.Fill)
+			}
+			fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%.0f %%\t  %s\n", s.Accepted.Records, s.Delivered.Records-s.Unconfirmed.Records,
+				s.Unconfirmed.Records, failed, s.Undelivered.Records, s.Buffered.Records, 100*fill, s.Topic)
 		}
 		_ = t.Flush()
 	}

@@ -77,7 +77,7 @@ func TestPagesAreServed(t *testing.T) {
 		{"/healthz", 200, "ok\n"},
 		{"/readyz", 200, "ready\n"},
 		{"/", 200, "kafka-upstream 1.2.3\n\nready\n"},
-		{"/", 200, "accepted  delivered  sent  failed  left  buffered  buffer  topic\n         8          1     1       2     2         2     1 %  orders\n"},
+		{"/", 200, "accepted  delivered  sent  failed  undelivered  buffered  buffer  topic\n         8          2     1       1            1         3    30 %  orders\n"},
 		{"/debug/pprof/", 404, ""},
 		{"/metrics/more", 404, ""},
 	} {
@@ -104,7 +104,7 @@ func TestPagesAreServed(t *testing.T) {
 func TestOnlyGetAndHeadAreServed(t *testing.T) {
 	res := new(recorder)
 	r, _ := http.NewRequest(http.MethodPost, "/metrics", nil)
-	New("1.2.3").Handler().ServeHTTP(res, r)
+	New("1.2.3", none).Handler().ServeHTTP(res, r)
 	if res.status != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %d", res.status)
 	}
@@ -117,7 +117,7 @@ func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 
 func TestServerEndsWithItsContext(t *testing.T) {
-	m := New("1.2.3")
+	m := New("1.2.3", none)
 	ctx, cancel := context.WithCancel(t.Context())
 	var j journal
 	s, err := m.Serve(ctx, "127.0.0.1:0", j.logger())
@@ -150,7 +150,7 @@ func TestAddressThatCannotBeListenedOnIsExplained(t *testing.T) {
 		"127.0.0.1:70000":  "choose another address",
 		"192.0.2.1:9542":   "cannot assign requested address",
 	} {
-		s, err := New("1.2.3").Serve(t.Context(), address, slog.New(slog.DiscardHandler))
+		s, err := New("1.2.3", none).Serve(t.Context(), address, slog.New(slog.DiscardHandler))
 		if err == nil {
 			t.Errorf("%q is served on %v", address, s.Addr())
 			continue
@@ -164,13 +164,13 @@ func TestAddressThatCannotBeListenedOnIsExplained(t *testing.T) {
 // A server that takes over from another does so while that still drains.
 func TestAddressOfThePredecessorIsTakenOver(t *testing.T) {
 	oldContext, end := context.WithCancel(t.Context())
-	old, err := New("1").Serve(oldContext, "127.0.0.1:0", slog.New(slog.DiscardHandler))
+	old, err := New("1", none).Serve(oldContext, "127.0.0.1:0", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var j journal
-	next, err := New("2").Serve(ctx, old.Addr().String(), j.logger())
+	next, err := New("2", none).Serve(ctx, old.Addr().String(), j.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestWaitForAnAddressEndsWithTheContext(t *testing.T) {
 	}
 	defer l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := New("1.2.3").Serve(ctx, l.Addr().String(), slog.New(slog.DiscardHandler))
+	s, err := New("1.2.3", none).Serve(ctx, l.Addr().String(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
@@ -131,7 +130,7 @@ func (d *door) Release() {
 func started(t *testing.T, settings string, access error) (*Plugin, Handler) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	pool := producer.NewPool(producer.PoolOptions{Log: log, Security: func(_ context.Context, c *config.Config) (producer.Access, error) { return producer.Access{}, access }})
+	pool := producer.NewPool(producer.PoolOptions{Log: log, Security: func(context.Context, producer.Options) (producer.Access, error) { return producer.Access{}, access }})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

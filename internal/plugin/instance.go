@@ -108,7 +108,7 @@ func (in *instance) producer(ctx context.Context, x Exchange) (*producer.Handle,
 	x.WillBlock()
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	h, err := in.pool.Acquire(ctx, in.cfg) // may wait for the certificate, so without the lock
+	h, err := in.pool.Acquire(ctx, in.cfg.Topic, in.cfg.Producer()) // may wait for the certificate, so without the lock
 	if err != nil {
 		if _, ok := errors.AsType[*security.CertificateError](err); !ok {
 			err = fmt.Errorf("%w: %w", errConfig, err)

@@ -5,6 +5,7 @@ package producer
 import (
 	"runtime"
 	"testing"
+	"time"
 )
 
 // TestRecordCostsFewAllocations counts those of the whole process, from Send to
@@ -12,7 +13,7 @@ import (
 // are shared by a batch. Under the race detector pools drop what they are given.
 func TestRecordCostsFewAllocations(t *testing.T) {
 	a := startAcknowledger(t)
-	p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 1000})
+	p := newTestProducer(t, []string{a.address}, func(o *Options) { o.Linger = time.Second })
 	r := Record{Topic: "t", Value: make([]byte, 1024)}
 	const batch = 200 // leaves as soon as it is full
 	round := func() {
@@ -21,7 +22,7 @@ func TestRecordCostsFewAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for p.Stats().Buffered > 0 {
+		for p.totals().Buffered > 0 {
 			runtime.Gosched()
 		}
 	}

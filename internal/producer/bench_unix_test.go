@@ -24,16 +24,16 @@ func processor(b testing.TB) time.Duration {
 }
 
 // fleet returns producers that have met their broker.
-func fleet(b testing.TB, n int, settings map[string]any) ([]*Producer, *acknowledger) {
+func fleet(b testing.TB, n int, set func(*Options)) ([]*Producer, *acknowledger) {
 	a := startAcknowledger(b)
 	producers := make([]*Producer, n)
 	for i := range producers {
-		producers[i] = newTestProducer(b, []string{a.address}, settings)
+		producers[i] = newTestProducer(b, []string{a.address}, set)
 		for range 200 {
 			if err := producers[i].Send(b.Context(), record("x")); err != nil {
 				b.Fatal(err)
 			}
-			if !producers[i].cfg.Async {
+			if !producers[i].o.Async {
 				break
 			}
 		}
@@ -65,7 +65,7 @@ func mustSend(b testing.TB, p *Producer, r Record) {
 func BenchmarkSend(b *testing.B) {
 	for _, configurations := range []int{1, 16, 100} {
 		b.Run(fmt.Sprintf("configurations=%d", configurations), func(b *testing.B) {
-			producers, a := fleet(b, configurations, map[string]any{"producer_async_flush_timeout": 1000})
+			producers, a := fleet(b, configurations, func(o *Options) { o.Linger = time.Second })
 			before := a.records(b)
 			r := Record{Topic: "t", Value: make([]byte, 1024)}
 			var sender atomic.Int64
@@ -95,7 +95,7 @@ func BenchmarkPaced(b *testing.B) {
 	for _, perSecond := range []int{2000, 20000} {
 		for _, configurations := range []int{1, 16} {
 			b.Run(fmt.Sprintf("rate=%d/configurations=%d", perSecond, configurations), func(b *testing.B) {
-				producers, _ := fleet(b, configurations, map[string]any{"producer_async_flush_timeout": 1000})
+				producers, _ := fleet(b, configurations, func(o *Options) { o.Linger = time.Second })
 				r := Record{Topic: "t", Value: make([]byte, 1024)}
 				b.ReportAllocs()
 				cpu := processor(b)
@@ -120,7 +120,7 @@ func BenchmarkPaced(b *testing.B) {
 func BenchmarkSync(b *testing.B) {
 	for _, senders := range []int{1, 64} {
 		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) {
-			producers, _ := fleet(b, 1, map[string]any{"producer_async": false})
+			producers, _ := fleet(b, 1, func(o *Options) { o.Async = false })
 			r := Record{Topic: "t", Value: make([]byte, 1024)}
 			var mu sync.Mutex
 			var took []time.Duration
@@ -156,7 +156,7 @@ func BenchmarkSync(b *testing.B) {
 
 // BenchmarkRefused has senders meet a full buffer.
 func BenchmarkRefused(b *testing.B) {
-	p := newTestProducer(b, []string{closedPort(b)}, map[string]any{"producer_async_buffering_limits_messages_in_memory": 1})
+	p := newTestProducer(b, []string{closedPort(b)}, func(o *Options) { o.BufferRecords = 1 })
 	mustSend(b, p, record("x"))
 	b.ReportAllocs()
 	b.SetParallelism(32)

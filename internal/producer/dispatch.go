@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // The dispatcher is the one goroutine that calls kafka-go's Writer. It hands over whole
@@ -30,14 +32,15 @@ const (
 func (p *Producer) dispatch() {
 	var (
 		writer = p.newWriter()
-		ended  = p.transport.ctx.Done()
+		ctx    = p.cluster.Context()
+		ended  = ctx.Done()
 		timer  = time.NewTimer(time.Hour)
 		ticked = true // the sleep for one linger is over
 	)
 	defer timer.Stop()
 	for {
-		if p.transport.ctx.Err() != nil {
-			p.fail(func(*queued) bool { return true }, context.Cause(p.transport.ctx))
+		if ctx.Err() != nil {
+			p.fail(func(*queued) bool { return true }, context.Cause(ctx))
 			ended = nil // batches in flight end by themselves
 		}
 		p.mu.Lock()
@@ -49,12 +52,12 @@ func (p *Producer) dispatch() {
 		messages, wait := p.nextBatch(time.Now())
 		if len(messages) > 0 {
 			p.mu.Unlock()
-			p.transport.refresh()
-			if err := writer.WriteMessages(p.transport.ctx, messages...); err != nil { // ruled out by earlier checks
+			p.cluster.Refresh(p.topic)
+			if err := writer.WriteMessages(ctx, messages...); err != nil { // ruled out by earlier checks
 				p.completed(messages, err)
 			}
 			clear(messages) // they hold the bytes of records
-			ticked = p.linger == 0
+			ticked = p.o.Linger == 0
 			continue
 		}
 		if p.backlogged == 0 {
@@ -66,7 +69,7 @@ func (p *Producer) dispatch() {
 			// A sleep of one linger ends in time for any record that comes, so no sender
 			// has to wake the dispatcher while records keep coming.
 			if p.wakeOnRecord = ticked; !ticked {
-				wait, ticked = min(wait, p.linger), true
+				wait, ticked = min(wait, p.o.Linger), true
 			}
 		}
 		p.wakeOnFull = true
@@ -81,7 +84,7 @@ func (p *Producer) dispatch() {
 	// Here p.mu is held, and nothing is in flight. The next record starts another
 	// dispatcher.
 	p.dispatching = false
-	p.transport.rest()
+	p.cluster.CloseIdleConnections()
 	closed := p.closed
 	p.mu.Unlock()
 	_ = writer.Close() // it holds no records
@@ -125,7 +128,7 @@ func (p *Producer) backlogOf(key []byte) *backlog {
 	}
 	partition := int32(unassigned)
 	if p.known {
-		partition = partitionOf(key, p.transport.partitions())
+		partition = partitionOf(key, p.cluster.Partitions(p.topic))
 	}
 	b := p.keyed[partition]
 	if b == nil {
@@ -137,7 +140,7 @@ func (p *Producer) backlogOf(key []byte) *backlog {
 
 // full reports whether a batch of the backlog need not wait for more records.
 func (p *Producer) full(b *backlog) bool {
-	return p.linger == 0 || b.len() >= p.partitioner.maxRecords || b.bytes >= p.partitioner.maxBytes
+	return p.o.Linger == 0 || b.len() >= p.partitioner.maxRecords || b.bytes >= p.partitioner.maxBytes
 }
 
 // nextBatch takes the records of a batch that is due and whose partition has none in
@@ -149,8 +152,8 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 		if b.len() == 0 {
 			return false
 		}
-		rest := p.linger - now.Sub(b.first().time)
-		if p.closed || p.full(b) || rest <= early || rest > p.linger { // more than linger: its time is in the future
+		rest := p.o.Linger - now.Sub(b.first().time)
+		if p.closed || p.full(b) || rest <= early || rest > p.o.Linger { // more than linger: its time is in the future
 			return true
 		}
 		wait = min(wait, rest)
@@ -162,7 +165,7 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 	if b := &p.unkeyed; due(b) {
 		if free {
 			n, bytes := b.batch(maxRecords, maxBytes)
-			if partition, ok := p.partitioner.choose(p.transport.partitions(), p.inFlight, n, bytes); ok {
+			if partition, ok := p.partitioner.choose(p.cluster.Partitions(p.topic), p.inFlight, n, bytes); ok {
 				if k := p.keyed[partition]; k != nil && due(k) && k.first().time.Before(b.first().time) {
 					b = k // or they would wait for as long as others come
 					n, _ = b.batch(maxRecords, maxBytes)
@@ -192,7 +195,7 @@ func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
 	p.messages = p.messages[:0]
 	p.backlogged -= n
 	b.take(n, func(q *queued) {
-		p.messages = append(p.messages, q.message(p.cfg.Topic, partition))
+		p.messages = append(p.messages, q.message(p.topic, partition))
 	})
 	if b.len() == 0 && p.keyed[partition] == b {
 		delete(p.keyed, partition)
@@ -202,14 +205,14 @@ func (p *Producer) take(b *backlog, n int, partition int32) []kafka.Message {
 
 // awaitMetadata requests the topic's metadata until the cluster has answered: without it,
 // the Writer would block, or lose the records. It gives up when the backlog is empty, or
-// when the transport is closed.
+// when the producer is closed.
 func (p *Producer) awaitMetadata() {
-	t := p.transport
+	ctx := p.cluster.Context()
 	var since time.Time // when brokers began to say that the topic is not there
-	for t.ctx.Err() == nil {
-		err := t.fetch(t.ctx)
+	for ctx.Err() == nil {
+		err := p.cluster.Await(ctx, p.topic)
 		if err == nil {
-			t.status.fine()
+			p.status.fine()
 			p.mu.Lock()
 			p.known = true
 			if b := p.keyed[unassigned]; b != nil {
@@ -219,29 +222,29 @@ func (p *Producer) awaitMetadata() {
 			p.mu.Unlock()
 			return
 		}
-		if t.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return
 		}
-		t.status.unknown(err)
+		p.status.unknown(err)
 		switch {
-		case p.cfg.Async && t.unreachable(err): // records wait, and use up no attempt
+		case p.o.Async && kafkaerr.IsUnreachable(err): // records wait, and use up no attempt
 			since = time.Time{}
-		case p.cfg.Async && pending(err):
+		case p.o.Async && kafkaerr.IsMissingTopic(err):
 			if since.IsZero() {
 				since = time.Now()
 			}
-			if time.Since(since) > t.patience { // an outage before it does not count
-				p.fail(func(q *queued) bool { return time.Since(q.time) > t.patience }, err)
+			if time.Since(since) > p.maxUnavailable { // an outage before it does not count
+				p.fail(func(q *queued) bool { return time.Since(q.time) > p.maxUnavailable }, err)
 			}
 		default: // counts as an attempt for each record in the backlog
 			p.mu.Lock()
 			p.refusals++
 			refusals := p.refusals
 			p.mu.Unlock()
-			p.fail(func(q *queued) bool { return refusals-q.refusals >= int32(t.maxAttempts) }, err)
+			p.fail(func(q *queued) bool { return refusals-q.refusals >= int32(p.o.MaxAttempts) }, err)
 		}
 		// Pause before the next request, and send none if no record needs it.
-		if !t.sleep(t.ctx) {
+		if !p.cluster.Pause(ctx) {
 			return
 		}
 		p.mu.Lock()
@@ -262,7 +265,7 @@ func (p *Producer) fail(over func(*queued) bool, err error) {
 		for n < b.len() && over(&b.records[b.head+n]) {
 			n++
 		}
-		b.take(n, func(q *queued) { failed = append(failed, q.message(p.cfg.Topic, partition)) })
+		b.take(n, func(q *queued) { failed = append(failed, q.message(p.topic, partition)) })
 		p.backlogged -= n
 	}
 	of(&p.unkeyed, unassigned)

@@ -27,9 +27,11 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 	a := startAcknowledger(t)
 	var delivered int64
 	for range 100 {
-		p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 8,
-			"producer_async_buffering_limits_messages_in_memory": 1000,
-			"producer_request_limits_messages_per_request":       1 + rand.IntN(100)})
+		p := newTestProducer(t, []string{a.address}, func(o *Options) {
+			o.Linger = 8 * time.Millisecond
+			o.BufferRecords = 1000
+			o.BatchRecords = 1 + rand.IntN(100)
+		})
 		var accepted, refused atomic.Int64
 		var wg sync.WaitGroup
 		for range 4 {
@@ -57,7 +59,7 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 				p.mu.Lock()
 				closed = p.closed
 				p.mu.Unlock()
-				if s := p.Stats(); s.Buffered < 0 || s.Buffered > 1000 || s.BufferedBytes > s.Buffered || s.Accepted != s.Delivered+s.Failed+s.Left+s.Buffered {
+				if s := p.totals(); s.Buffered < 0 || s.Buffered > 1000 || s.BufferedBytes > s.Buffered || s.Accepted != s.Delivered+s.Failed+s.Undelivered+s.Buffered {
 					t.Errorf("%+v", s)
 				}
 				runtime.Gosched()
@@ -68,8 +70,8 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 			t.Errorf("%d left", left)
 		}
 		wg.Wait()
-		s := p.Stats()
-		if s.Accepted != accepted.Load() || s.Delivered != s.Accepted || s.Buffered != 0 || s.BufferedBytes != 0 || s.Refused < refused.Load() {
+		s := p.totals()
+		if s.Accepted != accepted.Load() || s.Delivered != s.Accepted || s.Buffered != 0 || s.BufferedBytes != 0 || s.Rejected < refused.Load() {
 			t.Fatalf("%+v, and senders saw %d accepted", s, accepted.Load())
 		}
 		delivered += s.Delivered
@@ -82,7 +84,7 @@ func TestNoRecordIsLostBetweenSenderAndWriter(t *testing.T) {
 func TestFewRecordsAreSentTogetherAndAtTheirLinger(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
 	const linger = 400 * time.Millisecond
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": linger.Milliseconds()})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Linger = linger })
 	send(t, p, "x")
 	settled(t, p)
 	for range 3 { // with a dispatcher that sleeps for one linger, and until a record comes
@@ -110,8 +112,7 @@ func TestBatchesAreWholeFromTheFirstOn(t *testing.T) {
 		case <-let:
 		}
 	})
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000,
-		"producer_request_limits_messages_per_request": 8})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Linger = time.Hour; o.BatchRecords = 8 })
 	send(t, p, "a", "b", "c")
 	eventually(t, "brokers are asked", func() bool { return f.Requests(kmsg.Metadata) > 0 })
 	close(let)
@@ -132,8 +133,7 @@ func TestBatchesAreWholeFromTheFirstOn(t *testing.T) {
 func TestFullBatchDoesNotHurryTheNext(t *testing.T) {
 	const linger = 400 * time.Millisecond
 	a := startAcknowledger(t)
-	p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": linger.Milliseconds(),
-		"producer_request_limits_messages_per_request": 3})
+	p := newTestProducer(t, []string{a.address}, func(o *Options) { o.Linger = linger; o.BatchRecords = 3 })
 	send(t, p, "x")
 	settled(t, p)
 
@@ -142,7 +142,7 @@ func TestFullBatchDoesNotHurryTheNext(t *testing.T) {
 	send(t, p, "b", "c") // fill the batch
 	began := time.Now()
 	send(t, p, "d")
-	eventually(t, "the full batch is delivered", func() bool { return p.Stats().Delivered == 4 })
+	eventually(t, "the full batch is delivered", func() bool { return p.totals().Delivered == 4 })
 	settled(t, p)
 	if d := time.Since(began); d < linger-early {
 		t.Errorf("the record after it was delivered after %v", d)
@@ -153,13 +153,12 @@ func TestBatchThatIsFullByItsBytesLeavesAtOnce(t *testing.T) {
 	const linger = 20 * time.Second
 	for _, size := range []int{100, 1000} {
 		a := startAcknowledger(t)
-		p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": linger.Milliseconds(),
-			"producer_request_limits_bytes_per_request": 10_000})
+		p := newTestProducer(t, []string{a.address}, func(o *Options) { o.Linger = linger; o.BatchBytes = 10_000 })
 		began := time.Now()
 		for range 10_000/size + 1 {
 			send(t, p, string(make([]byte, size)))
 		}
-		eventually(t, "a batch is delivered", func() bool { return p.Stats().Delivered > 0 })
+		eventually(t, "a batch is delivered", func() bool { return p.totals().Delivered > 0 })
 		if d := time.Since(began); d > linger/10 {
 			t.Errorf("%d bytes: the batch left after %v", size, d)
 		}
@@ -169,13 +168,13 @@ func TestBatchThatIsFullByItsBytesLeavesAtOnce(t *testing.T) {
 
 func TestRecordOfATimeToComeIsNotKeptForIt(t *testing.T) {
 	a := startAcknowledger(t)
-	p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async_flush_timeout": 100})
+	p := newTestProducer(t, []string{a.address}, func(o *Options) { o.Linger = 100 * time.Millisecond })
 	send(t, p, "x")
 	settled(t, p)
-	if err := p.Send(t.Context(), Record{Topic: p.cfg.Topic, Value: []byte("y"), Time: time.Now().Add(time.Hour)}); err != nil {
+	if err := p.Send(t.Context(), Record{Topic: p.topic, Value: []byte("y"), Time: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is delivered", func() bool { return p.Stats().Delivered == 2 })
+	eventually(t, "it is delivered", func() bool { return p.totals().Delivered == 2 })
 }
 
 // TestBatchesOfKeysAreAsFullAsOthers: a batch has one partition, so the records of each
@@ -183,8 +182,7 @@ func TestRecordOfATimeToComeIsNotKeptForIt(t *testing.T) {
 func TestBatchesOfKeysAreAsFullAsOthers(t *testing.T) {
 	const partitions, each, batches = 10, 20, 5
 	f := kafkatest.StartFake(t, kfake.SeedTopics(partitions, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000,
-		"producer_request_limits_messages_per_request": each})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Linger = time.Hour; o.BatchRecords = each })
 	keys := make([][]byte, partitions) // one for each partition
 	for i, found := 0, 0; found < partitions; i++ {
 		key := []byte(strconv.Itoa(i))
@@ -220,7 +218,7 @@ func TestBatchesOfKeysAreAsFullAsOthers(t *testing.T) {
 // TestPartitionThatIsHeldUpHoldsUpNoOther: the records go to the others meanwhile.
 func TestPartitionThatIsHeldUpHoldsUpNoOther(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(3, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
 	send(t, p, "x")
 	settled(t, p)
 	let := make(chan struct{})
@@ -238,7 +236,7 @@ func TestPartitionThatIsHeldUpHoldsUpNoOther(t *testing.T) {
 	for range 100 {
 		send(t, p, "y")
 	}
-	eventually(t, "all others are delivered", func() bool { return p.Stats().Delivered == 100 })
+	eventually(t, "all others are delivered", func() bool { return p.totals().Delivered == 100 })
 	close(let)
 	settled(t, p)
 }
@@ -249,7 +247,7 @@ func TestNoRecordIsLostBetweenWaitingSenders(t *testing.T) {
 	a := startAcknowledger(t)
 	var delivered int64
 	for range 20 {
-		p := newTestProducer(t, []string{a.address}, map[string]any{"producer_async": false})
+		p := newTestProducer(t, []string{a.address}, func(o *Options) { o.Async = false })
 		var accepted atomic.Int64
 		var wg sync.WaitGroup
 		for range 16 {
@@ -271,7 +269,7 @@ func TestNoRecordIsLostBetweenWaitingSenders(t *testing.T) {
 			t.Errorf("%d left", left)
 		}
 		wg.Wait()
-		s := p.Stats()
+		s := p.totals()
 		if s.Accepted != accepted.Load() || s.Delivered != s.Accepted || s.Buffered != 0 || s.BufferedBytes != 0 {
 			t.Fatalf("%+v, and senders saw %d accepted", s, accepted.Load())
 		}

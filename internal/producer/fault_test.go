@@ -20,7 +20,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"golang.org/x/net/dns/dnsmessage"
 
 	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/testcert"
@@ -142,7 +141,7 @@ func TestFaultPartitionWithoutLeaderLosesNothing(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	p := newTestProducer(t, f.Addrs(), nil)
 	l := startLoad(t, p)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	leaderless(f, time.Now().Add(3*time.Second)) // thrice what the attempts would take
 	time.Sleep(3 * time.Second)
 	if lost, _ := l.end(f); lost > 0 {
@@ -173,7 +172,7 @@ func TestFaultAllBrokersAwayLosesNothing(t *testing.T) {
 	l := startLoad(t, p) // from the start
 	time.Sleep(1500 * time.Millisecond)
 	f := kafkatest.StartFake(t, opts...)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	f = restart(t, f, 2*time.Second, opts...) // and in the middle
 	if lost, _ := l.end(f); lost > 0 {
 		t.Errorf("%d lost", lost)
@@ -184,7 +183,7 @@ func TestFaultRestartWithManyIdleConnectionsLosesNothing(t *testing.T) {
 	address, opts := onOnePort(t)
 	opts = append(opts, kfake.SeedTopics(50, "t"))
 	f := kafkatest.StartFake(t, opts...)
-	p := newTestProducer(t, []string{address}, map[string]any{"producer_request_limits_messages_per_request": 1})
+	p := newTestProducer(t, []string{address}, func(o *Options) { o.BatchRecords = 1 })
 	for range 10 { // one record for each partition, all at once
 		for range 50 {
 			send(t, p, "x")
@@ -215,9 +214,9 @@ func TestFaultConnectionsResetLosesNothing(t *testing.T) {
 
 func TestFaultBrokerThatDoesNotAnswerForATimeLosesNothing(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(10, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"timeout": 300})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Timeout = 300 * time.Millisecond })
 	l := startLoad(t, p)
-	eventually(t, "some are delivered", func() bool { return p.Stats().Delivered > 0 })
+	eventually(t, "some are delivered", func() bool { return p.totals().Delivered > 0 })
 	silent := time.Now().Add(time.Second)
 	f.Hold(kmsg.Produce, func(gone <-chan struct{}) {
 		select {
@@ -246,7 +245,7 @@ func TestFaultAcknowledgementLostDoublesAndLosesNothing(t *testing.T) {
 
 func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 1 })
 	send(t, p, "x")
 	settled(t, p)
 	if err := f.DeleteTopic("t"); err != nil {
@@ -263,8 +262,8 @@ func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
 
 func TestFaultTopicThatNobodyMakesFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
 	f := kafkatest.StartFake(t)
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 1})
-	p.transport.patience = 300 * time.Millisecond
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 1 })
+	setMaxUnavailable(p, 300*time.Millisecond)
 	began := time.Now()
 	send(t, p, "x")
 	if s := settled(t, p); s.Failed != 1 {
@@ -277,8 +276,8 @@ func TestFaultTopicThatNobodyMakesFailsItsRecordsWhenPatienceIsOver(t *testing.T
 
 func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 2})
-	p.transport.patience = 300 * time.Millisecond
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 2 })
+	setMaxUnavailable(p, 300*time.Millisecond)
 	send(t, p, "before")
 	settled(t, p)
 	until := time.Now().Add(5 * time.Second)
@@ -295,9 +294,7 @@ func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testi
 // One request is in flight for a partition, so no retry overtakes another batch.
 func TestOrderIsKeptWithinAPartitionAcrossRetries(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{
-		"producer_request_limits_messages_per_request": 10, "producer_request_retries_backoff_timeout": 1,
-		"producer_request_retries_max_attempts": 100})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 10; o.Backoff = time.Millisecond; o.MaxAttempts = 100 })
 	for i := range 1000 {
 		if i%100 == 0 {
 			f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: 2})
@@ -316,7 +313,7 @@ func TestOrderIsKeptWithinAPartitionAcrossRetries(t *testing.T) {
 
 func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
 	send(t, p, "x")
 	settled(t, p)
 	client, err := kgo.NewClient(kgo.SeedBrokers(f.Addrs()...))
@@ -327,9 +324,10 @@ func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 	if _, err := kadm.NewClient(client).UpdatePartitions(t.Context(), 3, "t"); err != nil {
 		t.Fatal(err)
 	}
-	old := p.transport.layout.Load()
-	p.transport.layout.Store(&layout{old.response, old.partitions, time.Now().Add(-2 * layoutAge)})
-	p.transport.current().CloseIdleConnections() // as after its own age
+	p.cluster.CloseIdleConnections()
+	if err := p.cluster.Await(t.Context(), "t"); err != nil { // as when the metadata is old
+		t.Fatal(err)
+	}
 	eventually(t, "all partitions are used", func() bool {
 		send(t, p, "y")
 		used := make(map[int32]bool)
@@ -343,8 +341,7 @@ func TestFaultPartitionsAddedAreUsed(t *testing.T) {
 
 func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
-	p := newTestProducer(t, f.Addrs(), map[string]any{
-		"producer_request_limits_messages_per_request": 20, "producer_async_flush_timeout": 3600000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 20; o.Linger = time.Hour })
 	for i := range 20 {
 		v := strconv.Itoa(i)
 		if i == 7 || i == 13 {
@@ -380,8 +377,7 @@ func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 		}
 		return named
 	})
-	p := newTestProducer(t, f.Addrs(), map[string]any{
-		"producer_request_limits_messages_per_request": each, "producer_async_flush_timeout": 3600000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = each; o.Linger = time.Hour })
 	var want []string
 	for i := range 6 * each { // batches for all partitions: with one or two bad records, with none, and with none but bad ones
 		r := record(strconv.Itoa(i))
@@ -475,8 +471,12 @@ func TestFaultRecordsNamedWithOtherCodesChangeNothing(t *testing.T) {
 		t.Run(c.code.Message, func(t *testing.T) {
 			f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
 			refused := refuseRecords(t, f, c.code, c.named)
-			p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": each,
-				"producer_async_flush_timeout": 3600000, "producer_request_retries_max_attempts": attempts, "producer_request_retries_backoff_timeout": 1})
+			p := newTestProducer(t, f.Addrs(), func(o *Options) {
+				o.BatchRecords = each
+				o.Linger = time.Hour
+				o.MaxAttempts = attempts
+				o.Backoff = time.Millisecond
+			})
 			for i := range 3 * each {
 				send(t, p, strconv.Itoa(i))
 			}
@@ -523,7 +523,7 @@ func TestFaultAuthorizationRefusedFailsAndTellsWhy(t *testing.T) {
 	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Metadata} {
 		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 		f.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.TopicAuthorizationFailed, Count: -1})
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 1})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 2; o.Backoff = time.Millisecond })
 		send(t, p, "x")
 		if s := settled(t, p); s.Failed != 1 {
 			t.Errorf("%+v", s)
@@ -546,7 +546,7 @@ func TestFaultHandshakesDroppedLosesNothing(t *testing.T) {
 		return nil, nil
 	}
 	f := kafkatest.StartFakeTLS(t, server, kfake.SeedTopics(10, "t"))
-	p := newProducer(configOf(t, f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, &PoolOptions{Log: discard}, new(news))
+	p := newProducer("t", testOptions(f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, &PoolOptions{Log: discard}, new(news))
 	t.Cleanup(func() { p.close(context.Background(), errAbandoned) })
 	l := startLoad(t, p)
 	for range 3 {
@@ -569,83 +569,22 @@ func TestFaultBootstrapServerThatNeverAnswersCostsItsShareOfTheTimeout(t *testin
 	}
 	defer hole.Close()
 	for name, bad := range map[string]string{"refuses": closedPort(t), "silent": hole.Addr().String()} {
-		p := newTestProducer(t, []string{bad, f.Addrs()[0]}, map[string]any{"timeout": 500, "producer_async": false,
-			"producer_request_retries_max_attempts": 100, "producer_request_retries_backoff_timeout": 1})
+		p := newTestProducer(t, []string{bad, f.Addrs()[0]}, func(o *Options) {
+			o.Timeout = 500 * time.Millisecond
+			o.Async = false
+			o.MaxAttempts = 100
+			o.Backoff = time.Millisecond
+		})
 		if err := p.Send(t.Context(), record("x")); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// resolver asks a DNS server of the test's, which has one address for all names.
-func resolver(t *testing.T, address func() string) *net.Resolver {
-	t.Helper()
-	server, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := server.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if m.Unpack(buf[:n]) != nil {
-				continue
-			}
-			m.Response, m.Additionals = true, nil
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class},
-					Body:   &dnsmessage.AResource{A: [4]byte(net.ParseIP(address()).To4())},
-				}}
-			}
-			b, err := m.Pack()
-			if err == nil {
-				_, _ = server.WriteTo(b, from)
-			}
-		}
-	}()
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
-}
-
-func TestFaultNameThatChangesItsAddressIsFollowed(t *testing.T) {
-	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	_, port, _ := net.SplitHostPort(f.Addrs()[0])
-	n, _ := strconv.Atoi(port)
-	cfg := configOf(t, []string{net.JoinHostPort("broker.test", strconv.Itoa(n))}, nil)
-	d := newDialer(cfg, nil)
-	var mu sync.Mutex
-	to := "127.0.0.2" // where nobody listens
-	d.net.Resolver = resolver(t, func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return to
-	})
-	if c, err := d.dial(t.Context(), "tcp", "broker.test:"+port); err == nil {
-		_ = c.Close()
-		t.Fatal("connected to the old address")
-	}
-	mu.Lock()
-	to = "127.0.0.1"
-	mu.Unlock()
-	c, err := d.dial(t.Context(), "tcp", "broker.test:"+port)
-	if err != nil {
-		t.Fatalf("the new address: %v", err)
-	}
-	_ = c.Close()
-}
-
 func TestFaultOutageGrowsNoGoroutineAndNoTimer(t *testing.T) {
 	address, opts := onOnePort(t)
 	f := kafkatest.StartFake(t, opts...)
-	p := newTestProducer(t, []string{address}, map[string]any{
-		"producer_async_buffering_limits_messages_in_memory": 1000, "producer_request_retries_backoff_timeout": 20})
+	p := newTestProducer(t, []string{address}, func(o *Options) { o.BufferRecords = 1000; o.Backoff = 20 * time.Millisecond })
 	send(t, p, "x")
 	settled(t, p)
 	f.Close()

@@ -275,7 +275,11 @@ func cause(t *testing.T, p *Producer, want ...string) {
 }
 
 // impatient has few and short attempts.
-var impatient = map[string]any{"timeout": 300, "producer_request_retries_max_attempts": 1, "producer_request_retries_backoff_timeout": 20}
+func impatient(o *Options) {
+	o.Timeout = 300 * time.Millisecond
+	o.MaxAttempts = 1
+	o.Backoff = 20 * time.Millisecond
+}
 
 // Where somebody else listens than a Kafka broker, be it at a bootstrap server's address
 // or where the cluster says that a broker is, records wait as for a broker that is away,
@@ -302,7 +306,7 @@ func TestPeerThatIsNotKafkaIsABrokerThatIsAway(t *testing.T) {
 					if s := settled(t, other); s.Delivered != 1 {
 						t.Errorf("the other producer: %+v", s)
 					}
-					if s := p.Stats(); s.Buffered != 1 || s.Failed != 0 {
+					if s := p.totals(); s.Buffered != 1 || s.Failed != 0 {
 						t.Errorf("%+v", s)
 					}
 					sick.heal()
@@ -320,8 +324,12 @@ func TestPeerThatIsNotKafkaUsesUpTheAttemptsOfWhoWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sick := startScripted(t, c.peer)
-			p := newTestProducer(t, sick.addrs(), map[string]any{"producer_async": false, "timeout": 300,
-				"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 20})
+			p := newTestProducer(t, sick.addrs(), func(o *Options) {
+				o.Async = false
+				o.Timeout = 300 * time.Millisecond
+				o.MaxAttempts = 2
+				o.Backoff = 20 * time.Millisecond
+			})
 			err := p.Send(t.Context(), record("x"))
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), sick.Addr().String()) {
 				t.Errorf("%v, want %q of %v", err, c.want, sick.Addr())
@@ -349,13 +357,13 @@ func TestPeerWithoutTLSIsABrokerThatIsAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sick := startScripted(t, c.peer)
-			p := newProducer(configOf(t, sick.addrs(), impatient), Access{TLS: &tls.Config{RootCAs: authority.Pool()}}, &PoolOptions{Log: discard}, new(news))
+			p := newProducer("t", testOptions(sick.addrs(), impatient), Access{TLS: &tls.Config{RootCAs: authority.Pool()}}, &PoolOptions{Log: discard}, new(news))
 			defer func() {
 				p.close(expired(t), errAbandoned)
 			}()
 			send(t, p, "x")
 			cause(t, p, c.want, sick.Addr().String())
-			if s := p.Stats(); s.Buffered != 1 || s.Failed != 0 {
+			if s := p.totals(); s.Buffered != 1 || s.Failed != 0 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -381,10 +389,10 @@ func TestMetadataThatCannotBeIsABrokerThatIsAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sick := startScripted(t, metadata(c.alter))
-			p := newTestProducer(t, sick.addrs(), with(impatient, "timeout", 10_000))
+			p := newTestProducer(t, sick.addrs(), func(o *Options) { impatient(o); o.Timeout = 10 * time.Second })
 			send(t, p, "x")
 			cause(t, p, c.want, sick.Addr().String())
-			if s := p.Stats(); s.Buffered != 1 {
+			if s := p.totals(); s.Buffered != 1 {
 				t.Errorf("%+v", s)
 			}
 			sick.heal()
@@ -400,16 +408,6 @@ func millionPartitions(r *kmsg.MetadataResponse) {
 	for i := range r.Topics[0].Partitions {
 		r.Topics[0].Partitions[i] = kmsg.MetadataResponseTopicPartition{Partition: int32(i), Leader: 1}
 	}
-}
-
-func with(settings map[string]any, key string, value any) map[string]any {
-	m := map[string]any{key: value}
-	for k, v := range settings {
-		if k != key {
-			m[k] = v
-		}
-	}
-	return m
 }
 
 func TestMillionPartitionsTakeNoMemory(t *testing.T) {
@@ -459,7 +457,7 @@ func TestApiVersionsRefusedOnceDelaysTheRecord(t *testing.T) {
 		if async {
 			attempts = 1
 		}
-		p := newTestProducer(t, s.addrs(), map[string]any{"producer_async": async, "producer_request_retries_max_attempts": attempts})
+		p := newTestProducer(t, s.addrs(), func(o *Options) { o.Async = async; o.MaxAttempts = attempts })
 		send(t, p, "x")
 		if s := settled(t, p); s.Delivered != 1 || asked.Load() < 2 {
 			t.Errorf("async %v: %+v", async, s)
@@ -492,7 +490,7 @@ func TestProduceAnswerForAnotherPartitionIsNoDelivery(t *testing.T) {
 						return framed(correlation, r, request.GetVersion())
 					})
 				})
-				p := newTestProducer(t, s.addrs(), map[string]any{"producer_request_retries_max_attempts": attempts, "producer_request_retries_backoff_timeout": 1})
+				p := newTestProducer(t, s.addrs(), func(o *Options) { o.MaxAttempts = attempts; o.Backoff = time.Millisecond })
 				send(t, p, "x")
 				stats := settled(t, p)
 				if delivered := attempts == 3; (stats.Delivered == 1) != delivered || int(asked.Load()) != attempts {

@@ -21,6 +21,8 @@ import (
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kafka-upstream/internal/producer/cluster"
 )
 
 // hostile is a broker in memory whose answers are altered: fields of well-formed ones,
@@ -229,21 +231,14 @@ func (h *hostile) victims(t testing.TB) []*Producer {
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for _, login := range []sasl.Mechanism{nil, plainLogin{}} {
-		p := newTestProducer(t, []string{hostileAddress.String()}, map[string]any{
-			"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 0,
-			"producer_request_limits_messages_per_request":       1,
-			"producer_async_buffering_limits_messages_in_memory": 20, "timeout": 50,
+		p := newTestProducer(t, []string{hostileAddress.String()}, func(o *Options) {
+			o.MaxAttempts = 2
+			o.Backoff = 0
+			o.BatchRecords = 1
+			o.BufferRecords = 20
+			o.Timeout = 50 * time.Millisecond
 		})
-		tr := p.transport
-		tr.pause, tr.resetPause, tr.dialer.pause = time.Microsecond, 0, time.Microsecond
-		tr.dialer.dialContext = h.dialContext
-		tr.conns.SASL = tr.dialer.login(login)
-		open := tr.open
-		tr.open = func(number uint64) *connections {
-			c := open(number)
-			c.SASL = tr.dialer.login(login)
-			return c
-		}
+		setOptions(p, func(o *cluster.Options) { o.MinPause, o.Dial, o.SASL = time.Microsecond, h.dialContext, login })
 		producers = append(producers, p)
 		wg.Go(func() {
 			for {
@@ -316,12 +311,12 @@ func TestAlteredAnswersDoNoHarm(t *testing.T) {
 	took := time.Since(began)
 	done.Store(true)
 	for _, p := range producers {
-		before := p.Stats().Delivered
-		eventually(t, "a record is delivered", func() bool { return p.Stats().Delivered > before })
+		before := p.totals().Delivered
+		eventually(t, "a record is delivered", func() bool { return p.totals().Delivered > before })
 	}
 	t.Logf("%d altered answers in %v, the heap had %d MiB at the start and %d MiB more at its peak", h.answers.Load(), took.Round(time.Millisecond), start>>20, (peak-start)>>20)
 	for _, p := range producers {
-		t.Logf("%+v", p.Stats())
+		t.Logf("%+v", p.totals())
 	}
 }
 
@@ -371,7 +366,7 @@ func FuzzAnswers(f *testing.F) {
 		}{keys[int(b[0])%len(keys)], b[1:]})
 		for late := time.After(time.Minute); ; {
 			for _, p := range producers { // for all but records it takes new connections
-				p.transport.reset(p.transport.current())
+				p.cluster.CloseIdleConnections()
 			}
 			select {
 			case <-over:

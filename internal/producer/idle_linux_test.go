@@ -6,10 +6,12 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"golang.org/x/sys/unix"
 
+	"kafka-upstream/internal/producer/cluster"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -24,10 +26,10 @@ func TestRecordsOfARequestThatWasNotSentAreSentWithTheNext(t *testing.T) {
 				t.Fatal(err)
 			}
 			dropping := new(dropping)
-			p := newTestProducer(t, f.Addrs(), map[string]any{"topic": topic, "producer_async": async, "producer_request_acks": acks,
-				"producer_request_retries_max_attempts": 1, "timeout": 5000})
-			dropping.dial = p.transport.dialer.dialContext
-			p.transport.dialer.dialContext = dropping.dialContext
+			p := newTestProducerTo(t, topic, f.Addrs(), func(o *Options) {
+				o.Async, o.Acks, o.MaxAttempts, o.Timeout = async, acks, 1, 5*time.Second
+			})
+			setOptions(p, func(o *cluster.Options) { o.Dial = dropping.dialContext })
 			const rounds, each = 10, 5
 			for i := range rounds {
 				var wg sync.WaitGroup
@@ -55,13 +57,12 @@ func TestRecordsOfARequestThatWasNotSentAreSentWithTheNext(t *testing.T) {
 
 // dropping keeps the connections that were dialled, to see when their ends arrive.
 type dropping struct {
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	mu    sync.Mutex
 	conns []net.Conn
 }
 
 func (d *dropping) dialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	nc, err := d.dial(ctx, network, address)
+	nc, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err == nil {
 		d.mu.Lock()
 		d.conns = append(d.conns, nc)

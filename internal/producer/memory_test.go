@@ -43,8 +43,7 @@ func TestMemoryInAnOutageIsThatOfTheRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-			p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 1,
-				"producer_request_limits_messages_per_request": 10000})
+			p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Linger = time.Millisecond; o.BatchRecords = 10000 })
 			send(t, p, "x")
 			settled(t, p)
 			outage(t, f)
@@ -58,7 +57,7 @@ func TestMemoryInAnOutageIsThatOfTheRecords(t *testing.T) {
 			if grown := heap() - before; grown > allowed {
 				t.Errorf("%d records of 40 bytes hold %d KiB", records, grown>>10)
 			}
-			if s := p.Stats(); s.Buffered != records {
+			if s := p.totals(); s.Buffered != records {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -72,7 +71,7 @@ func TestMemoryLimitBoundsAllProducersTogether(t *testing.T) {
 	address := closedPort(t)
 	var handles []*Handle
 	for i := range 10 {
-		handles = append(handles, acquire(t, pool, configOf(t, []string{address}, map[string]any{"keepalive": i})))
+		handles = append(handles, acquire(t, pool, testOptions([]string{address}, func(o *Options) { o.Keepalive = time.Duration(i+1) * time.Millisecond })))
 	}
 	before := heap()
 	var mu sync.Mutex
@@ -116,7 +115,7 @@ func TestSmallRecordsCountWithWhatTheyTake(t *testing.T) {
 	const records = 20_000
 	l := memory.NewLimit(1 << 30)
 	pool := NewPool(PoolOptions{Security: plain, Memory: l, Log: discard})
-	h := acquire(t, pool, configOf(t, []string{closedPort(t)}, nil))
+	h := acquire(t, pool, testOptions([]string{closedPort(t)}, nil))
 	before := heap()
 	for i := range records {
 		if err := h.Send(t.Context(), Record{Topic: "t", Value: make([]byte, 90+i%20)}); err != nil {
@@ -139,7 +138,7 @@ func TestIdleProducerHasNoGoroutineAndNoConnection(t *testing.T) {
 	before := runtime.NumGoroutine()
 	var producers []*Producer
 	for range 20 {
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": 1})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
 		p.shares.Add(1)
 		p.idle = 100 * time.Millisecond
 		producers = append(producers, p)
@@ -172,8 +171,12 @@ func recreate(t *testing.T, f *kafkatest.Fake, partitions int32) {
 func TestRecordsWithoutKeyGoToAnotherPartitionWhereTheirsIsGone(t *testing.T) {
 	for _, async := range []bool{true, false} {
 		f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(8, "t"))
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": async, "producer_request_retries_backoff_timeout": 1,
-			"producer_request_retries_max_attempts": 1, "producer_request_limits_messages_per_request": 1})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) {
+			o.Async = async
+			o.Backoff = time.Millisecond
+			o.MaxAttempts = 1
+			o.BatchRecords = 1
+		})
 		for range 8 {
 			send(t, p, "before")
 		}
@@ -193,7 +196,7 @@ func TestRecordsWithoutKeyGoToAnotherPartitionWhereTheirsIsGone(t *testing.T) {
 
 func TestRecordWithAKeyWhosePartitionIsGoneFailsAndTellsWhy(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(8, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_backoff_timeout": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Backoff = time.Millisecond })
 	send(t, p, "before")
 	settled(t, p)
 	recreate(t, f, 1)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kafka-upstream/internal/test/kafkatest"
 )
@@ -22,8 +21,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 	address := closedPort(t)
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 2000
-		p := newProducer(configOf(t, []string{address}, map[string]any{
-			"producer_async_buffering_limits_messages_in_memory": limit}), Access{}, &PoolOptions{Log: discard}, new(news))
+		p := newProducer("t", testOptions([]string{address}, func(o *Options) { o.BufferRecords = limit }), Access{}, &PoolOptions{Log: discard}, new(news))
 		refused := int64(0)
 		minute := func() (goroutines int, heap uint64) {
 			for range 600 {
@@ -49,7 +47,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 		if g, h := minute(); g > goroutines+5 || h > heap+heap/2 {
 			t.Errorf("%d goroutines became %d, %d bytes of heap became %d", goroutines, g, heap, h)
 		}
-		if s := p.Stats(); s.Accepted != limit || s.Buffered != limit || s.Refused != refused || s.Failed != 0 {
+		if s := p.totals(); s.Accepted != limit || s.Buffered != limit || s.Rejected != refused || s.Failed != 0 {
 			t.Errorf("%+v, %d were refused", s, refused)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -67,8 +65,8 @@ func wantLeft(t *testing.T, p *Producer, n int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	left := p.close(ctx, errAbandoned)
-	if s := p.Stats(); left != n || s.Left+s.Buffered != n || s.Failed != 0 {
-		t.Errorf("with %d attempts %d are left: %+v", p.cfg.MaxAttempts, left, s)
+	if s := p.totals(); left != n || s.Undelivered+s.Buffered != n || s.Failed != 0 {
+		t.Errorf("with %d attempts %d are left: %+v", p.o.MaxAttempts, left, s)
 	}
 }
 
@@ -93,7 +91,7 @@ func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
 		silent.Wait()
 	})
 	for _, attempts := range []int{1, 10} {
-		p := newTestProducer(t, []string{l.Addr().String()}, map[string]any{"producer_request_retries_max_attempts": attempts})
+		p := newTestProducer(t, []string{l.Addr().String()}, func(o *Options) { o.MaxAttempts = attempts })
 		send(t, p, "one", "two")
 		wantLeft(t, p, 2)
 	}
@@ -103,31 +101,13 @@ func TestRecordsThatWaitForALayoutAreLeftAtShutdown(t *testing.T) {
 func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 	for _, attempts := range []int{1, 10} {
 		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": attempts, "producer_async_flush_timeout": 1})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = attempts; o.Linger = time.Millisecond })
 		send(t, p, "x")
 		settled(t, p)
-		p.transport.current().CloseIdleConnections() // one that breaks would use up an attempt
+		p.cluster.CloseIdleConnections() // one that breaks would use up an attempt
 		f.Close()
 		send(t, p, "one", "two")
 		eventually(t, "it is known that no broker is there", func() bool { return p.status.troubled.Load() })
 		wantLeft(t, p, 2)
-	}
-}
-
-func TestLayoutThatABrokerDoesNotTellIsNotWaitedForAtShutdown(t *testing.T) {
-	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	f.Hold(kmsg.Metadata, func(gone <-chan struct{}) { <-gone })
-	p := newTestProducer(t, f.Addrs(), map[string]any{"timeout": 3600000})
-	told := make(chan error, 1)
-	go func() { told <- p.transport.ask(context.Background(), false) }() // as an attempt does, in the Writer's own context
-	eventually(t, "a broker is asked", func() bool { return f.Requests(kmsg.Metadata) > 0 })
-	p.transport.cancel(errAbandoned)
-	select {
-	case err := <-told:
-		if err == nil {
-			t.Error("it was told")
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("it is waited for")
 	}
 }

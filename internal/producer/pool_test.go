@@ -3,7 +3,6 @@ package producer
 import (
 	"context"
 	"errors"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,14 +10,12 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"kafka-upstream/internal/config"
-	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
-func acquire(t *testing.T, p *Pool, c *config.Config) *Handle {
+func acquire(t *testing.T, p *Pool, o Options) *Handle {
 	t.Helper()
-	h, err := p.Acquire(t.Context(), c)
+	h, err := p.Acquire(t.Context(), "t", o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,12 +28,12 @@ func producers(p *Pool) int {
 	return len(p.entries)
 }
 
-func TestSameDigestSharesAProducer(t *testing.T) {
+func TestSameOptionsShareAProducer(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard})
 	brokers := []string{closedPort(t)}
-	a := acquire(t, pool, configOf(t, brokers, map[string]any{"cluster_name": "one"}))
-	b := acquire(t, pool, configOf(t, brokers, map[string]any{"cluster_name": "two", "forward_uri": true}))
-	c := acquire(t, pool, configOf(t, brokers, map[string]any{"producer_request_acks": -1}))
+	a := acquire(t, pool, testOptions(brokers, nil))
+	b := acquire(t, pool, testOptions(brokers, nil))
+	c := acquire(t, pool, testOptions(brokers, func(o *Options) { o.Acks = -1 }))
 	if a.Producer != b.Producer || a.Producer == c.Producer {
 		t.Errorf("producers are %p, %p, %p", a.Producer, b.Producer, c.Producer)
 	}
@@ -46,7 +43,7 @@ func TestSameDigestSharesAProducer(t *testing.T) {
 func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolOptions{Security: plain, Log: discard})
-		cfg := configOf(t, []string{"127.0.0.1:1"}, nil)
+		cfg := testOptions([]string{"127.0.0.1:1"}, nil)
 		a, b := acquire(t, pool, cfg), acquire(t, pool, cfg)
 		a.Release()
 		a.Release() // once is enough
@@ -89,17 +86,17 @@ func TestPoolCloseDrainsAllAndRefusesAfterwards(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard})
 	var handles []*Handle
 	for i := range 3 {
-		h := acquire(t, pool, configOf(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000, "keepalive": i}))
+		h := acquire(t, pool, testOptions(f.Addrs(), func(o *Options) { o.Linger = time.Hour; o.Keepalive = time.Duration(i+1) * time.Millisecond }))
 		send(t, h.Producer, "x")
 		handles = append(handles, h)
 	}
 	if left := pool.Close(t.Context()); left != 0 {
 		t.Errorf("%d left", left)
 	}
-	if s := pool.Stats(); s.Delivered != 3 {
+	if s := pool.Stats().Totals(); s.Delivered != 3 {
 		t.Errorf("%+v", s)
 	}
-	for _, h := range append(handles, acquire(t, pool, configOf(t, f.Addrs(), nil))) {
+	for _, h := range append(handles, acquire(t, pool, testOptions(f.Addrs(), nil))) {
 		if err := h.Send(t.Context(), record("x")); !errors.Is(err, ErrClosed) {
 			t.Errorf("Send: %v", err)
 		}
@@ -108,9 +105,9 @@ func TestPoolCloseDrainsAllAndRefusesAfterwards(t *testing.T) {
 
 func TestErrorOfSecurityIsTheCallersAndPasses(t *testing.T) {
 	bad := errors.New("no certificate")
-	pool := NewPool(PoolOptions{Security: func(context.Context, *config.Config) (Access, error) { return Access{}, bad }, Log: discard})
-	cfg := configOf(t, []string{"127.0.0.1:1"}, nil)
-	if _, err := pool.Acquire(t.Context(), cfg); !errors.Is(err, bad) {
+	pool := NewPool(PoolOptions{Security: func(context.Context, Options) (Access, error) { return Access{}, bad }, Log: discard})
+	cfg := testOptions([]string{"127.0.0.1:1"}, nil)
+	if _, err := pool.Acquire(t.Context(), "t", cfg); !errors.Is(err, bad) {
 		t.Errorf("error is %v", err)
 	}
 	bad = nil
@@ -120,7 +117,7 @@ func TestErrorOfSecurityIsTheCallersAndPasses(t *testing.T) {
 
 func TestAccessIsReleasedWithItsProducer(t *testing.T) {
 	released, failed := 0, make(chan error, 100)
-	pool := NewPool(PoolOptions{Log: discard, Security: func(context.Context, *config.Config) (Access, error) {
+	pool := NewPool(PoolOptions{Log: discard, Security: func(context.Context, Options) (Access, error) {
 		return Access{Failed: func(err error) {
 			select {
 			case failed <- err:
@@ -128,7 +125,7 @@ func TestAccessIsReleasedWithItsProducer(t *testing.T) {
 			}
 		}, Release: func() { released++ }}, nil
 	}})
-	h := acquire(t, pool, configOf(t, []string{closedPort(t)}, nil))
+	h := acquire(t, pool, testOptions([]string{closedPort(t)}, nil))
 	send(t, h.Producer, "x")
 	<-failed // told of what goes wrong, so that a certificate may be looked at again
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -144,28 +141,27 @@ func TestAccessIsReleasedWithItsProducer(t *testing.T) {
 func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
 	address := closedPort(t)
 	synctest.Test(t, func(t *testing.T) {
-		m := metrics.New("1.2.3")
-		pool := NewPool(PoolOptions{Security: plain, Metrics: m, Log: discard, OrphanTimeout: 10 * time.Minute})
-		h := acquire(t, pool, configOf(t, []string{address}, nil))
+		pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: 10 * time.Minute})
+		h := acquire(t, pool, testOptions([]string{address}, nil))
 		send(t, h.Producer, "a", "b")
 		time.Sleep(time.Minute)
-		if ready(m) {
+		if ready(pool) {
 			t.Error("ready, though an instance's records are not delivered")
 		}
 		h.Release()
-		if !ready(m) {
+		if !ready(pool) {
 			t.Error("not ready for records that no instance has")
 		}
 		if line := pool.News(); !strings.Contains(line, "2 records to topic t are waiting") || !strings.Contains(line, "connection refused") {
 			t.Errorf("Kong's error log reads %q", line)
 		}
 		time.Sleep(10*time.Minute - time.Second)
-		if s := pool.Stats(); s.Buffered != 2 {
+		if s := pool.Stats().Totals(); s.Buffered != 2 {
 			t.Errorf("given up before the timeout: %+v", s)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if s := pool.Stats(); s.Failed != 2 || s.Buffered != 0 || producers(pool) != 0 {
+		if s := pool.Stats().Totals(); s.Failed != 2 || s.Buffered != 0 || producers(pool) != 0 {
 			t.Errorf("%+v, %d producers", s, producers(pool))
 		}
 		if line := pool.News(); !strings.Contains(line, "2 records to topic t lost") || !strings.Contains(line, "10m0s (-orphan-timeout)") || !strings.Contains(line, "connection refused") {
@@ -182,26 +178,30 @@ func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
 func TestConfigurationThatComesBackTakesItsRecordsOver(t *testing.T) {
 	address := closedPort(t)
 	synctest.Test(t, func(t *testing.T) {
-		m := metrics.New("1.2.3")
-		pool := NewPool(PoolOptions{Security: plain, Metrics: m, Log: discard, OrphanTimeout: time.Minute})
-		cfg := configOf(t, []string{address}, nil)
+		pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: time.Minute})
+		cfg := testOptions([]string{address}, nil)
 		h := acquire(t, pool, cfg)
 		send(t, h.Producer, "a")
 		h.Release()
 		time.Sleep(50 * time.Second)
 		again := acquire(t, pool, cfg)
 		time.Sleep(time.Hour)
-		if s := pool.Stats(); s.Buffered != 1 || again.Producer != h.Producer || ready(m) {
-			t.Errorf("%+v, ready: %v", s, ready(m))
+		if s := pool.Stats().Totals(); s.Buffered != 1 || again.Producer != h.Producer || ready(pool) {
+			t.Errorf("%+v, ready: %v", s, ready(pool))
 		}
 		pool.Close(expired(t))
 		time.Sleep(time.Minute)
 	})
 }
 
-// ready asks as a probe does.
-func ready(m *metrics.Metrics) bool {
-	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
-	return w.Code == 200
+// ready reports whether a probe would find every buffer in order.
+func ready(p *Pool) bool {
+	for _, topic := range p.Stats().Topics {
+		for _, b := range topic.Buffers {
+			if !b.Orphaned && (b.Fill > 0.9 || b.Stalled >= StallLimit) {
+				return false
+			}
+		}
+	}
+	return true
 }

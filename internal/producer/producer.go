@@ -13,9 +13,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
-	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/memory"
-	"kafka-upstream/internal/metrics"
+	"kafka-upstream/internal/producer/cluster"
 	rec "kafka-upstream/internal/record" // tests have a function named record
 )
 
@@ -59,25 +58,26 @@ type Record = rec.Record
 // Producer delivers the records of all instances whose configurations say the
 // same about Kafka. Its methods may be called from many goroutines at once.
 type Producer struct {
-	cfg       *config.Config
-	transport *transport
-	status    *status
-	metrics   *metrics.Producer
-	memory    *memory.Limit
-	done      func() // called when all is over; may be nil
+	o       Options
+	topic   string
+	cluster *cluster.Cluster
+	status  *status
+	memory  *memory.Limit
+	done    func() // called when all is over; may be nil
 
-	limit       int64         // of a record's bytes, with its envelope
-	linger      time.Duration // how long a record may wait for its batch to fill; 0: not at all
-	idle        time.Duration // how long connections are kept after the last record
-	backoff     time.Duration // between two attempts
-	maxInFlight int           // batches
+	limit          int64         // of a record's bytes, with its envelope
+	idle           time.Duration // how long connections are kept after the last record
+	maxInFlight    int           // batches
+	maxUnavailable time.Duration // how long a record waits for a topic that brokers do not know
 
 	shares  atomic.Int64  // how many instances use the producer
 	wake    chan struct{} // wakes the dispatcher
 	drained chan struct{} // closed when p is closed and its dispatcher has ended
 
 	mu         sync.Mutex
-	stats      Stats
+	ledger     ledger
+	connected  ConnectionStats
+	ended      bool      // close has returned
 	used       time.Time // when a record was last sent
 	closed     bool
 	known      bool               // the topic's metadata was fetched
@@ -97,87 +97,61 @@ type Producer struct {
 	messages    []kafka.Message // of the current batch
 }
 
-func newProducer(cfg *config.Config, access Access, o *PoolOptions, n *news) *Producer {
-	keepalive := 10 * time.Second // of an idle connection
-	if cfg.KeepaliveEnabled {
-		keepalive = max(cfg.Keepalive.Duration(), time.Millisecond)
+func newProducer(topic string, o Options, access Access, pool *PoolOptions, n *news) *Producer {
+	if !o.Async {
+		o.Linger = 0
 	}
-	var linger time.Duration
-	if cfg.Async {
-		linger = cfg.FlushTimeout.Duration()
-	}
-	counts := o.Metrics.Producer(cfg.Topic, cfg.Acks, metrics.Limits{
-		Records: int64(cfg.BufferedMessages), Bytes: cfg.BufferedBytes, Linger: linger,
-	})
-	t := &transport{
-		servers:        newServers(cfg.BootstrapServers),
-		topic:          cfg.Topic,
-		requestTimeout: cfg.RequestTimeout.Duration(),
-		attempt:        2*cfg.Timeout.Duration() + time.Second, // connect, then send and be answered
-		pause:          max(cfg.Backoff.Duration(), minPause),
-		resetPause:     minPause,
-		patient:        cfg.Async,
-		patience:       patience,
-		refused:        access.Refused,
-		metrics:        counts,
-		maxAttempts:    max(cfg.MaxAttempts, 1),
-	}
-	t.dialer = newDialer(cfg, counts)
-	t.dialer.tls = access.TLS
-	t.ctx, t.cancel = context.WithCancelCause(context.Background())
-	login := t.dialer.login(access.SASL)
 	p := &Producer{
-		cfg: cfg, transport: t, metrics: counts, memory: o.Memory, done: access.Release,
-		limit:       min(int64(cfg.BytesPerRequest), cfg.BufferedBytes+Overhead),
-		linger:      linger,
-		idle:        max(layoutAge, keepalive),
-		backoff:     max(cfg.Backoff.Duration(), 1), // 0 means kafka-go's default
-		maxInFlight: max(maxInFlightBytes/(messageSize*cfg.MessagesPerRequest), 1),
-		wake:        make(chan struct{}, 1),
-		drained:     make(chan struct{}),
-		used:        time.Now(),
-		keyed:       make(map[int32]*backlog),
-		inFlight:    make(map[int32]bool),
-		partitioner: newPartitioner(cfg.MessagesPerRequest, int64(cfg.BytesPerRequest-batchOverhead)),
+		o: o, topic: topic, memory: pool.Memory, done: access.Release,
+		limit:          min(int64(o.BatchBytes), o.BufferBytes+Overhead),
+		maxUnavailable: cluster.MaxUnavailable,
+		idle:           max(cluster.MetadataTTL, o.Keepalive),
+		maxInFlight:    max(maxInFlightBytes/(messageSize*o.BatchRecords), 1),
+		wake:           make(chan struct{}, 1),
+		drained:        make(chan struct{}),
+		used:           time.Now(),
+		ledger:         newLedger(topic, &o),
+		keyed:          make(map[int32]*backlog),
+		inFlight:       make(map[int32]bool),
+		partitioner:    newPartitioner(o.BatchRecords, int64(o.BatchBytes-batchOverhead)),
 	}
-	p.status = newStatus(cfg.Topic, o.Log, n, func() int64 { return p.Stats().Buffered })
+	p.status = newStatus(topic, pool.Log, n, func() int64 { return p.totals().Buffered })
 	p.status.failed = access.Failed
-	p.status.servers, p.status.redact = t.servers.address, access.Redact
-	t.status = p.status
-	t.open = func(number uint64) *connections {
-		c := &connections{servers: t.servers, number: number, dialer: t.dialer, needed: p.needsLayout}
-		c.Transport = &kafka.Transport{
-			Dial:           c.dial,
-			DialTimeout:    cfg.Timeout.Duration(),
-			IdleTimeout:    keepalive,
-			MetadataTTL:    layoutAge,
-			MetadataTopics: []string{cfg.Topic},
-			ClientID:       "kafka-upstream",
-			SASL:           login,
-			Context:        t.ctx,
-		}
-		return c
-	}
-	t.conns = t.open(0)
+	p.cluster = cluster.New(p.clusterOptions(access))
+	p.status.servers, p.status.redact = p.cluster.Addr().String(), access.Redact
 	return p
+}
+
+func (p *Producer) clusterOptions(access Access) cluster.Options {
+	o := &p.o
+	return cluster.Options{
+		Servers:        o.Servers,
+		Topics:         []string{p.topic},
+		TLS:            access.TLS,
+		SASL:           access.SASL,
+		Acks:           o.Acks,
+		RequestTimeout: o.RequestTimeout,
+		Timeout:        o.Timeout,
+		Keepalive:      o.Keepalive,
+		MaxAttempts:    o.MaxAttempts,
+		Backoff:        o.Backoff,
+		WaitForBroker:  o.Async,
+		Observer:       observer{p},
+	}
 }
 
 // newWriter returns the Writer of a dispatcher. Each call hands it one whole batch, so it
 // does not linger.
 func (p *Producer) newWriter() *kafka.Writer {
 	return &kafka.Writer{
-		Addr:            p.transport.servers,
-		Transport:       p.transport,
-		Balancer:        assigned{},
-		RequiredAcks:    kafka.RequiredAcks(p.cfg.Acks),
-		MaxAttempts:     p.transport.maxAttempts,
-		WriteBackoffMin: p.backoff,
-		WriteBackoffMax: p.backoff,
-		BatchSize:       p.partitioner.maxRecords,
-		BatchBytes:      p.partitioner.maxBytes,
-		BatchTimeout:    1, // 0 means kafka-go's default
-		// The transport bounds each attempt itself; a patient one may hold it
-		// for as long as no broker can be reached.
+		Addr:         p.cluster.Addr(),
+		Transport:    p.cluster,
+		Balancer:     assigned{},
+		RequiredAcks: kafka.RequiredAcks(p.o.Acks),
+		MaxAttempts:  1, // the cluster makes all of them, and bounds each
+		BatchSize:    p.partitioner.maxRecords,
+		BatchBytes:   p.partitioner.maxBytes,
+		BatchTimeout: 1, // 0 means kafka-go's default
 		WriteTimeout: 1000 * time.Hour,
 		Async:        true, // senders that wait have a channel of their own
 		Completion:   p.completed,
@@ -195,10 +169,10 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 	if q.time.IsZero() {
 		q.time = time.Now()
 	}
-	if !p.cfg.Async {
+	if !p.o.Async {
 		q.done = make(chan error, 1)
 	}
-	if err := p.accept(&q); err != nil || p.cfg.Async {
+	if err := p.accept(&q); err != nil || p.o.Async {
 		return err
 	}
 	select {
@@ -217,36 +191,27 @@ func (p *Producer) accept(q *queued) error {
 	p.used = q.time
 	switch {
 	case size+Overhead > p.limit:
-		p.refuse(metrics.TooLarge)
+		p.ledger.Rejected[TooLarge]++
 		return &TooLargeError{int(size + Overhead), int(p.limit)}
 	case p.closed:
-		p.refuse(metrics.ShuttingDown)
+		p.ledger.Rejected[ShuttingDown]++
 		return ErrClosed
-	case p.stats.Buffered >= int64(p.cfg.BufferedMessages), p.stats.BufferedBytes+size > p.cfg.BufferedBytes:
-		p.refuse(metrics.BufferFull)
+	case p.ledger.Buffered.Records >= int64(p.o.BufferRecords), p.ledger.Buffered.Bytes+size > p.o.BufferBytes:
+		p.ledger.Rejected[BufferFull]++
 		p.status.refuse(q.time, ErrFull)
 		return ErrFull
 	case !p.memory.Take(memoryOf(size)):
-		p.refuse(metrics.MemoryFull)
+		p.ledger.Rejected[MemoryFull]++
 		p.status.refuse(q.time, memory.ErrFull)
 		return memory.ErrFull
 	}
-	p.stats.Accepted++
-	p.stats.Buffered++
-	p.stats.BufferedBytes += size
-	p.metrics.Accepted(size)
+	p.ledger.accept(size)
 	q.refusals = p.refusals
 	p.enqueue(*q)
 	return nil
 }
 
-// refuse counts a record that is not accepted. The caller holds p.mu.
-func (p *Producer) refuse(why metrics.Reason) {
-	p.stats.Refused++
-	p.metrics.Refused(why)
-}
-
-// abandonTime is how long close waits for the Writer to give up.
+// abandonTime is how long close waits for batches in flight to end without an answer.
 const abandonTime = 200 * time.Millisecond
 
 // errAbandoned is the fate of the records that a drain had no time for.
@@ -270,40 +235,59 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	select {
 	case <-p.drained:
 	case <-ctx.Done():
-		p.transport.cancel(undelivered)
-		select { // no attempt goes on, but the Writer may sleep before its next
-		case <-p.drained:
-		case <-time.After(abandonTime):
-		}
 	}
-	p.transport.close(undelivered)
-	p.metrics.Close()
+	p.cluster.Close(undelivered)
+	select {
+	case <-p.drained:
+	case <-time.After(abandonTime):
+	}
 	p.status.close()
 	if p.done != nil {
 		p.done()
 	}
-	s := p.Stats()
-	return s.Left + s.Buffered
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	s := p.totals()
+	return s.Undelivered + s.Buffered
 }
 
-// needsLayout reports whether the layout is to stay as young as layoutAge says.
-// A producer without records has no use for it, and once its last instance is gone
-// it only delivers what it has.
-func (p *Producer) needsLayout() bool {
+// needsMetadata reports whether metadata is to be kept fresh while no record needs it. A
+// producer without records has no use for it, and once its last instance is gone it only
+// delivers what it has.
+func (p *Producer) needsMetadata() bool {
 	idle, buffered := p.unused()
-	return buffered || p.shares.Load() > 0 && idle < layoutAge
+	return buffered || p.shares.Load() > 0 && idle < cluster.MetadataTTL
 }
 
 // unused returns for how long nothing was sent, and whether records are buffered.
 func (p *Producer) unused() (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Since(p.used), p.stats.Buffered > 0
+	return time.Since(p.used), p.ledger.Buffered.Records > 0
 }
 
-// Stats returns the counts at one moment.
-func (p *Producer) Stats() Stats {
+// topicStats returns the counts of the topic, and of the connections.
+func (p *Producer) topicStats() (TopicStats, ConnectionStats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats
+	s := p.ledger.TopicStats
+	if !p.ended {
+		s.Buffers = []BufferStats{p.ledger.buffer(p.shares.Load() == 0)}
+	}
+	return s, p.connected
+}
+
+// settled reports whether the counts of a closed producer will not change any more.
+func (p *Producer) settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended && p.ledger.Buffered.Records == 0 && p.connected.Opened == p.connected.Closed
+}
+
+func (p *Producer) totals() (t Totals) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.add(&p.ledger.TopicStats)
+	return t
 }

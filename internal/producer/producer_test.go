@@ -3,10 +3,8 @@ package producer
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -16,62 +14,62 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/apiversions"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
-	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/producer/cluster"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func plain(context.Context, *config.Config) (Access, error) { return Access{}, nil }
+func plain(context.Context, Options) (Access, error) { return Access{}, nil }
 
-// configOf returns the configuration of a producer to topic "t", with settings
-// that differ from the defaults.
-func configOf(t testing.TB, brokers []string, settings map[string]any) *config.Config {
-	t.Helper()
-	var servers []map[string]any
-	for _, b := range brokers {
-		host, port, err := net.SplitHostPort(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, _ := strconv.Atoi(port)
-		servers = append(servers, map[string]any{"host": host, "port": n})
+// testOptions returns the defaults of a configuration, but for a short linger, as changed
+// by set, which may be nil.
+func testOptions(servers []string, set func(*Options)) Options {
+	o := Options{
+		Servers: servers, Acks: 1, RequestTimeout: 2 * time.Second, Timeout: 10 * time.Second, Keepalive: 10 * time.Second,
+		MaxAttempts: 10, Backoff: 100 * time.Millisecond, BatchRecords: 200, BatchBytes: 1 << 20,
+		Async: true, Linger: 5 * time.Millisecond, BufferRecords: 50000, BufferBytes: 256 << 20,
 	}
-	m := map[string]any{"topic": "t", "bootstrap_servers": servers, "producer_async_flush_timeout": 5}
-	for k, v := range settings {
-		m[k] = v
+	if set != nil {
+		set(&o)
 	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := config.Parse(b)
-	if err == nil {
-		err = c.Validate()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return o
 }
 
-func newTestProducer(t testing.TB, brokers []string, settings map[string]any) *Producer {
+// newTestProducer returns a producer to topic "t".
+func newTestProducer(t testing.TB, servers []string, set func(*Options)) *Producer {
 	t.Helper()
-	p := newProducer(configOf(t, brokers, settings), Access{}, &PoolOptions{Log: discard}, new(news))
+	return newTestProducerTo(t, "t", servers, set)
+}
+
+func newTestProducerTo(t testing.TB, topic string, servers []string, set func(*Options)) *Producer {
+	t.Helper()
+	p := newProducer(topic, testOptions(servers, set), Access{}, &PoolOptions{Log: discard}, new(news))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		p.close(ctx, errAbandoned)
 	})
 	return p
+}
+
+// setOptions gives the producer, which was not used yet, another cluster.
+func setOptions(p *Producer, set func(*cluster.Options)) {
+	o := p.clusterOptions(Access{})
+	set(&o)
+	p.cluster.Close(nil)
+	p.cluster = cluster.New(o)
+}
+
+func setMaxUnavailable(p *Producer, d time.Duration) {
+	p.maxUnavailable = d
+	setOptions(p, func(o *cluster.Options) { o.MaxUnavailable = d })
 }
 
 var discard = slog.New(slog.DiscardHandler)
@@ -104,11 +102,11 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-func settled(t testing.TB, p *Producer) Stats {
+func settled(t testing.TB, p *Producer) Totals {
 	t.Helper()
-	eventually(t, "every record has met its fate", func() bool { return p.Stats().Buffered == 0 })
-	s := p.Stats()
-	if s.Accepted != s.Delivered+s.Failed+s.Left || s.BufferedBytes != 0 {
+	eventually(t, "every record has met its fate", func() bool { return p.totals().Buffered == 0 })
+	s := p.totals()
+	if s.Accepted != s.Delivered+s.Failed+s.Undelivered || s.BufferedBytes != 0 {
 		t.Errorf("the sums do not agree: %+v", s)
 	}
 	return s
@@ -158,8 +156,11 @@ func TestAcksAndRequestTimeoutAreWhatTheBrokerReads(t *testing.T) {
 	for _, acks := range []int{-1, 0, 1} {
 		for _, async := range []bool{true, false} {
 			f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-			p := newTestProducer(t, f.Addrs(), map[string]any{
-				"producer_request_acks": acks, "producer_request_timeout": 1234 + acks, "producer_async": async})
+			p := newTestProducer(t, f.Addrs(), func(o *Options) {
+				o.Acks = acks
+				o.RequestTimeout = time.Duration(1234+acks) * time.Millisecond
+				o.Async = async
+			})
 			send(t, p, "x")
 			eventually(t, "the request", func() bool { return len(f.Produces()) > 0 })
 			if r := f.Produces()[0]; int(r.Acks) != acks || r.Timeout != time.Duration(1234+acks)*time.Millisecond {
@@ -174,8 +175,7 @@ func TestAcksAndRequestTimeoutAreWhatTheBrokerReads(t *testing.T) {
 
 func TestBatchIsSentWhenItHasMessagesPerRequest(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{
-		"producer_request_limits_messages_per_request": 5, "producer_async_flush_timeout": 3600000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 5; o.Linger = time.Hour })
 	for range 10 {
 		send(t, p, "x")
 	}
@@ -191,7 +191,7 @@ func TestBatchIsSentWhenItHasMessagesPerRequest(t *testing.T) {
 func TestBatchIsSentBeforeItHasMoreThanBytesPerRequest(t *testing.T) {
 	const limit = 4096
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_bytes_per_request": limit})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchBytes = limit })
 	send(t, p, strings.Repeat("x", limit-Overhead)) // the largest there can be
 	for i := range 20 {
 		send(t, p, strings.Repeat("y", 100*i))
@@ -212,7 +212,7 @@ func TestBatchIsSentBeforeItHasMoreThanBytesPerRequest(t *testing.T) {
 	if e, ok := errors.AsType[*TooLargeError](err); !ok || e.Limit != limit {
 		t.Errorf("a larger record: %v", err)
 	}
-	if s := settled(t, p); s.Accepted != 21 || s.Refused != 1 {
+	if s := settled(t, p); s.Accepted != 21 || s.Rejected != 1 {
 		t.Errorf("stats are %+v", s)
 	}
 }
@@ -231,7 +231,7 @@ func TestLargestRecordFitsABrokersDefault(t *testing.T) {
 func TestBatchIsSentAfterFlushTimeout(t *testing.T) {
 	const linger = 200 * time.Millisecond
 	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": linger.Milliseconds()})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Linger = linger })
 	send(t, p, "first")
 	f.Records(t, "t", 1) // connections are open from now on
 	start := time.Now()
@@ -252,8 +252,7 @@ func TestAttemptsAndBackoffAreAsConfigured(t *testing.T) {
 	for _, async := range []bool{true, false} {
 		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: 100})
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": async,
-			"producer_request_retries_max_attempts": attempts, "producer_request_retries_backoff_timeout": backoff.Milliseconds()})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = async; o.MaxAttempts = attempts; o.Backoff = backoff })
 		err := p.Send(t.Context(), record("x"))
 		if async != (err == nil) {
 			t.Errorf("async %v: Send returns %v", async, err)
@@ -276,7 +275,7 @@ func TestAttemptsAndBackoffAreAsConfigured(t *testing.T) {
 func TestErrorThatDoesNotPassIsNotRetried(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: 100})
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = false })
 	if err := p.Send(t.Context(), record("x")); err == nil || !strings.Contains(err.Error(), "Authorization") {
 		t.Errorf("Send: %v", err)
 	}
@@ -290,7 +289,7 @@ func TestErrorsThatPassLoseNothing(t *testing.T) {
 		kerr.LeaderNotAvailable, kerr.NotEnoughReplicas, kerr.KafkaStorageError, kerr.NetworkException} {
 		f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: e, Count: 2})
-		p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_backoff_timeout": 10})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Backoff = 10 * time.Millisecond })
 		send(t, p, "x")
 		if s := settled(t, p); s.Delivered != 1 {
 			t.Errorf("%s: %+v", e.Message, s)
@@ -299,12 +298,12 @@ func TestErrorsThatPassLoseNothing(t *testing.T) {
 }
 
 func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
-	for name, settings := range map[string]map[string]any{
-		"records": {"producer_async_buffering_limits_messages_in_memory": 500},
-		"bytes":   {"producer_async_buffering_limits_bytes_in_memory": 5000},
+	for name, set := range map[string]func(*Options){
+		"records": func(o *Options) { o.BufferRecords = 500 },
+		"bytes":   func(o *Options) { o.BufferBytes = 5000 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newTestProducer(t, []string{closedPort(t)}, settings)
+			p := newTestProducer(t, []string{closedPort(t)}, set)
 			var wg sync.WaitGroup
 			for range 64 {
 				wg.Go(func() {
@@ -316,8 +315,8 @@ func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			want := Stats{Accepted: 500, Refused: 64*20 - 500, Buffered: 500, BufferedBytes: 5000}
-			if s := p.Stats(); s != want {
+			want := Totals{Accepted: 500, Rejected: 64*20 - 500, Buffered: 500, BufferedBytes: 5000}
+			if s := p.totals(); s != want {
 				t.Errorf("got %+v, want %+v", s, want)
 			}
 			eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
@@ -339,7 +338,7 @@ func TestNoSenderWaitsForABrokerThatIsAway(t *testing.T) {
 	defer silent.Close()
 	for name, address := range map[string]string{"refused": closedPort(t), "silent": silent.Addr().String()} {
 		t.Run(name, func(t *testing.T) {
-			p := newTestProducer(t, []string{address}, map[string]any{"timeout": 60000})
+			p := newTestProducer(t, []string{address}, func(o *Options) { o.Timeout = time.Minute })
 			for range 100 {
 				start := time.Now()
 				send(t, p, "x")
@@ -347,7 +346,7 @@ func TestNoSenderWaitsForABrokerThatIsAway(t *testing.T) {
 					t.Fatalf("Send took %v", d)
 				}
 			}
-			if s := p.Stats(); s.Buffered != 100 {
+			if s := p.totals(); s.Buffered != 100 {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -356,8 +355,7 @@ func TestNoSenderWaitsForABrokerThatIsAway(t *testing.T) {
 
 func TestRecordsWaitForABrokerThatComesLater(t *testing.T) {
 	address := closedPort(t)
-	p := newTestProducer(t, []string{address}, map[string]any{
-		"producer_request_retries_max_attempts": 1, "producer_request_retries_backoff_timeout": 10})
+	p := newTestProducer(t, []string{address}, func(o *Options) { o.MaxAttempts = 1; o.Backoff = 10 * time.Millisecond })
 	for i := range 1000 {
 		send(t, p, strconv.Itoa(i))
 	}
@@ -382,9 +380,7 @@ func TestRecordsWaitForABrokerThatGoesAndComesBack(t *testing.T) {
 	n, _ := strconv.Atoi(port)
 	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.Ports(n), kfake.SeedTopics(1, "t"), kfake.DataDir(dir)}
 	f := kafkatest.StartFake(t, opts...)
-	p := newTestProducer(t, []string{address}, map[string]any{
-		"producer_request_retries_max_attempts": 2, "producer_request_retries_backoff_timeout": 10,
-		"producer_request_limits_messages_per_request": 10})
+	p := newTestProducer(t, []string{address}, func(o *Options) { o.MaxAttempts = 2; o.Backoff = 10 * time.Millisecond; o.BatchRecords = 10 })
 	send(t, p, "before")
 	settled(t, p)
 	f.Close()
@@ -403,7 +399,7 @@ func TestRecordsWaitForABrokerThatGoesAndComesBack(t *testing.T) {
 
 func TestTopicThatIsMissingMayComeLater(t *testing.T) {
 	f := kafkatest.StartFake(t)
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_backoff_timeout": 10})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Backoff = 10 * time.Millisecond })
 	send(t, p, "x")
 	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
 	if err := f.CreateTopic("t", 2, nil); err != nil {
@@ -415,7 +411,7 @@ func TestTopicThatIsMissingMayComeLater(t *testing.T) {
 
 func TestSyncSendReturnsWithTheAcknowledgement(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(3, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = false })
 	for i := range 5 {
 		send(t, p, "x")
 		if got := len(f.Records(t, "t", 0)); got != i+1 {
@@ -428,8 +424,7 @@ func TestSyncSendReturnsWithTheAcknowledgement(t *testing.T) {
 }
 
 func TestSyncSendFailsWhenTheAttemptsAreUsedUp(t *testing.T) {
-	p := newTestProducer(t, []string{closedPort(t)}, map[string]any{"producer_async": false,
-		"producer_request_retries_max_attempts": 3, "producer_request_retries_backoff_timeout": 20})
+	p := newTestProducer(t, []string{closedPort(t)}, func(o *Options) { o.Async = false; o.MaxAttempts = 3; o.Backoff = 20 * time.Millisecond })
 	start := time.Now()
 	err := p.Send(t.Context(), record("x"))
 	if err == nil || !strings.Contains(err.Error(), "cannot reach broker") {
@@ -444,7 +439,7 @@ func TestSyncSendFailsWhenTheAttemptsAreUsedUp(t *testing.T) {
 }
 
 func TestSyncSendEndsWithItsContext(t *testing.T) {
-	p := newTestProducer(t, []string{closedPort(t)}, map[string]any{"producer_async": false, "producer_request_retries_max_attempts": 1000})
+	p := newTestProducer(t, []string{closedPort(t)}, func(o *Options) { o.Async = false; o.MaxAttempts = 1000 })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := p.Send(ctx, record("x")); !errors.Is(err, context.DeadlineExceeded) {
@@ -454,7 +449,7 @@ func TestSyncSendEndsWithItsContext(t *testing.T) {
 
 func TestBrokerThatNeverAnswersCostsTheTimeout(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async": false, "timeout": 100, "producer_request_retries_max_attempts": 2})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = false; o.Timeout = 100 * time.Millisecond; o.MaxAttempts = 2 })
 	send(t, p, "x")
 	f.Hold(kmsg.Produce, func(gone <-chan struct{}) { <-gone })
 	start := time.Now()
@@ -468,23 +463,23 @@ func TestBrokerThatNeverAnswersCostsTheTimeout(t *testing.T) {
 }
 
 func TestIdleConnectionIsKeptForKeepalive(t *testing.T) {
-	for keepalive, kept := range map[int]bool{20: false, 60000: true} {
+	for keepalive, kept := range map[time.Duration]bool{20 * time.Millisecond: false, time.Minute: true} {
 		f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-		p := newTestProducer(t, f.Addrs(), map[string]any{"keepalive_enabled": true, "keepalive": keepalive})
+		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Keepalive = keepalive })
 		send(t, p, "x")
 		settled(t, p)
 		time.Sleep(200 * time.Millisecond) // idle
 		send(t, p, "y")
 		settled(t, p)
 		if r := f.Produces(); (r[0].Conn == r[1].Conn) != kept {
-			t.Errorf("keepalive %d ms: produced on connections %d and %d", keepalive, r[0].Conn, r[1].Conn)
+			t.Errorf("keepalive %v: produced on connections %d and %d", keepalive, r[0].Conn, r[1].Conn)
 		}
 	}
 }
 
 func TestCloseDeliversWhatIsInTheBuffer(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_flush_timeout": 3600000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Linger = time.Hour })
 	for range 50 {
 		send(t, p, "x")
 	}
@@ -494,7 +489,7 @@ func TestCloseDeliversWhatIsInTheBuffer(t *testing.T) {
 	if err := p.Send(t.Context(), record("late")); !errors.Is(err, ErrClosed) {
 		t.Errorf("Send after the close: %v", err)
 	}
-	if s := settled(t, p); s.Delivered != 50 || s.Refused != 1 {
+	if s := settled(t, p); s.Delivered != 50 || s.Rejected != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -516,7 +511,7 @@ func TestCloseCountsWhatItLeaves(t *testing.T) {
 			defer cancel()
 			start := time.Now()
 			if left := p.close(ctx, errAbandoned); left != 50 {
-				t.Errorf("%d left, want 50: %+v", left, p.Stats())
+				t.Errorf("%d left, want 50: %+v", left, p.totals())
 			}
 			if d := time.Since(start); d > 2*time.Second {
 				t.Errorf("closing took %v", d)
@@ -527,7 +522,7 @@ func TestCloseCountsWhatItLeaves(t *testing.T) {
 
 func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(10, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_async_buffering_limits_messages_in_memory": 1000})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BufferRecords = 1000 })
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	counts := make(map[error]int64)
@@ -545,11 +540,11 @@ func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 		})
 	}
 	time.AfterFunc(10*time.Millisecond, f.DropConnections)
-	eventually(t, "some were sent", func() bool { return p.Stats().Accepted > 3000 })
+	eventually(t, "some were sent", func() bool { return p.totals().Accepted > 3000 })
 	p.close(t.Context(), errAbandoned)
 	wg.Wait()
 	s := settled(t, p)
-	if s.Accepted != counts[nil] || s.Refused != counts[ErrFull]+counts[ErrClosed] {
+	if s.Accepted != counts[nil] || s.Rejected != counts[ErrFull]+counts[ErrClosed] {
 		t.Errorf("%+v, senders saw %v", s, counts)
 	}
 	if got := int64(len(f.Records(t, "t", int(s.Delivered)))); got < s.Delivered {
@@ -598,28 +593,6 @@ func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
 	}
 	if news := s.kong(); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
 		t.Errorf("news are %q", news)
-	}
-}
-
-func TestDialedConnectionEndsAReadThatHasNoDeadline(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := newDialer(configOf(t, []string{l.Addr().String()}, map[string]any{"timeout": 50}), nil).dial(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := protocol.WriteRequest(c, 0, 1, "kafka-upstream", new(apiversions.Request)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(c); err == nil || !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("read: %v", err)
 	}
 }
 

@@ -18,9 +18,9 @@ import (
 func TestOutageDoesNotCountAsTimeInWhichATopicIsMissing(t *testing.T) {
 	address, opts := onOnePort(t)
 	p := newTestProducer(t, []string{address}, nil)
-	p.transport.patience = 300 * time.Millisecond
+	setMaxUnavailable(p, 300*time.Millisecond)
 	send(t, p, "x", "y")
-	eventually(t, "the records are older than that", func() bool { return time.Since(firstTime(p)) > 2*p.transport.patience })
+	eventually(t, "the records are older than that", func() bool { return time.Since(firstTime(p)) > 2*p.maxUnavailable })
 	f := kafkatest.StartFake(t, opts...)
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.LeaderNotAvailable, Count: 2})
 	if s := settled(t, p); s.Failed > 0 {
@@ -39,7 +39,7 @@ func firstTime(p *Producer) time.Time {
 // a moment.
 func TestPartitionThatBrokersDoNotKnowYetIsWaitedFor(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(8, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_retries_max_attempts": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 1 })
 	send(t, p, "x")
 	settled(t, p)
 	until := time.Now().Add(300 * time.Millisecond)
@@ -88,7 +88,7 @@ func TestPartitionThatBrokersDoNotKnowYetIsWaitedFor(t *testing.T) {
 // a key have no other one.
 func TestRecordsWithoutKeyDoNotPassByOlderOnesWithAKey(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
-	p := newTestProducer(t, f.Addrs(), map[string]any{"producer_request_limits_messages_per_request": 1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
 	send(t, p, "x")
 	settled(t, p)
 	let := make(chan struct{})
@@ -124,14 +124,14 @@ func TestRecordsThatOutliveTheirProducerAreCountedAndToldOf(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
 	pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: 50 * time.Millisecond})
-	h := acquire(t, pool, configOf(t, f.Addrs(), map[string]any{"producer_request_retries_backoff_timeout": 1000}))
+	h := acquire(t, pool, testOptions(f.Addrs(), func(o *Options) { o.Backoff = time.Second }))
 	send(t, h.Producer, "a", "b")
 	eventually(t, "an attempt failed", func() bool { return h.status.troubled.Load() })
 	h.Release()
 	var told strings.Builder
 	eventually(t, "they are counted and told of", func() bool {
 		told.WriteString(pool.News())
-		s := pool.Stats()
+		s := pool.Stats().Totals()
 		return s.Failed == 2 && s.Buffered == 0 && strings.Contains(told.String(), "2 records to topic t lost")
 	})
 	pool.Close(context.Background())
@@ -140,18 +140,18 @@ func TestRecordsThatOutliveTheirProducerAreCountedAndToldOf(t *testing.T) {
 // The timer of an earlier release may find that the producer was replaced.
 func TestProducerThatIsInUseIsNotClosedForAnEarlierOne(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: time.Minute})
-	cfg := configOf(t, []string{"127.0.0.1:1"}, nil)
+	cfg := testOptions([]string{"127.0.0.1:1"}, nil)
 	h := acquire(t, pool, cfg)
 	h.mu.Lock()
 	h.used = time.Now().Add(-time.Hour)
 	h.mu.Unlock()
-	digest := cfg.Digest()
-	e := pool.entries[digest]
+	key := entryKey{"t", cfg.Key()}
+	e := pool.entries[key]
 	h.Release()
-	pool.closeUnused(digest, e)
+	pool.closeUnused(key, e)
 	again := acquire(t, pool, cfg)
-	pool.closeUnused(digest, e)
-	if pool.entries[digest] == nil || pool.entries[digest].Producer != again.Producer {
+	pool.closeUnused(key, e)
+	if pool.entries[key] == nil || pool.entries[key].Producer != again.Producer {
 		t.Error("a producer in use is not the pool's any more")
 	}
 	pool.Close(t.Context())

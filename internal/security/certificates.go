@@ -324,7 +324,7 @@ type Certificate struct {
 // Relook asks for an early look at whether there is a new version, and returns
 // at once. It is for whoever sees a new connection fail after the dial (the
 // broker may have stopped accepting the version in use; see
-// [AuthenticationFailed]); there is at most one look a second.
+// [kafkaerr.IsAuthentication]); there is at most one look a second.
 func (c *Certificate) Relook() {
 	select {
 	case c.entry.relook <- struct{}{}:

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/xdg-go/scram"
 
+	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/test/testcert"
 )
 
@@ -85,7 +86,7 @@ func TestBrokerOfAnUnknownCAIsRefused(t *testing.T) {
 	for _, o := range []TLSOptions{{}, {CAFile: caFile(t, testcert.New("a CA"))}} {
 		err := produce(t, c, transport(t, &o, nil))
 		wantError(t, err, "certificate signed by unknown authority")
-		if !AuthenticationFailed(err) {
+		if !kafkaerr.IsAuthentication(err) {
 			t.Errorf("%T %v is not seen as a failed authentication", err, err)
 		}
 	}
@@ -98,7 +99,7 @@ func TestBrokerUnderAnotherNameIsRefused(t *testing.T) {
 	c := cluster(t, kfake.TLS(testCA.ServerConfig("broker.example", "127.0.0.2")))
 	err := produce(t, c, transport(t, &TLSOptions{CAFile: caFile(t, testCA)}, nil))
 	wantError(t, err, "127.0.0.1")
-	if !AuthenticationFailed(err) {
+	if !kafkaerr.IsAuthentication(err) {
 		t.Errorf("%T %v is not seen as a failed authentication", err, err)
 	}
 	if err := produce(t, c, transport(t, &TLSOptions{SkipVerify: true}, nil)); err != nil {
@@ -182,7 +183,7 @@ func TestBrokerThatWantsAnotherClientCertificateIsAFailedAuthentication(t *testi
 			err := produce(t, c, transport(t, &TLSOptions{CAFile: caFile(t, testCA), Certificate: cert}, nil))
 			// In TLS 1.3 our handshake is over when the broker refuses; its alert
 			// and the reset of the connection race then.
-			if !AuthenticationFailed(err) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, io.EOF) {
+			if !kafkaerr.IsAuthentication(err) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, io.EOF) {
 				t.Errorf("%s, %v: %v", tls.VersionName(version), cert, err)
 			}
 		}
@@ -243,7 +244,7 @@ func TestBrokersReasonIsInTheError(t *testing.T) {
 		})
 		err := produce(t, c, transport(t, nil, &Credentials{Mechanism: name, User: "orders", Password: "wr0ng-pass"}))
 		wantError(t, err, reason)
-		if !AuthenticationFailed(err) || strings.Contains(err.Error(), "wr0ng-pass") {
+		if !kafkaerr.IsAuthentication(err) || strings.Contains(err.Error(), "wr0ng-pass") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -258,7 +259,7 @@ func TestMechanismThatTheBrokerLacksIsAFailedAuthentication(t *testing.T) {
 	})
 	err := produce(t, c, transport(t, nil, &Credentials{Mechanism: "SCRAM-SHA-512", User: "orders", Password: "secret"}))
 	wantError(t, err, "Unsupported SASL Mechanism")
-	if !AuthenticationFailed(err) {
+	if !kafkaerr.IsAuthentication(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -273,7 +274,7 @@ func TestFalseBrokerIsNamedInTheError(t *testing.T) {
 	})
 	err := produce(t, c, transport(t, nil, &Credentials{Mechanism: "SCRAM-SHA-256", User: "orders", Password: "secret"}))
 	wantError(t, err, "SASL SCRAM-SHA-256 with broker "+c.ListenAddrs()[0]+": the broker asks for more than 131072 SCRAM iterations")
-	if !AuthenticationFailed(err) {
+	if !kafkaerr.IsAuthentication(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -338,7 +339,7 @@ func TestDelegationTokenAuthenticates(t *testing.T) {
 			wrong.Password = "AAAA" + hmac[4:]
 			err := produce(t, c, transport(t, nil, &wrong))
 			wantError(t, err, "Invalid token credentials")
-			if !AuthenticationFailed(err) || strings.Contains(err.Error(), wrong.Password) {
+			if !kafkaerr.IsAuthentication(err) || strings.Contains(err.Error(), wrong.Password) {
 				t.Errorf("got %v", err)
 			}
 			user := right

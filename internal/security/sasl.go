@@ -2,7 +2,6 @@ package security
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/foreign"
@@ -154,26 +152,5 @@ func (e *saslError) Error() string {
 
 func (e *saslError) Unwrap() error { return e.err }
 
-// AuthenticationFailed reports whether a connection failed because the broker
-// and we did not accept who the other is: a SASL exchange that either side
-// refused, a broker's certificate that we do not trust, or a TLS alert from the
-// broker, such as for a client certificate that expired. It knows errors as
-// kafka-go returns them. False does not exclude it: a broker may just close the
-// connection, which shows as an EOF or a reset.
-func AuthenticationFailed(err error) bool {
-	if _, ok := errors.AsType[*saslError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if code, ok := errors.AsType[kafka.Error](err); ok {
-		switch code {
-		case kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism, kafka.IllegalSASLState:
-			return true
-		}
-	}
-	// crypto/tls reports the alert of the other side under this operation.
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error"
-}
+// AuthenticationFailed classifies the error for kafkaerr.
+func (e *saslError) AuthenticationFailed() bool { return true }

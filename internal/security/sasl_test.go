@@ -13,6 +13,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 func mechanism(t *testing.T, c Credentials) sasl.Mechanism {
@@ -127,7 +129,7 @@ func TestAuthenticationFailedKnowsItFromOtherFailures(t *testing.T) {
 		{io.EOF, false},
 		{nil, false},
 	} {
-		if got := AuthenticationFailed(test.err); got != test.want {
+		if got := kafkaerr.IsAuthentication(test.err); got != test.want {
 			t.Errorf("%v: got %v", test.err, got)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/xdg-go/scram"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // vector is an exchange printed in an RFC.
@@ -103,7 +105,7 @@ func TestBrokerThatDoesNotKnowThePasswordIsRefused(t *testing.T) {
 			ctx := sasl.WithMetadata(t.Context(), &sasl.Metadata{Host: "::1", Port: 9092})
 			done, _, err := state.Next(ctx, []byte(last))
 			wantError(t, err, want, "SASL SCRAM-SHA-256 with broker [::1]:9092: ")
-			if done || len(err.Error()) > 300 || strings.Contains(err.Error(), "pencil") || !AuthenticationFailed(err) {
+			if done || len(err.Error()) > 300 || strings.Contains(err.Error(), "pencil") || !kafkaerr.IsAuthentication(err) {
 				t.Errorf("%s %q: %v, %v", kind, last, done, err)
 			}
 			if done, _, err := state.Next(ctx, []byte(v.last)); done || err == nil {
@@ -144,7 +146,7 @@ func TestChallengeThatCannotBeTrustedIsRefused(t *testing.T) {
 			state, _, _ := m.Start(t.Context())
 			done, response, err := state.Next(t.Context(), []byte(challenge))
 			wantError(t, err, want, "SASL SCRAM-SHA-256: ")
-			if done || response != nil || strings.Contains(err.Error(), "pencil") || !AuthenticationFailed(err) {
+			if done || response != nil || strings.Contains(err.Error(), "pencil") || !kafkaerr.IsAuthentication(err) {
 				t.Errorf("%s %q: %v, %q, %v", kind, challenge, done, response, err)
 			}
 		}

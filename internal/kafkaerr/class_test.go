@@ -1,4 +1,4 @@
-package metrics
+package kafkaerr
 
 import (
 	"context"
@@ -46,63 +46,63 @@ func TestErrorsHaveTheirReason(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		err  error
-		want failure
+		want Class
 	}{
-		{"deadline", late.Err(), timeout},
-		{"deadline of a read", readTimeout(t), timeout},
-		{"broker waited for its replicas", kafka.RequestTimedOut, timeout},
-		{"nobody listens", dial(t.Context(), "127.0.0.1:1"), unreachable},
-		{"connect timed out", dial(late, "127.0.0.1:1"), unreachable},
-		{"no such host", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, unreachable},
-		{"name server is away", &net.DNSError{Err: "timeout", IsTimeout: true}, unreachable},
-		{"no route", os.NewSyscallError("connect", syscall.EHOSTUNREACH), unreachable},
-		{"kafka-go has no connection", kafka.BrokerNotAvailable, unreachable},
-		{"closed by the broker", io.EOF, disconnected},
-		{"closed in mid answer", io.ErrUnexpectedEOF, disconnected},
-		{"reset", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, disconnected},
-		{"broken pipe", syscall.EPIPE, disconnected},
-		{"code 13", kafka.NetworkException, disconnected},
-		{"leader moved", kafka.NotLeaderForPartition, noLeader},
-		{"election", kafka.LeaderNotAvailable, noLeader},
-		{"layout without a leader", protocol.NewErrNoLeader("t", 1), noLeader},
-		{"replicas", kafka.NotEnoughReplicas, notEnoughReplicas},
-		{"replicas, after", kafka.NotEnoughReplicasAfterAppend, notEnoughReplicas},
-		{"no topic", kafka.UnknownTopicOrPartition, unknownTopic},
-		{"layout without the topic", protocol.NewErrNoTopic("t"), unknownTopic},
-		{"layout without the partition", protocol.NewErrNoPartition("t", 9), unknownTopic},
-		{"message.max.bytes", kafka.MessageSizeTooLarge, tooLarge},
-		{"segment.bytes", kafka.RecordListTooLarge, tooLarge},
-		{"for kafka-go", kafka.MessageTooLargeError{}, tooLarge},
-		{"ACL", fmt.Errorf("%w: not you", kafka.TopicAuthorizationFailed), notAuthorized},
-		{"cluster ACL", kafka.ClusterAuthorizationFailed, notAuthorized},
-		{"password", fmt.Errorf("SASL: %w", kafka.SASLAuthenticationFailed), authentication},
-		{"mechanism", kafka.UnsupportedSASLMechanism, authentication},
-		{"exchange that we ended", fmt.Errorf("dial: %w", notOurs{}), authentication},
-		{"certificate", handshake(t, secure.Listener.Addr().String()), tlsFailure},
-		{"no TLS there", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, tlsFailure},
-		{"alert", &net.OpError{Op: "remote error", Err: tls.AlertError(42)}, tlsFailure},
-		{"old TLS", oldTLS(t), tlsFailure},
-		{"HTTP", foreign{}, notKafka},
-		{"Kafka after all", foreign{io.EOF}, disconnected},
-		{"other code", kafka.InvalidRequiredAcks, broker},
-		{"unknown code", kafka.Error(4242), broker},
-		{"code -1", kafka.Unknown, broker},
-		{"ended by us", ended.Err(), shutdown},
-		{"dial ended by us", dial(ended, "127.0.0.1:1"), shutdown},
-		{"hidden cause", fmt.Errorf("gave up: %w", notOurs{kafka.LeaderNotAvailable}), noLeader},
-		{"no class", errors.New("the dog ate it"), other},
-		{"other error of kafka-go", protocol.ErrNoRecord, other},
-		{"none", nil, other},
+		{"deadline", late.Err(), Timeout},
+		{"deadline of a read", readTimeout(t), Timeout},
+		{"broker waited for its replicas", kafka.RequestTimedOut, Timeout},
+		{"nobody listens", dial(t.Context(), "127.0.0.1:1"), Unreachable},
+		{"connect timed out", dial(late, "127.0.0.1:1"), Unreachable},
+		{"no such host", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, Unreachable},
+		{"name server is away", &net.DNSError{Err: "timeout", IsTimeout: true}, Unreachable},
+		{"no route", os.NewSyscallError("connect", syscall.EHOSTUNREACH), Unreachable},
+		{"kafka-go has no connection", kafka.BrokerNotAvailable, Unreachable},
+		{"closed by the broker", io.EOF, Disconnected},
+		{"closed in mid answer", io.ErrUnexpectedEOF, Disconnected},
+		{"reset", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}, Disconnected},
+		{"broken pipe", syscall.EPIPE, Disconnected},
+		{"code 13", kafka.NetworkException, Disconnected},
+		{"leader moved", kafka.NotLeaderForPartition, NoLeader},
+		{"election", kafka.LeaderNotAvailable, NoLeader},
+		{"layout without a leader", protocol.NewErrNoLeader("t", 1), NoLeader},
+		{"replicas", kafka.NotEnoughReplicas, NotEnoughReplicas},
+		{"replicas, after", kafka.NotEnoughReplicasAfterAppend, NotEnoughReplicas},
+		{"no topic", kafka.UnknownTopicOrPartition, UnknownTopic},
+		{"layout without the topic", protocol.NewErrNoTopic("t"), UnknownTopic},
+		{"layout without the partition", protocol.NewErrNoPartition("t", 9), UnknownTopic},
+		{"message.max.bytes", kafka.MessageSizeTooLarge, TooLarge},
+		{"segment.bytes", kafka.RecordListTooLarge, TooLarge},
+		{"for kafka-go", kafka.MessageTooLargeError{}, TooLarge},
+		{"ACL", fmt.Errorf("%w: not you", kafka.TopicAuthorizationFailed), NotAuthorized},
+		{"cluster ACL", kafka.ClusterAuthorizationFailed, NotAuthorized},
+		{"password", fmt.Errorf("SASL: %w", kafka.SASLAuthenticationFailed), Authentication},
+		{"mechanism", kafka.UnsupportedSASLMechanism, Authentication},
+		{"exchange that we ended", fmt.Errorf("dial: %w", notOurs{}), Authentication},
+		{"certificate", handshake(t, secure.Listener.Addr().String()), TLS},
+		{"no TLS there", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, TLS},
+		{"alert", &net.OpError{Op: "remote error", Err: tls.AlertError(42)}, TLS},
+		{"old TLS", oldTLS(t), TLS},
+		{"HTTP", foreign{}, NotKafka},
+		{"Kafka after all", foreign{io.EOF}, Disconnected},
+		{"other code", kafka.InvalidRequiredAcks, Broker},
+		{"unknown code", kafka.Error(4242), Broker},
+		{"code -1", kafka.Unknown, Broker},
+		{"ended by us", ended.Err(), Shutdown},
+		{"dial ended by us", dial(ended, "127.0.0.1:1"), Shutdown},
+		{"hidden cause", fmt.Errorf("gave up: %w", notOurs{kafka.LeaderNotAvailable}), NoLeader},
+		{"no class", errors.New("the dog ate it"), Other},
+		{"other error of kafka-go", protocol.ErrNoRecord, Other},
+		{"none", nil, Other},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := failureOf(c.err); got != c.want {
-				t.Errorf("%v is %s, want %s", c.err, failureNames[got], failureNames[c.want])
+			if got := Of(c.err); got != c.want {
+				t.Errorf("%v is %s, want %s", c.err, got, c.want)
 			}
 			if c.err == nil {
 				return
 			}
-			if got := failureOf(fmt.Errorf("kafka.(*Client).Produce: %w", c.err)); got != c.want {
-				t.Errorf("wrapped it is %s", failureNames[got])
+			if got := Of(fmt.Errorf("kafka.(*Client).Produce: %w", c.err)); got != c.want {
+				t.Errorf("wrapped it is %s", got)
 			}
 		})
 	}
@@ -113,8 +113,8 @@ func TestEveryCodeOfABrokerHasAReason(t *testing.T) {
 		if code == 0 {
 			continue
 		}
-		if got := failureOf(code); got == other || got >= failures {
-			t.Errorf("%v is %d", code, got)
+		if got := Of(code); got == Other || got >= Classes {
+			t.Errorf("%v is %d", code, int(got))
 		}
 	}
 }
@@ -128,8 +128,8 @@ func TestEveryAlertOfABrokerIsAFailureOfTLS(t *testing.T) {
 			continue
 		}
 		err := alert(t, byte(code))
-		if got := failureOf(fmt.Errorf("kafka.(*Client).Produce: %w", err)); got != tlsFailure {
-			t.Errorf("%v is %s", err, failureNames[got])
+		if got := Of(fmt.Errorf("kafka.(*Client).Produce: %w", err)); got != TLS {
+			t.Errorf("%v is %s", err, got)
 		}
 		texts[err.Error()] = true
 	}
@@ -173,12 +173,10 @@ func answered(t *testing.T, record []byte) error {
 	return err
 }
 
-func TestReasonsAreShortAndDifferent(t *testing.T) {
-	for _, set := range [][]string{failureNames[:], refusalNames[:]} {
-		for i, name := range set {
-			if name == "" || len(name) > 20 || slices.Index(set, name) != i {
-				t.Errorf("%q", name)
-			}
+func TestLabelsAreShortAndDifferent(t *testing.T) {
+	for i, label := range labels {
+		if label == "" || len(label) > 20 || slices.Index(labels[:], label) != i {
+			t.Errorf("%q", label)
 		}
 	}
 }

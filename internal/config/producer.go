@@ -1,0 +1,45 @@
+package config
+
+import (
+	"time"
+
+	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/security"
+)
+
+// keepalive is how long an idle connection is kept where keepalive_enabled is false.
+const keepalive = 10 * time.Second
+
+// Producer returns the settings of the configuration's producer. What goes into the
+// message (forward_*) is not among them, nor is the topic, nor cluster_name, which Kong
+// makes up anew with each declarative configuration it loads.
+func (c *Config) Producer() producer.Options {
+	o := producer.Options{
+		TLS:           c.Security.SSL,
+		SkipVerify:    !c.Security.SSLVerify,
+		CertificateID: c.Security.CertificateID,
+		SASL: security.Credentials{
+			Mechanism: c.Authentication.Mechanism, User: c.Authentication.User,
+			Password: c.Authentication.Password, TokenAuth: c.Authentication.TokenAuth,
+		},
+		Acks:           c.Acks,
+		RequestTimeout: c.RequestTimeout.Duration(),
+		Timeout:        c.Timeout.Duration(),
+		Keepalive:      keepalive,
+		MaxAttempts:    max(c.MaxAttempts, 1),
+		Backoff:        c.Backoff.Duration(),
+		BatchRecords:   c.MessagesPerRequest,
+		BatchBytes:     c.BytesPerRequest,
+		Async:          c.Async,
+		Linger:         c.FlushTimeout.Duration(),
+		BufferRecords:  c.BufferedMessages,
+		BufferBytes:    c.BufferedBytes,
+	}
+	for _, s := range c.BootstrapServers {
+		o.Servers = append(o.Servers, s.Address())
+	}
+	if c.KeepaliveEnabled {
+		o.Keepalive = max(c.Keepalive.Duration(), time.Millisecond)
+	}
+	return o
+}

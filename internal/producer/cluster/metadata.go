@@ -1,0 +1,169 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
+)
+
+// topic is a topic in use.
+type topic struct {
+	name       string
+	generation uint64 // the first one that fetches the topic's metadata
+	metadata   atomic.Pointer[metadata]
+	refreshing atomic.Bool
+}
+
+// metadata is what the cluster said about a topic.
+type metadata struct {
+	response   *metadataAPI.Response
+	partitions []metadataAPI.ResponsePartition // at least one
+	fetched    time.Time
+}
+
+var errNoMetadata = errors.New("the topic's metadata is not known yet")
+
+// use returns the topic of that name. A kafka.Transport fetches the metadata of the topics
+// that it was made for, so a new topic takes a new generation.
+func (c *Cluster) use(name string) *topic {
+	if t := (*c.topics.Load())[name]; t != nil {
+		return t
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := (*c.topics.Load())[name]; t != nil {
+		return t
+	}
+	t := &topic{name: name, generation: c.generation.number + 1}
+	topics := maps.Clone(*c.topics.Load())
+	topics[name] = t
+	c.topics.Store(&topics)
+	return t
+}
+
+func (c *Cluster) metadataOf(name string) *metadata {
+	if t := (*c.topics.Load())[name]; t != nil {
+		return t.metadata.Load()
+	}
+	return nil
+}
+
+// Partitions returns the topic's partitions by its latest metadata, nil if it is not known.
+func (c *Cluster) Partitions(topic string) []metadataAPI.ResponsePartition {
+	if m := c.metadataOf(topic); m != nil {
+		return m.partitions
+	}
+	return nil
+}
+
+// Leader returns the address of a partition's leader by the latest metadata, "" if it is
+// not known.
+func (c *Cluster) Leader(topic string, partition int32) string {
+	m := c.metadataOf(topic)
+	if m == nil {
+		return ""
+	}
+	for _, p := range m.partitions {
+		if p.PartitionIndex != partition {
+			continue
+		}
+		for _, b := range m.response.Brokers {
+			if b.NodeID == p.LeaderID {
+				return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+			}
+		}
+	}
+	return ""
+}
+
+// Await requests the topic's metadata once, and returns when it is known, or why it is not;
+// see [Cluster.Pause]. If the cluster creates topics by itself, it creates this one, as it
+// does for Kong's own producer.
+func (c *Cluster) Await(ctx context.Context, topic string) error {
+	t := c.use(topic)
+	g := c.current(t)
+	err := c.fetchMetadata(ctx, t, true)
+	switch {
+	case errors.Is(err, kafka.UnknownTopicOrPartition): // kafka-go asks again by itself; the other topics are fine
+	case err != nil:
+		c.invalidate(g)
+	case c.newerThanAuthFailure(g):
+		c.auth.succeeded()
+	}
+	return err
+}
+
+// Refresh requests the topic's metadata in the background if it is old.
+func (c *Cluster) Refresh(topic string) {
+	if t := c.use(topic); t.metadata.Load() != nil && time.Since(t.metadata.Load().fetched) > MetadataTTL {
+		c.refreshAsync(t)
+	}
+}
+
+// refreshAsync keeps the last known metadata if the request fails.
+func (c *Cluster) refreshAsync(t *topic) {
+	if !t.refreshing.CompareAndSwap(false, true) {
+		return
+	}
+	c.refreshes.Go(func() {
+		defer t.refreshing.Store(false)
+		if err := c.Await(c.ctx, t.name); err != nil {
+			m := t.metadata.Load()
+			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, time.Now()}) // not again at once
+		}
+	})
+}
+
+// fetchMetadata has the current generation tell the topic's metadata, or why there is none.
+// It makes at most one request: when the generation is new.
+func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) error {
+	ctx, cancel := c.limited(ctx)
+	defer cancel()
+	g := c.current(t)
+	began := time.Now()
+	res, err := g.RoundTrip(ctx, c.addr, &metadataAPI.Request{
+		TopicNames:             []string{t.name},
+		AllowAutoTopicCreation: create,
+	})
+	err = withDuration(err, began)
+	if err == nil {
+		err = t.storeMetadata(res.(*metadataAPI.Response))
+	}
+	c.noteAuthFailure(g, err)
+	c.o.Observer.MetadataRequested(t.name, err)
+	return err
+}
+
+func (t *topic) storeMetadata(res *metadataAPI.Response) error {
+	for i := range res.Topics {
+		answer := &res.Topics[i]
+		switch {
+		case answer.Name != t.name:
+		case answer.ErrorCode != 0:
+			return fmt.Errorf("topic %s: %w", t.name, kafka.Error(answer.ErrorCode))
+		case len(answer.Partitions) > 0:
+			t.metadata.Store(&metadata{res, answer.Partitions, time.Now()})
+			return nil
+		}
+	}
+	return fmt.Errorf("topic %s has no partitions: %w", t.name, kafka.LeaderNotAvailable)
+}
+
+// partitionGone reports whether the cluster knows the topic but not the partition.
+func (c *Cluster) partitionGone(ctx context.Context, t *topic, partition int32) bool {
+	if c.fetchMetadata(ctx, t, false) != nil {
+		return false
+	}
+	return !slices.ContainsFunc(t.metadata.Load().partitions, func(p metadataAPI.ResponsePartition) bool {
+		return p.PartitionIndex == partition
+	})
+}

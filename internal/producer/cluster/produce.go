@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
+
+	"kafka-upstream/internal/kafkaerr"
+)
+
+// Produce sends a part of a batch, which must be of one partition, exactly as the whole
+// batch was sent.
+func (c *Cluster) Produce(ctx context.Context, messages []kafka.Message) error {
+	records := make([]kafka.Record, len(messages))
+	for i, m := range messages {
+		records[i] = kafka.Record{Time: m.Time, Value: kafka.NewBytes(m.Value), Headers: m.Headers}
+		if m.Key != nil {
+			records[i].Key = kafka.NewBytes(m.Key)
+		}
+	}
+	client := &kafka.Client{Addr: c.addr, Transport: c}
+	res, err := client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: messages[0].Topic, Partition: messages[0].Partition,
+		RequiredAcks: kafka.RequiredAcks(c.o.Acks), Records: kafka.NewRecordReader(records...),
+	})
+	if err == nil && res != nil {
+		err = res.Error
+	}
+	return err
+}
+
+// produce makes attempts until one succeeds, fails for good, or was the last one. All
+// batches pass through it, so it is where to set what they have in common.
+func (c *Cluster) produce(ctx context.Context, req *produceAPI.Request) (kafka.Response, error) {
+	req.Timeout = int32(c.o.RequestTimeout / time.Millisecond)
+	b, err := newBatch(req)
+	if err != nil {
+		return nil, err
+	}
+	defer b.free()
+	t := c.use(b.topic)
+	for first, n := time.Now(), 1; ; n++ {
+		began := time.Now()
+		res, err := c.produceOnce(ctx, t, b)
+		failure, retry := c.failureOf(res, err)
+		last := !retry || n >= c.o.MaxAttempts
+		c.o.Observer.AttemptDone(t.name, Attempt{Retry: n > 1, Last: last, Took: time.Since(began), Total: time.Since(first), Err: failure})
+		if last {
+			return res, err
+		}
+		if !c.sleep(ctx, c.o.Backoff) {
+			if c.ctx.Err() != nil {
+				return nil, context.Cause(c.ctx)
+			}
+			return res, err
+		}
+	}
+}
+
+// failureOf returns why an attempt failed, and whether another one may succeed.
+func (c *Cluster) failureOf(res kafka.Response, err error) (failure error, retry bool) {
+	switch err.(type) {
+	case nil:
+		if rejection := rejectionIn(res); rejection != nil {
+			code := kafka.Error(rejection.ErrorCode)
+			return code, kafkaerr.IsTemporary(code)
+		}
+		return nil, false
+	case *gaveUpError, *PartitionGoneError, *RecordsRejectedError:
+		return err, false
+	}
+	return err, c.ctx.Err() == nil
+}
+
+// produceOnce makes one attempt. With WaitForBroker it lasts for as long as no broker can be
+// reached, and, up to MaxUnavailable, while brokers do not know the partition or its leader.
+func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Response, error) {
+	var waiting time.Time // since when this attempt has waited for what brokers will know
+	var gone time.Time    // since when the metadata has lacked the partition
+	for {
+		g := c.current(t)
+		res, err := c.send(ctx, g, b)
+		if err == nil {
+			rejection := rejectionIn(res)
+			err = c.answered(g, t, b, rejection)
+			if rejection == nil || kafka.Error(rejection.ErrorCode) != kafka.UnknownTopicOrPartition || !c.partitionGone(ctx, t, b.partition) {
+				return res, err
+			}
+			if exceeds(&gone, spread) {
+				return nil, c.newPartitionGoneError(t, b.partition)
+			}
+			if !c.Pause(ctx) {
+				return res, err
+			}
+			continue
+		}
+		if isStaleConnection(err) { // the next one is another that is idle, or a new one
+			continue
+		}
+		c.noteAuthFailure(g, err)
+		if c.authRecovered(ctx, g, t, err) {
+			continue
+		}
+		unsent := kafkaerr.IsUnsent(err)
+		waits := c.o.WaitForBroker && unsent
+		var reason error // why there is no metadata
+		if unsent {
+			// Is it this partition, or the whole cluster? The metadata tells.
+			if reason = c.fetchMetadata(ctx, t, false); reason != nil {
+				err = reason
+			}
+		}
+		// A login that was not tried says nothing about the metadata.
+		if !isAuthBackoff(err) || reason != nil {
+			c.invalidate(g)
+		}
+		if c.ctx.Err() != nil {
+			return nil, context.Cause(c.ctx)
+		}
+		// A broker may not know a partition yet that was just added.
+		if reason == nil && errors.Is(err, protocol.ErrNoPartition) && c.partitionGone(ctx, t, b.partition) {
+			if exceeds(&gone, spread) {
+				return nil, c.newPartitionGoneError(t, b.partition)
+			}
+			waits = true // be it for its last attempt
+		}
+		c.o.Observer.Unavailable(t.name, b.partition, err)
+		switch {
+		case !waits:
+			return nil, err
+		case reason == nil, kafkaerr.IsMissingTopic(reason):
+			if exceeds(&waiting, c.o.MaxUnavailable) {
+				return nil, &gaveUpError{err, c.o.MaxUnavailable}
+			}
+		case !kafkaerr.IsUnreachable(reason): // a broker answers, and says no
+			return nil, err
+		}
+		if !c.Pause(ctx) {
+			if c.ctx.Err() != nil { // the record waits, be it for its last attempt
+				return nil, context.Cause(c.ctx)
+			}
+			return nil, err
+		}
+	}
+}
+
+// exceeds reports whether something that began at since, or begins now, lasts for too long.
+func exceeds(since *time.Time, limit time.Duration) bool {
+	if since.IsZero() {
+		*since = time.Now()
+	}
+	return time.Since(*since) > limit
+}
+
+// send makes one request, or none if there is no connection.
+func (c *Cluster) send(ctx context.Context, g *generation, b *batch) (kafka.Response, error) {
+	ctx, cancel := c.limited(ctx)
+	defer cancel()
+	began := time.Now()
+	res, err := g.RoundTrip(ctx, c.addr, b.request())
+	b.unanswered = b.unanswered || err != nil
+	return res, withDuration(err, began)
+}
+
+// answered acts on a broker's answer: rejection is nil if it has accepted the batch. The
+// Writer reads the answer too, but fetches no metadata, and does not tell which records were
+// rejected.
+func (c *Cluster) answered(g *generation, t *topic, b *batch, rejection *produceAPI.ResponsePartition) error {
+	if rejection == nil {
+		c.o.Observer.Recovered(t.name)
+		c.auth.succeeded()
+		return nil
+	}
+	code := kafka.Error(rejection.ErrorCode)
+	c.o.Observer.Unavailable(t.name, b.partition, code)
+	if kafkaerr.IsStaleLeader(code) {
+		c.invalidate(g)
+	}
+	if !kafkaerr.IsTemporary(code) && !kafkaerr.IsTooLarge(code) {
+		return recordsRejected(rejection)
+	}
+	return nil
+}
+
+// rejectionIn returns what the answer says of the partition, nil if the broker has accepted
+// the batch, or sends no answer (acks 0).
+func rejectionIn(res kafka.Response) *produceAPI.ResponsePartition {
+	r, ok := res.(*produceAPI.Response)
+	if !ok {
+		return nil
+	}
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			if p := &r.Topics[i].Partitions[j]; p.ErrorCode != 0 {
+				return p
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package producer
+
+import (
+	"errors"
+	"time"
+
+	"kafka-upstream/internal/kafkaerr"
+)
+
+// StallLimit is how long a producer may have records that are due and deliver none. An
+// election of leaders takes a few seconds, the restart of a broker some more.
+const StallLimit = 30 * time.Second
+
+// ledger counts what becomes of one topic's records in one producer, whose mutex guards
+// it. Nothing else counts records.
+type ledger struct {
+	TopicStats
+	limit       Amount
+	linger      time.Duration
+	unconfirmed bool // no broker acknowledges anything
+
+	since  time.Time // nothing was delivered since, though there was something to deliver
+	failed time.Time // last failure since a delivery; zero for none
+}
+
+func newLedger(topic string, o *Options) ledger {
+	return ledger{
+		TopicStats:  TopicStats{Topic: topic},
+		limit:       Amount{int64(o.BufferRecords), o.BufferBytes},
+		linger:      o.Linger,
+		unconfirmed: o.Acks == 0,
+	}
+}
+
+// accept counts a record that goes into the buffer.
+func (l *ledger) accept(bytes int64) {
+	if l.Buffered.Records == 0 {
+		// Records can be late from now on; but a producer that loses all it is given has an
+		// empty buffer again and again, and is stalled since the first loss.
+		now := time.Now()
+		if l.failed.IsZero() || now.Sub(l.failed) >= l.linger+StallLimit {
+			l.since = now
+		}
+	}
+	l.Accepted.add(Amount{1, bytes})
+	l.Buffered.add(Amount{1, bytes})
+}
+
+// complete counts accepted records that were delivered, or given up because of err.
+func (l *ledger) complete(a Amount, err error) {
+	l.Buffered.subtract(a)
+	switch {
+	case err == nil:
+		l.Delivered.add(a)
+		if l.unconfirmed {
+			l.Unconfirmed.add(a)
+		}
+		l.since, l.failed = time.Now(), time.Time{}
+	case errors.Is(err, errAbandoned):
+		l.Undelivered.add(a)
+	default:
+		l.Failed[kafkaerr.Of(err)].add(a)
+		l.failed = time.Now()
+	}
+}
+
+// batch counts a batch that was completed. Records that were given up before they were
+// made a batch are none.
+func (l *ledger) batch(a Amount) {
+	l.BatchRecords.Observe(RecordsBounds, float64(a.Records))
+	l.BatchBytes.Observe(BytesBounds, float64(a.Bytes))
+}
+
+// produceRequest counts a produce request. err is nil, or why it failed: the error, or the
+// code in the broker's answer.
+func (l *ledger) produceRequest(retry bool, took time.Duration, err error) {
+	l.ProduceRequests++
+	if retry {
+		l.Retries++
+	}
+	if err != nil {
+		l.ProduceRequestsFailed[kafkaerr.Of(err)]++
+	}
+	l.RequestDuration.Observe(DurationBounds, took.Seconds())
+}
+
+// metadataRequest counts a request for the topic's partitions and their leaders.
+func (l *ledger) metadataRequest(err error) {
+	l.MetadataRequests++
+	if err != nil {
+		l.MetadataRequestsFailed[kafkaerr.Of(err)]++
+	}
+}
+
+// buffer returns the state of the buffer.
+func (l *ledger) buffer(orphaned bool) BufferStats {
+	b := BufferStats{Buffered: l.Buffered, Limit: l.limit, Orphaned: orphaned,
+		Fill: max(ratio(l.Buffered.Records, l.limit.Records), ratio(l.Buffered.Bytes, l.limit.Bytes))}
+	if l.Buffered.Records > 0 {
+		b.Stalled = max(time.Since(l.since)-l.linger, 0)
+	}
+	return b
+}
+
+func ratio(n, limit int64) float64 { return float64(n) / float64(max(limit, 1)) }

@@ -1,0 +1,54 @@
+package producer
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"kafka-upstream/internal/security"
+)
+
+// Options are the settings of a producer, all but the topics of its records.
+type Options struct {
+	Servers []string // bootstrap servers, host:port; their order does not matter
+
+	TLS           bool
+	SkipVerify    bool   // of the brokers' certificates
+	CertificateID string // of the client's certificate; "" for none
+	SASL          security.Credentials
+
+	Acks           int           // 0, 1 or -1
+	RequestTimeout time.Duration // what the broker is told: how long it may wait for its replicas
+	Timeout        time.Duration // of each step: connect, TLS handshake, write, answer
+	Keepalive      time.Duration // of an idle connection
+	MaxAttempts    int           // for each batch; at least 1
+	Backoff        time.Duration // between two attempts
+
+	BatchRecords int // in a produce request
+	BatchBytes   int // in a produce request, with the envelopes of batch and records
+
+	Async         bool          // Send does not wait for the acknowledgement
+	Linger        time.Duration // with Async: how long a record may wait for its batch to fill
+	BufferRecords int           // accepted and not completed
+	BufferBytes   int64         // keys and values of these records
+}
+
+// Key identifies Options. Producers are shared by key: two Options with the same key have
+// the same producer, and two that differ in a credential or certificate never do. It is
+// made with secrets, so it is never shown.
+type Key [sha256.Size]byte
+
+// Key returns the key of o.
+func (o Options) Key() Key {
+	o.Servers = slices.Sorted(slices.Values(o.Servers))
+	type credentials security.Credentials // which do not marshal
+	b, err := json.Marshal(struct {
+		Options
+		SASL credentials
+	}{o, credentials(o.SASL)})
+	if err != nil {
+		panic(err) // plain strings, numbers and booleans
+	}
+	return sha256.Sum256(b)
+}
