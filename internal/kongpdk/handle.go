@@ -14,7 +14,7 @@ func (s *Server) openInstance(h plugin.Handler) *instance {
 	p := newPlan(h.Needs(), s.RequestVariable)
 	in := &instance{calls: &p.calls, access: func(x *Exchange) { handle(x, h, p) }, close: h.Close, started: time.Now()}
 	if p.variable != "" {
-		in.further = p.further
+		in.nextCalls = p.nextCalls
 	}
 	return in
 }

@@ -11,13 +11,13 @@ import (
 // instance is a [plugin.Handler] with what is called of Kong for it. Kong starts one for
 // each of its workers, and starts all anew after any change.
 type instance struct {
-	calls   *calls                 // sent in one write, before access
-	further func(*Exchange) *calls // what their replies show to be needed, nil for none; may be nil
-	access  func(*Exchange)        // handles one request; a panic of it is answered with 500
-	close   func()
-	started time.Time
-	size    int64         // about how many bytes it holds
-	element *list.Element // in the order of starts
+	calls     *calls                 // sent in one write, before access
+	nextCalls func(*Exchange) *calls // what their replies show to be needed, nil for none; may be nil
+	access    func(*Exchange)        // handles one request; a panic of it is answered with 500
+	close     func()
+	started   time.Time
+	size      int64         // about how many bytes it holds
+	element   *list.Element // in the order of starts
 }
 
 const (

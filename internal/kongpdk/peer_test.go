@@ -125,7 +125,7 @@ type conversation struct {
 	access func(*Exchange)
 	onStop func()
 
-	further func(*Exchange) *calls
+	nextCalls func(*Exchange) *calls
 }
 
 func (c *conversation) Close() {
@@ -137,7 +137,7 @@ func (c *conversation) Close() {
 // open makes an instance of a conversation, or of a real handler.
 func (f *fixture) open(h plugin.Handler) *instance {
 	if c, ok := h.(*conversation); ok {
-		return &instance{calls: c.calls, further: c.further, access: c.access, close: c.Close, started: time.Now()}
+		return &instance{calls: c.calls, nextCalls: c.nextCalls, access: c.access, close: c.Close, started: time.Now()}
 	}
 	return f.openInstance(h)
 }
@@ -168,11 +168,11 @@ func (h *handler) Refuse(err error) plugin.Response {
 // fixture is a server with its plugin.
 type fixture struct {
 	*Server
-	t       *testing.T
-	path    string
-	calls   *calls
-	further func(*Exchange) *calls
-	access  func(*Exchange)
+	t         *testing.T
+	path      string
+	calls     *calls
+	nextCalls func(*Exchange) *calls
+	access    func(*Exchange)
 
 	mu                        sync.Mutex
 	started, closed, answered []string
@@ -210,7 +210,7 @@ func newFixture(t *testing.T, options ...func(*Server)) *fixture {
 		defer f.mu.Unlock()
 		c := string(config)
 		f.started = append(f.started, c)
-		return &conversation{config: c, calls: f.calls, further: f.further, access: func(x *Exchange) { f.access(x) }, onStop: func() {
+		return &conversation{config: c, calls: f.calls, nextCalls: f.nextCalls, access: func(x *Exchange) { f.access(x) }, onStop: func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.closed = append(f.closed, c)

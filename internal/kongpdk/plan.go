@@ -140,8 +140,8 @@ func (t *targetCalls) read(x *Exchange, r *request.Request, fields request.Field
 	return nil
 }
 
-// further returns Kong's own calls where the variable is not enough.
-func (p *plan) further(x *Exchange) *calls {
+// nextCalls returns Kong's own calls where the variable is not enough.
+func (p *plan) nextCalls(x *Exchange) *calls {
 	value, err := textReply(x, p.variableCall)
 	if err != nil || len(x.replies) > p.calls.size() {
 		return nil

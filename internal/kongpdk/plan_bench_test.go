@@ -15,7 +15,7 @@ import (
 // kongReplies are Kong's to the calls of a plan for all parts.
 type kongReplies struct{ method, uri, query, headers, body []byte }
 
-func repliesOf(t testing.TB, headers, body int) kongReplies {
+func kongRepliesOf(t testing.TB, headers, body int) kongReplies {
 	t.Helper()
 	encoded := func(m proto.Message) []byte {
 		b, err := proto.Marshal(m)
@@ -57,7 +57,7 @@ func (k *kongReplies) read(p *plan, r *scratch) (err error) {
 func BenchmarkRead(b *testing.B) {
 	for _, headers := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("headers=%d", headers), func(b *testing.B) {
-			k := repliesOf(b, headers, 1024)
+			k := kongRepliesOf(b, headers, 1024)
 			p := newPlan(request.Fields{Method: true, URI: true, Headers: true, Body: true, MaxBody: 1 << 20}, "")
 			var r scratch
 			b.ReportAllocs()
@@ -75,7 +75,7 @@ func TestReadingIntoAUsedRequestAllocatesNothing(t *testing.T) {
 	p := newPlan(request.Fields{Method: true, URI: true, Headers: true, Body: true, MaxBody: 1 << 20}, "")
 	var r scratch
 	for _, headers := range []int{1000, 10, 0} {
-		k := repliesOf(t, headers, 1024)
+		k := kongRepliesOf(t, headers, 1024)
 		read := func() {
 			if err := k.read(p, &r); err != nil {
 				t.Fatal(err)

@@ -450,7 +450,7 @@ func TestFurtherCallsFollowTheFirst(t *testing.T) {
 		first := f.calls.add("kong.request.get_method", nil, 0)
 		more := new(calls)
 		more.add("kong.request.get_path", nil, 0)
-		f.further = func(x *Exchange) *calls {
+		f.nextCalls = func(x *Exchange) *calls {
 			if len(x.replies) > 1 {
 				return nil
 			}

@@ -124,8 +124,8 @@ func (s *session) step() action {
 			} else if act != run {
 				return act
 			}
-			if s.instance.further != nil {
-				if more := s.instance.further(&s.x); more != nil {
+			if s.instance.nextCalls != nil {
+				if more := s.instance.nextCalls(&s.x); more != nil {
 					s.call(more)
 					continue
 				}

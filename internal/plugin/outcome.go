@@ -19,10 +19,10 @@ func outcome(err error, topic string, limit int) Response {
 		return Sent.Response()
 	}
 	if bad, ok := errors.AsType[*record.BadRequest](err); ok {
-		return BadBody.because(bad.Reason)
+		return response(BadBody, bad.Reason)
 	}
 	if _, ok := errors.AsType[*producer.TooLargeError](err); ok || errors.Is(err, request.ErrTooLarge) {
-		return TooLarge.because(fmt.Sprintf("the message would be larger than %d bytes", limit))
+		return response(TooLarge, fmt.Sprintf("the message would be larger than %d bytes", limit))
 	}
 	logged := func(r Reason, line string) Response {
 		a := r.Response()

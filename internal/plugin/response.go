@@ -96,9 +96,6 @@ func (r Reason) Status() int { return table[r.row()].status }
 // request.
 func (r Reason) Response() Response { return responses[r.row()] }
 
-// because returns the response for the reason with that cause, which the client reads.
-func (r Reason) because(cause string) Response { return response(r, cause) }
-
 // responses are made once, so that an ordinary request allocates nothing for its own.
 var responses = func() (all [reasons]Response) {
 	for r := range reasons {
@@ -115,6 +112,7 @@ var (
 // retryAfter is in how many seconds a client may try again that was answered 503.
 const retryAfter = 1
 
+// response returns the response for r with that cause, which the client reads.
 func response(r Reason, cause string) Response {
 	row := table[r]
 	body, err := json.Marshal(struct {
