@@ -116,4 +116,4 @@ func (x *Exchange) exit(a plugin.Response) {
 // PDK returns go-pdk's view of the conversation, for rare calls: each is a
 // round of its own, and go-pdk fails on text that is not UTF-8. A handler finds it by a
 // type assertion. It must not exit through it.
-func (x *Exchange) PDK() *pdk.PDK { return pdk.Init(pdkConn{x.session.driver.detach()}) }
+func (x *Exchange) PDK() *pdk.PDK { return pdk.Init(pdkConn{c: x.session.driver.detach()}) }

@@ -189,38 +189,25 @@ func (c *netConn) close() {
 	c.s.in.release()
 }
 
-// pdkConn lets go-pdk read past what is in the buffer already. go-pdk calls no
-// more than Read and Write.
-type pdkConn struct{ *netConn }
+// pdkConn is the connection as go-pdk sees it, which first reads what is in the buffer.
+// go-pdk calls no more than Read and Write, so there is no net.Conn behind the others.
+type pdkConn struct {
+	net.Conn
+	c *netConn
+}
 
-func (c pdkConn) Read(p []byte) (int, error) {
-	if in := &c.s.in; in.pending() > 0 {
-		n := copy(p, in.buf[in.at:])
+// Read implements net.Conn.
+func (p pdkConn) Read(b []byte) (int, error) {
+	if in := &p.c.s.in; in.pending() > 0 {
+		n := copy(b, in.buf[in.at:])
 		in.at += n
 		return n, nil
 	}
-	return c.nc.Read(p)
+	return p.c.nc.Read(b)
 }
 
-func (c pdkConn) Write(p []byte) (int, error) {
-	c.await()
-	return c.nc.Write(p)
+// Write implements net.Conn.
+func (p pdkConn) Write(b []byte) (int, error) {
+	p.c.await()
+	return p.c.nc.Write(b)
 }
-
-// Close implements net.Conn. The driver closes the connection.
-func (pdkConn) Close() error { return nil }
-
-// LocalAddr implements net.Conn.
-func (pdkConn) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
-
-// RemoteAddr implements net.Conn.
-func (pdkConn) RemoteAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
-
-// SetDeadline implements net.Conn. The driver sets deadlines.
-func (pdkConn) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline implements net.Conn.
-func (pdkConn) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline implements net.Conn.
-func (pdkConn) SetWriteDeadline(time.Time) error { return nil }
