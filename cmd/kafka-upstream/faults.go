@@ -4,8 +4,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 
 	"kafka-upstream/internal/kongpdk"
+	"kafka-upstream/internal/plugin"
+	client "kafka-upstream/internal/request"
 )
 
 // A program built with the tag "faults" panics at each request of the topic "fault-panic", so
@@ -13,16 +16,18 @@ import (
 func init() {
 	fault = func(p *kongpdk.Plugin) {
 		start := p.Start
-		p.Start = func(config []byte) kongpdk.Instance {
-			in := start(config)
+		p.Start = func(config []byte) plugin.Handler {
+			h := start(config)
 			if bytes.Contains(config, []byte(`"fault-panic"`)) {
-				return panicking{in}
+				return panicking{h}
 			}
-			return in
+			return h
 		}
 	}
 }
 
-type panicking struct{ kongpdk.Instance }
+type panicking struct{ plugin.Handler }
 
-func (panicking) Access(*kongpdk.Exchange) { panic("a fault was injected") }
+func (panicking) Handle(context.Context, plugin.Exchange, *client.Request) plugin.Response {
+	panic("a fault was injected")
+}

@@ -20,6 +20,7 @@ import (
 	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/version"
+	"kafka-upstream/schema"
 )
 
 // fault changes the plugin in a program built with the tag "faults"; see faults.go.
@@ -78,12 +79,17 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		m = metrics.New(version.Number, pool.Stats)
 	}
 	m.Memory(limit)
-	plugin := plugin.Plugin(plugin.Options{Pool: pool, Metrics: m, Log: log, RequestVariable: o.variable})
+	p := plugin.New(plugin.Options{Pool: pool, Log: log})
+	m.Requests(p.Counts)
+	served := &kongpdk.Plugin{
+		Name: plugin.Name, Version: version.Number, Priority: plugin.Priority, Schema: schema.JSON(),
+		Start: p.Start, Invalid: p.Invalid, Answered: p.Answered,
+	}
 	if fault != nil {
-		fault(plugin)
+		fault(served)
 	}
 	if o.dump {
-		b, err := plugin.Dump(o.socket)
+		b, err := served.Dump(o.socket)
 		if err == nil {
 			_, err = stdout.Write(append(b, '\n'))
 		}
@@ -93,7 +99,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if err := serve(o, plugin, pool, m, limit, stdin, logging); err != nil {
+	if err := serve(o, served, pool, m, limit, stdin, logging); err != nil {
 		logging.events.Error(couldNot, "error", err)
 		return 1
 	}

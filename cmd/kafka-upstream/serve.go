@@ -18,7 +18,7 @@ import (
 )
 
 // serve serves until the process is told to end, and then drains.
-func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
+func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
 	log, events := logging.Logger, logging.events
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
@@ -51,9 +51,9 @@ func serve(o *options, plugin *kongpdk.Plugin, pool *producer.Pool, m *metrics.M
 	if o.pprof != "" {
 		profile(ctx, o.pprof, log)
 	}
-	server := kongpdk.NewServer(plugin, log)
-	server.Portable = o.portable
-	server.Memory, server.Files = limit, kongpdk.FileLimit()
+	server := kongpdk.NewServer(p, log, kongpdk.Options{
+		Portable: o.portable, RequestVariable: o.variable, Memory: limit, Files: kongpdk.FileLimit(),
+	})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	events.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/record/jsonmsg"
 	"kafka-upstream/internal/request"
 )
@@ -48,8 +49,8 @@ func checkExample(t *testing.T, name, raw, example string) {
 		return
 	}
 	has := func(key string) bool { _, ok := want[key]; return ok }
-	got, err := jsonmsg.Append(nil, r, request.Parts{Method: has("method"), URI: has("uri"), Headers: has("headers"), Body: has("body") || has("error")})
-	if bad, ok := errors.AsType[*jsonmsg.BadRequest](err); ok {
+	got, err := jsonmsg.Append(nil, r, request.Fields{Method: has("method"), URI: has("uri"), Headers: has("headers"), Body: has("body") || has("error")})
+	if bad, ok := errors.AsType[*record.BadRequest](err); ok {
 		if want["message"] != "Bad Request" || want["error"] != bad.Reason {
 			t.Errorf("%s: the answer is 400 %s, not\n%s", name, bad.Reason, example)
 		}

@@ -48,25 +48,39 @@ func decodeEvent(b []byte) *pb.CmdHandleEvent {
 
 // Frames come out as they were put in, however the stream is cut, and junk is
 // an error and never a panic or a large piece of memory.
-func FuzzReader(f *testing.F) {
+func FuzzBuffer(f *testing.F) {
 	f.Add(appendFrame(appendFrame(nil, []byte("one")), []byte("two")), uint16(10))
 	f.Add([]byte{1, 2, 3}, uint16(0))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0}, uint16(100))
 	f.Fuzz(func(t *testing.T, b []byte, limit uint16) {
 		var whole, pieces [][]byte
 		read := func(src io.Reader) (frames [][]byte) {
-			r := reader{src: src}
+			var r buffer
+			skip := 0
 			for {
-				s, err := r.frame(int(limit))
-				if _, ok := err.(errTooLarge); ok {
-					if r.discard() != nil {
+				s, err := span{}, errMore
+				if skip > 0 {
+					skip = r.skip(skip)
+				}
+				if skip == 0 {
+					s, err = r.frame(int(limit))
+				}
+				if _, ok := err.(frameSizeError); ok {
+					if skip, err = r.unread(); err != nil {
 						return frames
 					}
 					frames = append(frames, nil)
 					continue
 				}
+				if err == errMore {
+					n, err := src.Read(r.room())
+					if r.add(n); err != nil && n == 0 {
+						return frames
+					}
+					continue
+				}
 				if err != nil {
-					return frames
+					t.Fatal(err)
 				}
 				frames = append(frames, bytes.Clone(r.bytes(s)))
 				if len(frames)%3 == 0 {

@@ -18,6 +18,7 @@ import (
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
 )
 
 // logged is what a server logs.
@@ -65,21 +66,21 @@ func TestReplyWithoutMemoryIsPassedOverAndTheNextOneRead(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		limit := memory.NewLimit(256 << 10)
 		f := newFixture(t, func(s *Server) { s.Memory = limit })
-		i := f.asks.Add("kong.request.get_raw_body", nil, 0)
-		next := f.asks.Add("kong.request.get_method", nil, 0)
+		i := f.calls.add("kong.request.get_raw_body", nil, 0)
+		next := f.calls.add("kong.request.get_method", nil, 0)
 		var small atomic.Bool
 		f.access = func(x *Exchange) {
-			b, err := x.Reply(i)
+			b, err := x.reply(i)
 			if small.Load() != (err == nil) || err != nil && !errors.Is(err, memory.ErrFull) {
 				t.Errorf("a reply of %d bytes, %v", len(b), err)
 			}
-			if b, err := x.Reply(next); string(b) != "next" || err != nil {
+			if b, err := x.reply(next); string(b) != "next" || err != nil {
 				t.Errorf("next reply is %q, %v", b, err)
 			}
 			if used := limit.Used(); used > limit.Size() {
 				t.Errorf("%d bytes are taken", used)
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		for _, size := range []int{300 << 10, 8 << 20, 200 << 10} {
@@ -103,16 +104,16 @@ func TestShortRequestsNeedNoMemoryOfTheLimit(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		limit := memory.NewLimit(1)
 		f := newFixture(t, func(s *Server) { s.Memory = limit })
-		i := f.asks.Add("kong.request.get_raw_body", nil, 0)
-		j := f.asks.Add("kong.request.get_headers", nil, 0)
+		i := f.calls.add("kong.request.get_raw_body", nil, 0)
+		j := f.calls.add("kong.request.get_headers", nil, 0)
 		f.access = func(x *Exchange) {
-			if _, err := x.Reply(i); err != nil {
+			if _, err := x.reply(i); err != nil {
 				t.Error(err)
 			}
-			if _, err := x.Reply(j); err != nil && !errors.Is(err, memory.ErrFull) {
+			if _, err := x.reply(j); err != nil && !errors.Is(err, memory.ErrFull) {
 				t.Error(err)
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		for _, size := range []int{0, 1, 10_000, bufferFree - 100, bufferFree - 40} {
@@ -134,7 +135,7 @@ func TestReservedMemoryIsGivenBack(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		limit := memory.NewLimit(1 << 20)
 		f := newFixture(t, func(s *Server) { s.Memory = limit })
-		i := f.asks.Add("kong.request.get_raw_body", nil, 0)
+		i := f.calls.add("kong.request.get_raw_body", nil, 0)
 		var panics atomic.Bool
 		f.access = func(x *Exchange) {
 			held := limit.Used()
@@ -148,10 +149,10 @@ func TestReservedMemoryIsGivenBack(t *testing.T) {
 			if limit.Used() != 0 {
 				t.Errorf("%d bytes are taken after the release", limit.Used())
 			}
-			if b, err := x.Reply(i); b != nil || err != nil {
+			if b, err := x.reply(i); b != nil || err != nil {
 				t.Errorf("after the release the reply is %d bytes, %v", len(b), err)
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		for _, fails := range []bool{false, true} {
@@ -214,7 +215,7 @@ func TestUnfinishedCommandIsGivenUp(t *testing.T) {
 		}
 		used.write(command[:1])
 		used.closed()
-		if !strings.Contains(log.String(), "a part of a command came") {
+		if !strings.Contains(log.String(), "the rest of a command did not come") {
 			t.Errorf("the log is %s", log.String())
 		}
 		idle.start("{}")
@@ -250,7 +251,7 @@ func TestShutdownDoesNotWaitForPeersThatStall(t *testing.T) {
 			p.write(announced(maxReply+1, 99))
 		},
 		"no end after a log line": func(_ *fixture, id int32, p *peer) { p.send(eventCall(1, id, "access"), nil); p.exit2() },
-		"asks are not read": func(f *fixture, id int32, p *peer) {
+		"calls are not read": func(f *fixture, id int32, p *peer) {
 			_ = p.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 			for {
 				if _, err := p.Write(appendFrame(appendFrame(nil, eventCall(1, id, "access")), nil)); err != nil {
@@ -262,13 +263,13 @@ func TestShutdownDoesNotWaitForPeersThatStall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T) {
 				f := newFixture(t, func(s *Server) { s.endTimeout = 100 * time.Millisecond })
-				f.asks.Add("kong.request.get_method", nil, 0)
+				f.calls.add("kong.request.get_method", nil, 0)
 				f.access = func(x *Exchange) {
-					if name == "asks are not read" {
+					if name == "calls are not read" {
 						return
 					}
-					x.LogError("a line")
-					_ = x.Exit(ok)
+					x.logError("a line")
+					x.exit(ok)
 				}
 				id := f.dial().start("{}")
 				f.dial()
@@ -283,7 +284,7 @@ func TestShutdownDoesNotWaitForPeersThatStall(t *testing.T) {
 	}
 }
 
-// exit2 reads the asks, and the exit without an end.
+// exit2 reads the calls, and the exit without an end.
 func (p *peer) exit2() {
 	p.read()
 	p.read()
@@ -295,19 +296,17 @@ func (p *peer) exit2() {
 func TestShutdownWaitsForRequestsLongerThanForPeers(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t, func(s *Server) { s.endTimeout = 300 * time.Millisecond })
-		f.asks.Add("kong.request.get_method", nil, 0)
-		further := new(Asks)
-		further.Add("kong.request.get_path", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		entered, free := make(chan struct{}), make(chan struct{})
 		f.access = func(x *Exchange) {
 			x.WillBlock()
 			close(entered)
 			<-free
-			if err := x.Ask(further); err != nil {
-				t.Errorf("asking late: %v", err)
+			if path, err := x.PDK().Request.GetPath(); path != "/" || err != nil {
+				t.Errorf("a late call: %q, %v", path, err)
 			}
-			x.LogError("a line")
-			_ = x.Exit(ok)
+			x.logError("a line")
+			x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		p := f.dial()
@@ -325,7 +324,7 @@ func TestShutdownWaitsForRequestsLongerThanForPeers(t *testing.T) {
 		close(free)
 		p.read()
 		p.read()
-		p.send([]byte("/"))
+		p.send(marshal(&pb.String{V: "/"}))
 		if a, logs := p.exit(); a.Status != 200 || logs != 1 {
 			t.Errorf("exit is %v after %d lines", a, logs)
 		}
@@ -339,7 +338,7 @@ func TestInstanceOfAnotherPluginRefusesAndSaysWhy(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		var log logged
 		f := newFixture(t, log.option)
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		for _, name := range []string{"another", "", strings.Repeat("n", 1<<20), "a\nb\xff"} {
 			p := f.dial()
 			b := marshal(&pb.RpcCall{Call: &pb.RpcCall_CmdStartInstance{CmdStartInstance: &pb.CmdStartInstance{Name: strings.ToValidUTF8(name, ""), Config: []byte("{}")}}})
@@ -367,12 +366,12 @@ func TestInstanceOfAnotherPluginRefusesAndSaysWhy(t *testing.T) {
 	})
 }
 
-func TestRefusalIsThePluginsWhereItHasOne(t *testing.T) {
+func TestRefusalIsThePlugins(t *testing.T) {
 	f := newFixture(t)
 	var reason error
-	f.plugin.Refuse = func(err error) Instance {
+	f.plugin.Invalid = func(err error) plugin.Handler {
 		reason = err
-		return &testInstance{asks: new(Asks), access: func(x *Exchange) { _ = x.Exit(NewAnswer(418, "", nil)) }}
+		return &conversation{calls: new(calls), access: func(x *Exchange) { x.exit(response(418, "")) }}
 	}
 	p := f.dial()
 	p.send(marshal(&pb.RpcCall{Call: &pb.RpcCall_CmdStartInstance{CmdStartInstance: &pb.CmdStartInstance{Name: "another"}}}))
@@ -407,7 +406,7 @@ func TestInstancesAreBoundedByTheMemoryLimit(t *testing.T) {
 		}
 		p = f.dial()
 		p.send(eventCall(1, first, "access"))
-		p.closed() // before any ask: Kong starts it anew
+		p.closed() // before any call: Kong starts it anew
 		if !strings.Contains(log.String(), "oldest instances") {
 			t.Errorf("the log is %s", log.String())
 		}
@@ -419,11 +418,11 @@ func TestPeerIsTheUserWhoHasConnected(t *testing.T) {
 		f := newFixture(t)
 		f.access = func(x *Exchange) {
 			for range 2 {
-				if uid, err := x.PeerUID(); err != nil && !errors.Is(err, errors.ErrUnsupported) || err == nil && uid != uint32(os.Geteuid()) {
+				if uid, err := x.peerUID(); err != nil && !errors.Is(err, errors.ErrUnsupported) || err == nil && uid != uint32(os.Geteuid()) {
 					t.Errorf("the peer is %d, %v", uid, err)
 				}
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
@@ -436,7 +435,7 @@ func TestPeerIsTheUserWhoHasConnected(t *testing.T) {
 // fileLimit has the server serve so many connections at a time.
 func fileLimit(n int) func(*Server) {
 	return func(s *Server) {
-		for s.Files = n; s.Files-keptFiles(s.Files) < n; s.Files++ {
+		for s.Files = n; s.Files-reservedFiles(s.Files) < n; s.Files++ {
 		}
 	}
 }
@@ -457,7 +456,7 @@ func TestMoreConnectionsThanFilesWait(t *testing.T) {
 			}
 			<-gate
 			now.Add(-1)
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		var answered atomic.Int64
@@ -536,7 +535,7 @@ func TestIdleConnectionsMakeRoomForOthers(t *testing.T) {
 func TestShutdownWhileConnectionsWait(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t, fileLimit(4), func(s *Server) { s.endTimeout = 50 * time.Millisecond })
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		id := f.dial().start("{}")
 		for range 20 {
 			f.dial().send(eventCall(1, id, "access"))
@@ -555,7 +554,7 @@ func TestShutdownWhileConnectionsWait(t *testing.T) {
 
 func TestFilesAreKeptForOthersThanKong(t *testing.T) {
 	for n, kept := range map[int]int{8: 6, 32: 24, 64: 40, 256: 64, 1024: 256, 20000: 4096, 1 << 20: 4096} {
-		if got := keptFiles(n); got != kept {
+		if got := reservedFiles(n); got != kept {
 			t.Errorf("of %d files %d are kept, want %d", n, got, kept)
 		}
 	}
@@ -567,11 +566,11 @@ func TestFilesAreKeptForOthersThanKong(t *testing.T) {
 	}{
 		{64, nil, 24, "64 open files"},
 		{20000, memory.NewLimit(64 << 20), 512, "the memory limit of 67108864 bytes"},
-		{0, memory.NewLimit(1), leastConnections, "memory limit"},
-		{4, nil, leastConnections, "4 open files"},
+		{0, memory.NewLimit(1), minConnections, "memory limit"},
+		{4, nil, minConnections, "4 open files"},
 	} {
-		s := &Server{Files: c.files, Memory: c.memory}
-		if most, why := s.mostConnections(); most != c.most || !strings.Contains(why, c.why) {
+		s := &Server{Options: Options{Files: c.files, Memory: c.memory}}
+		if most, why := s.connectionLimit(); most != c.most || !strings.Contains(why, c.why) {
 			t.Errorf("%+v: %d, %s", c, most, why)
 		}
 	}

@@ -35,7 +35,7 @@ func CheckPath(path string) error {
 // Listen returns a listener on the unix socket path, which it makes anew: a
 // socket left there by an earlier server is removed, even if that one still
 // serves the requests it has, as it does after a reload of Kong. mode holds the
-// socket's permission bits; whoever may write to it may connect. Closing the
+// socket's permission bits: a user who may write to it may connect. Closing the
 // listener leaves the path alone, because by then it may be another server's.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := CheckPath(path); err != nil {
@@ -57,7 +57,7 @@ func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 }
 
 // listenDraft listens on a socket beside path, with a name that leaves the draft's own
-// path within maxPath: ".PID" where that fits, and else a shorter one that nobody has.
+// path within maxPath: ".PID" where that fits, and else a shorter one that is not taken.
 func listenDraft(path string) (draft string, l *net.UnixListener, err error) {
 	dir, base := filepath.Split(path) // dir as it is written, for what its links lead to
 	if strings.HasPrefix(dir, "@") {

@@ -14,44 +14,44 @@ import (
 )
 
 const (
-	// sweeps is how often a loop looks for requests that take too long, in the
+	// sweepsPerEvent is how many sweeps for requests that take too long there are in the
 	// time that one may take.
-	sweeps = 13
-	// acceptMost is how many connections are accepted before the others have
+	sweepsPerEvent = 13
+	// maxAccepts is how many connections are accepted before those that are open have
 	// their turn.
-	acceptMost = 32
+	maxAccepts = 32
 	// One loop serves some 50,000 requests a second, and so many take several
 	// cores of Kong's: a machine has more loops only where it has many cores.
 	coresPerLoop = 4
-	mostLoops    = 8
-	// spareMost is how many connections' memory a loop keeps for the next ones.
-	spareMost = 256
+	maxLoops     = 8
+	// maxFree is how many connections' memory a loop keeps for the next ones.
+	maxFree = 256
 )
 
 // loop serves connections, by one goroutine at a time, with epoll(7). All that
 // it does at once is short. A request that takes long takes the goroutine with
-// it, see polled.leave: whoever runs the loop must look whether it still does
-// after each step, and touch nothing of it if not.
+// it, see loopConn.detach. So after each step the goroutine must check whether it still
+// runs the loop, and touch nothing of it if not.
 type loop struct {
 	server   *Server
 	epoll    int
-	listener int     // -1 once it is closed
-	conns    []*conn // by file descriptor
-	spare    []*conn
-	fresh    []*conn // accepted, and epoll not told yet; those before seen are done
+	listener int         // -1 once it is closed
+	conns    []*loopConn // by file descriptor
+	freeList []*loopConn
+	accepted []*loopConn // and not registered with epoll yet; those before seen are done
 	seen     int
 	handled  int // events of the last round
 	swept    time.Time
 	paused   time.Time // not accepting until then, unless zero
 	full     bool      // not accepting until there is a slot
-	relieved time.Time // when idle connections were looked for, while full
+	reaped   time.Time // when idle connections were last sought, while full
 	deadline time.Time // for peers, while the server shuts down
 	events   [128]unix.EpollEvent
 
 	open     atomic.Int64 // connections
 	stopping atomic.Bool
-	cutting  atomic.Bool
-	relief   atomic.Bool   // idle connections are to be closed
+	forced   atomic.Bool   // all connections are to be closed
+	reap     atomic.Bool   // idle connections are to be closed
 	done     chan struct{} // closed at the end
 	err      error         // why it ended, unless it was stopped
 
@@ -60,7 +60,7 @@ type loop struct {
 	closed bool
 }
 
-var _ part = (*loop)(nil)
+var _ acceptor = (*loop)(nil)
 
 // serveLoops serves what connects to the listener, which it closes. It reports
 // false if there can be no loops on it.
@@ -70,9 +70,9 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 		return false, err
 	}
 	var loops []*loop
-	var parts []part
+	var parts []acceptor
 	closed := raw.Control(func(listener uintptr) {
-		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, mostLoops))) {
+		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, maxLoops))) {
 			var l *loop
 			if l, err = newLoop(s, int(listener)); err != nil {
 				return
@@ -132,26 +132,26 @@ func (l *loop) add(fd int, events uint32) error {
 	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// stop implements part.
+// stop implements acceptor.
 func (l *loop) stop() {
 	l.stopping.Store(true)
 	l.awake()
 }
 
-// cut implements part.
-func (l *loop) cut() int {
+// forceClose implements acceptor.
+func (l *loop) forceClose() int {
 	left := l.open.Load()
-	l.cutting.Store(true)
+	l.forced.Store(true)
 	l.awake()
 	return int(left)
 }
 
-// resume implements part.
+// resume implements acceptor.
 func (l *loop) resume() { l.awake() }
 
-// relieve implements part.
-func (l *loop) relieve() {
-	l.relief.Store(true)
+// reapIdle implements acceptor.
+func (l *loop) reapIdle() {
+	l.reap.Store(true)
 	l.awake()
 }
 
@@ -168,14 +168,14 @@ func (l *loop) run() {
 	for {
 		// What the last round has left to do is done here, because it may have been
 		// another goroutine's, which returned in the middle of it.
-		if !l.settle() {
+		if !l.registerAccepted() {
 			return
 		}
 		if l.stopping.Load() && l.ending() {
 			l.end(nil)
 			return
 		}
-		if l.relief.Load() && !l.closeIdle() {
+		if l.reap.Load() && !l.closeIdle() {
 			return
 		}
 		l.acceptAgain()
@@ -199,7 +199,7 @@ func (l *loop) run() {
 			default:
 				// A connection that left or ended since has no entry, or the next
 				// one has it: that finds nothing to read, and no harm is done.
-				if c := l.conns[fd]; c != nil && !l.proceed(c, ev.Events) {
+				if p := l.conns[fd]; p != nil && !l.proceed(p, ev.Events) {
 					return
 				}
 			}
@@ -213,7 +213,7 @@ func (l *loop) wait() (int, error) {
 	case !l.paused.IsZero():
 		timeout = int(shortageTime / time.Millisecond)
 	case l.full:
-		timeout = int(relieveTime / time.Millisecond)
+		timeout = int(reapInterval / time.Millisecond)
 	case !l.deadline.IsZero():
 		timeout = int(max(time.Until(l.deadline), 0)/time.Millisecond) + 1
 	case l.open.Load() > 0:
@@ -230,7 +230,7 @@ func (l *loop) wait() (int, error) {
 // accept takes up the connections that wait. It reports false if another
 // goroutine runs the loop by now.
 func (l *loop) accept() bool {
-	for range acceptMost {
+	for range maxAccepts {
 		if !l.server.slots.take() {
 			l.full = true
 			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
@@ -242,7 +242,7 @@ func (l *loop) accept() bool {
 			l.server.slots.release()
 			return true
 		}
-		// Kong has sent its command by now, as a rule.
+		// As a rule, Kong has sent its command by now.
 		if !l.proceed(l.connOf(fd), 0) {
 			return false
 		}
@@ -264,25 +264,25 @@ func (l *loop) acceptAgain() {
 		}
 		return
 	}
-	if now := time.Now(); now.Sub(l.relieved) >= relieveTime {
-		l.relieved = now
-		l.server.relieve()
+	if now := time.Now(); now.Sub(l.reaped) >= reapInterval {
+		l.reaped = now
+		l.server.reapIdle()
 	}
 }
 
 // closeIdle closes the connections that were idle at its last call and have been since.
 // It reports false if another goroutine runs the loop by now.
 func (l *loop) closeIdle() bool {
-	l.relief.Store(false)
-	for fd, c := range l.conns {
+	l.reap.Store(false)
+	for fd, p := range l.conns {
 		switch {
-		case c == nil || c.busy || len(c.in.buf) > 0:
-		case !c.idleSeen:
-			c.idleSeen = true
-		case !l.proceed(c, 0): // a command that has come meanwhile is taken up
+		case p == nil || p.used():
+		case !p.idleSeen:
+			p.idleSeen = true
+		case !l.proceed(p, 0): // a command that has come meanwhile is taken up
 			return false
-		case l.conns[fd] == c && c.idleSeen && !c.busy && len(c.in.buf) == 0:
-			l.drop(c)
+		case l.conns[fd] == p && p.idleSeen && !p.used():
+			l.drop(p)
 		}
 	}
 	return true
@@ -292,7 +292,7 @@ func (l *loop) closeIdle() bool {
 // accepted for the moment.
 func (l *loop) accept1() (fd int, ok bool) {
 	for {
-		// accept4(2) by hand, because unix.Accept4 makes an address each time.
+		// accept4(2) by hand, because unix.Accept4 allocates an address each time.
 		r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:
@@ -301,7 +301,7 @@ func (l *loop) accept1() (fd int, ok bool) {
 			return -1, false
 		case unix.EINTR, unix.ECONNABORTED:
 		default:
-			// Nothing can be mended here but a shortage, which passes.
+			// A shortage of files or memory passes; nothing else can be mended here.
 			l.server.log.Error(shortage, "error", errno)
 			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
 			l.paused = time.Now().Add(shortageTime)
@@ -310,25 +310,26 @@ func (l *loop) accept1() (fd int, ok bool) {
 	}
 }
 
-func (l *loop) connOf(fd int) *conn {
-	var c *conn
-	if n := len(l.spare); n > 0 {
-		c, l.spare = l.spare[n-1], l.spare[:n-1]
+func (l *loop) connOf(fd int) *loopConn {
+	var p *loopConn
+	if n := len(l.freeList); n > 0 {
+		p, l.freeList = l.freeList[n-1], l.freeList[:n-1]
+		p.s.reset()
 	} else {
-		c = &conn{server: l.server, poll: new(polled), in: reader{buf: getBuffer(), memory: l.server.Memory}}
+		p = &loopConn{s: &session{server: l.server, in: buffer{buf: getBuffer(), memory: l.server.Memory}}}
 	}
-	*c.poll = polled{loop: l, conn: c, fd: fd}
-	c.nc, c.in.src = c.poll, c.poll
+	*p = loopConn{loop: l, s: p.s, fd: fd}
+	p.s.driver = p
 	for fd >= len(l.conns) {
 		l.conns = append(l.conns, nil)
 	}
-	l.conns[fd] = c
+	l.conns[fd] = p
 	l.open.Add(1)
-	return c
+	return p
 }
 
 // forget takes a connection out of the loop.
-func (l *loop) forget(p *polled) {
+func (l *loop) forget(p *loopConn) {
 	if p.added {
 		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
 	}
@@ -337,78 +338,73 @@ func (l *loop) forget(p *polled) {
 }
 
 // drop closes a connection, by which epoll forgets it.
-func (l *loop) drop(c *conn) {
-	l.conns[c.poll.fd] = nil
+func (l *loop) drop(p *loopConn) {
+	l.conns[p.fd] = nil
 	l.open.Add(-1)
-	c.poll.fresh = false
-	_ = c.nc.Close()
+	p.unregistered = false
+	_ = unix.Close(p.fd)
 	l.server.release()
-	if len(l.spare) >= spareMost || cap(c.in.buf) > bufferFree {
-		c.in.release()
+	if len(l.freeList) >= maxFree || cap(p.s.in.buf) > bufferFree {
+		p.s.in.release()
 		return
 	}
-	c.in.buf, c.in.at = c.in.buf[:0], 0
-	c.busy, c.stopping, c.idleSeen, c.uidRead = false, false, false, false
-	l.spare = append(l.spare, c)
+	l.freeList = append(l.freeList, p)
 }
 
 // proceed goes on with a connection. It reports false if another goroutine runs
 // the loop by now; this one has served the connection to its end then.
-func (l *loop) proceed(c *conn, events uint32) bool {
-	p := c.poll
-	var err error
-	if p.exited && events&unix.EPOLLHUP != 0 {
-		err = errOver // as it should be: no need to read it
+func (l *loop) proceed(p *loopConn, events uint32) bool {
+	more := false
+	if p.s.state == answered && events&unix.EPOLLHUP != 0 {
+		p.s.fail(errDone) // as it should be: no need to read it
 	} else {
-		p.ready = true
-		err = p.proceed()
+		p.readable = true
+		more = p.proceed()
 	}
-	if c.poll == nil {
-		defer c.server.end(c)
-		switch {
-		case err != nil:
-			c.report(err)
-		case c.end():
+	if c := p.own; c != nil {
+		if more {
 			c.serve()
+		} else {
+			p.s.report()
 		}
+		l.server.end(c)
 		return false
 	}
 	switch {
-	case err != errAgain:
-		c.report(err)
-		l.drop(c)
-	case !p.added && !p.fresh:
-		p.fresh = true
-		l.fresh = append(l.fresh, c)
+	case !more:
+		p.s.report()
+		l.drop(p)
+	case !p.added && !p.unregistered:
+		p.unregistered = true
+		l.accepted = append(l.accepted, p)
 	}
 	return true
 }
 
-// settle tells epoll of the connections that were accepted in this round and have
-// more to come. When there was much to do meanwhile they are looked at once more
-// before: often the replies are here by then, and the request is over without
-// epoll. It reports as proceed does.
-func (l *loop) settle() bool {
-	for l.seen < len(l.fresh) {
-		c := l.fresh[l.seen]
+// registerAccepted adds this round's unfinished connections to epoll. In a busy round
+// each is read once more first: the replies are often there by then, which saves the
+// epoll_ctl. It reports false if another goroutine runs the loop by now.
+func (l *loop) registerAccepted() bool {
+	for l.seen < len(l.accepted) {
+		p := l.accepted[l.seen]
 		l.seen++
-		p := c.poll
-		if p == nil || !p.fresh {
-			continue // it has left or ended since; if it is another by now, it comes again
+		if p.own != nil || !p.unregistered {
+			continue // detached, or closed; if it serves another connection by now, that has its own entry
 		}
-		if l.handled > 1 && !l.proceed(c, 0) {
+		if l.handled > 1 && !l.proceed(p, 0) {
 			return false
 		}
-		if c.poll != p || !p.fresh {
+		if !p.unregistered {
 			continue
 		}
-		p.fresh, p.added = false, true
+		p.unregistered, p.added = false, true
 		if err := l.add(p.fd, unix.EPOLLIN); err != nil {
-			c.report(err)
-			l.drop(c)
+			p.s.fail(err)
+			p.s.report()
+			l.drop(p)
 		}
 	}
-	l.fresh, l.seen = l.fresh[:0], 0
+	l.accepted, l.seen = l.accepted[:0], 0
 	return true
 }
 
@@ -425,27 +421,27 @@ func (l *loop) ending() bool {
 		}
 		l.deadline = time.Now().Add(l.server.endTimeout)
 	}
-	cutting := l.cutting.Load()
+	forced := l.forced.Load()
 	silent := !time.Now().Before(l.deadline) // all remaining connections wait for their peers
-	for _, c := range l.conns {
+	for _, p := range l.conns {
 		switch {
-		case c == nil:
-		case cutting:
-			l.drop(c)
+		case p == nil:
+		case forced:
+			l.drop(p)
 		case silent:
 			l.server.log.Warn("closing a connection of Kong", "error", errSilent)
-			l.drop(c)
-		case c.busy:
-			c.stopping = true
+			l.drop(p)
+		case p.s.busy():
+			p.stopping = true
 		default:
-			l.dropIdle(c)
+			l.dropIdle(p)
 		}
 	}
 	return l.open.Load() == 0
 }
 
-// refuse takes up the connections that nobody has accepted yet, for their end: the
-// kernel would reset them.
+// refuse accepts the connections in the backlog and ends them as dropIdle does: left in
+// the backlog, they would be reset by the kernel.
 func (l *loop) refuse() {
 	for {
 		fd, ok := l.accept1()
@@ -457,24 +453,24 @@ func (l *loop) refuse() {
 	}
 }
 
-// dropIdle closes a connection that does nothing. A command that has come
-// meanwhile is read before, and not done: closed with something unread the
-// connection would be reset, and Kong puts a command to our successor only where
-// it was closed. One of which only a part has come is waited for.
-func (l *loop) dropIdle(c *conn) {
-	c.stopping, c.poll.ready = true, true
-	switch err := c.poll.proceed(); {
-	case err != errAgain, len(c.in.buf) == 0:
-		l.drop(c)
-	case !c.poll.added:
-		if c.poll.added = true; l.add(c.poll.fd, unix.EPOLLIN) != nil {
-			l.drop(c)
+// dropIdle closes an idle connection. A command that has come meanwhile is read, and not
+// done: a connection that is closed with something unread is reset, and Kong sends a
+// command to our successor only if its connection was closed. The rest of a command of
+// which a part has come is waited for.
+func (l *loop) dropIdle(p *loopConn) {
+	p.stopping, p.readable = true, true
+	switch more := p.proceed(); {
+	case !more, p.s.in.pending() == 0:
+		l.drop(p)
+	case !p.added:
+		if p.added = true; l.add(p.fd, unix.EPOLLIN) != nil {
+			l.drop(p)
 		}
 	}
 }
 
 func (l *loop) sweepTime() time.Duration {
-	return min(l.server.eventTimeout/sweeps, l.server.commandTimeout/3)
+	return min(l.server.eventTimeout/sweepsPerEvent, l.server.commandTimeout/3)
 }
 
 // sweep ends requests and incomplete commands that take too long, and resumes accepting
@@ -491,20 +487,21 @@ func (l *loop) sweep() {
 		return
 	}
 	l.swept = now
-	for _, c := range l.conns {
+	for _, p := range l.conns {
 		switch {
-		case c == nil:
-		case c.busy:
-			if now.Sub(c.began) > l.server.eventTimeout {
+		case p == nil:
+		case p.s.busy():
+			if now.Sub(p.s.began()) > l.server.eventTimeout {
 				l.server.log.Warn("a connection of Kong ended early", "error", fmt.Sprintf("its request took more than %v", l.server.eventTimeout))
-				l.drop(c)
+				l.drop(p)
 			}
-		case len(c.in.buf) == 0:
-		case c.poll.partial.IsZero():
-			c.poll.partial = now
-		case now.Sub(c.poll.partial) >= l.server.commandTimeout:
-			c.report(errUnfinished)
-			l.drop(c)
+		case p.s.in.pending() == 0:
+		case p.partial.IsZero():
+			p.partial = now
+		case now.Sub(p.partial) >= l.server.commandTimeout:
+			p.s.fail(errUnfinished)
+			p.s.report()
+			l.drop(p)
 		}
 	}
 }
@@ -513,9 +510,9 @@ func (l *loop) end(err error) {
 	if err != nil {
 		l.err = fmt.Errorf("waiting for connections: %w", err)
 	}
-	for _, c := range l.conns {
-		if c != nil {
-			l.drop(c)
+	for _, p := range l.conns {
+		if p != nil {
+			l.drop(p)
 		}
 	}
 	l.closeFiles()

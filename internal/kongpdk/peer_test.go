@@ -15,6 +15,9 @@ import (
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
+
+	"kafka-upstream/internal/plugin"
+	"kafka-upstream/internal/request"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -114,35 +117,72 @@ func (p *peer) start(config string) int32 {
 	return p.readReturn().GetInstanceStatus().GetInstanceId()
 }
 
-// testInstance does what the test says.
-type testInstance struct {
+// conversation is a handler whose part of the conversation is the test's own.
+type conversation struct {
+	plugin.Handler
 	config string
-	asks   *Asks
+	calls  *calls
 	access func(*Exchange)
 	onStop func()
+
+	nextCalls func(*Exchange) *calls
 }
 
-func (i *testInstance) Asks() *Asks        { return i.asks }
-func (i *testInstance) Access(x *Exchange) { i.access(x) }
-func (i *testInstance) Close() {
-	if i.onStop != nil {
-		i.onStop()
+func (c *conversation) Close() {
+	if c.onStop != nil {
+		c.onStop()
 	}
+}
+
+// open makes an instance of a conversation, or of a real handler.
+func (f *fixture) open(h plugin.Handler) *instance {
+	if c, ok := h.(*conversation); ok {
+		return &instance{calls: c.calls, nextCalls: c.nextCalls, access: c.access, close: c.Close, started: time.Now()}
+	}
+	return f.openInstance(h)
+}
+
+// handler answers each request with the same.
+type handler struct {
+	response plugin.Response
+	needs    request.Fields
+	handle   func(x plugin.Exchange, r *request.Request)
+	refused  func(error)
+}
+
+func (h *handler) Needs() request.Fields { return h.needs }
+func (h *handler) Close()                {}
+
+func (h *handler) Handle(_ context.Context, x plugin.Exchange, r *request.Request) plugin.Response {
+	if h.handle != nil {
+		h.handle(x, r)
+	}
+	return h.response
+}
+
+func (h *handler) Refuse(err error) plugin.Response {
+	h.refused(err)
+	return h.response
 }
 
 // fixture is a server with its plugin.
 type fixture struct {
 	*Server
-	t      *testing.T
-	path   string
-	asks   *Asks
-	access func(*Exchange)
+	t         *testing.T
+	path      string
+	calls     *calls
+	nextCalls func(*Exchange) *calls
+	access    func(*Exchange)
 
-	mu              sync.Mutex
-	started, closed []string
+	mu                        sync.Mutex
+	started, closed, answered []string
 }
 
-var ok = NewAnswer(200, "fine", map[string]string{"X-Test": "1"})
+var ok = plugin.Response{Status: 200, Body: "fine", Headers: []plugin.Header{{Name: "X-Test", Value: "1"}}}
+
+func response(status int, body string) plugin.Response {
+	return plugin.Response{Status: status, Body: body}
+}
 
 // way is how fixtures serve.
 var way func(*Server)
@@ -163,19 +203,26 @@ func eachWay(t *testing.T, test func(*testing.T)) {
 }
 
 func newFixture(t *testing.T, options ...func(*Server)) *fixture {
-	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "s"), asks: new(Asks)}
-	f.access = func(x *Exchange) { _ = x.Exit(ok) }
-	f.Server = NewServer(&Plugin{Name: "test", Start: func(config []byte) Instance {
+	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "s"), calls: new(calls)}
+	f.access = func(x *Exchange) { x.exit(ok) }
+	f.Server = NewServer(&Plugin{Name: "test", Start: func(config []byte) plugin.Handler {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		c := string(config)
 		f.started = append(f.started, c)
-		return &testInstance{config: c, asks: f.asks, access: func(x *Exchange) { f.access(x) }, onStop: func() {
+		return &conversation{config: c, calls: f.calls, nextCalls: f.nextCalls, access: func(x *Exchange) { f.access(x) }, onStop: func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.closed = append(f.closed, c)
 		}}
-	}}, slog.New(slog.DiscardHandler))
+	}, Invalid: func(reason error) plugin.Handler {
+		return &handler{response: plugin.Response{Status: 500, Log: []string{reason.Error()}}}
+	}, Answered: func(r plugin.Reason, _ time.Duration) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.answered = append(f.answered, r.String())
+	}}, slog.New(slog.DiscardHandler), Options{})
+	f.Server.open = f.open
 	if way != nil {
 		way(f.Server)
 	}

@@ -1,7 +1,7 @@
-// Package kongpdk speaks Kong's protocol for external plugins: protobuf
-// messages (go-pdk's) in frames over a unix socket. It starts and closes
-// instances of one plugin, and hands each request to its instance as an
-// [Exchange].
+// Package kongpdk is the door for Kong's protocol of external plugins: protobuf messages
+// (go-pdk's) in frames over a unix socket. It starts and closes the instances of one
+// plugin, finds out about each request what its [plugin.Handler] needs, and writes the
+// handler's response.
 //
 // It stands in the place of go-pdk's StartServer, which cannot carry a rich
 // schema, forgets instances, dies with a panic, fails on bytes that are not
@@ -12,6 +12,8 @@ package kongpdk
 import (
 	"encoding/json"
 	"time"
+
+	"kafka-upstream/internal/plugin"
 )
 
 // Plugin is the plugin that a [Server] serves.
@@ -21,37 +23,16 @@ type Plugin struct {
 	Priority int             // Kong runs plugins of a higher priority first
 	Schema   json.RawMessage // in Kong's schema language
 
-	// Start makes an instance of the configuration, which is JSON as Kong sends
-	// it. It cannot fail: an instance of a configuration that is no good answers
-	// each request by saying so. It may be called from many goroutines, and the
-	// configuration is only valid during the call.
-	Start func(config []byte) Instance
+	// Start makes the handler of a configuration, which is JSON as Kong sends it and
+	// only valid during the call. It cannot fail, and may be called from many goroutines.
+	Start func(config []byte) plugin.Handler
 
-	// Refuse, unless nil, makes an instance that refuses every request, for that reason:
-	// one of a plugin that is not served here. Like Start it cannot fail.
-	Refuse func(reason error) Instance
+	// Invalid makes a handler that refuses every request, for that reason: one of a
+	// plugin that is not served here. It cannot fail.
+	Invalid func(reason error) plugin.Handler
 
-	// Panicked, unless nil, is told of each request whose handling has panicked
-	// and that was answered with 500 for that, and when the request came.
-	Panicked func(began time.Time)
-}
-
-// Instance handles the requests of one configuration. Kong starts one for each
-// of its workers, and starts all anew after any change.
-type Instance interface {
-	// Asks returns what is asked of Kong for each request, in one write, before
-	// Access is called. It is called once, when the instance starts.
-	Asks() *Asks
-
-	// Access handles one request and answers it with [Exchange.Exit]. Kong goes
-	// on to the upstream service if it returns without. It is called from many
-	// goroutines, and it may block. A panic of it is answered with 500.
-	Access(*Exchange)
-
-	// Close tells that Kong will send no further request to the instance.
-	// Requests that are under way may still be in Access. Kong does not close
-	// the instances of plugins that were deleted.
-	Close()
+	// Answered is told of each request that was answered, and how long that took.
+	Answered func(reason plugin.Reason, took time.Duration)
 }
 
 // phase is the only phase that is served.

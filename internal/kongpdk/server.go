@@ -11,26 +11,21 @@ import (
 	"time"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
 )
 
 // Server serves one plugin on a unix socket.
 //
-// On Linux one goroutine serves many connections with system calls of its own:
-// Kong makes a new connection for each request that is answered, and most of
-// the cost of serving one by the net package is that of its goroutine, its place
-// in the poller and its deadlines. A connection whose request takes long gets a
-// goroutine of its own. Elsewhere every connection has one.
+// On Linux one goroutine serves many connections with system calls of its own: Kong makes
+// a new connection for each request that is answered, and serving one by the net package
+// costs most for its goroutine, its entry in Go's poller and its deadlines. A connection
+// whose request takes long is detached to a goroutine of its own. Elsewhere every
+// connection has one.
 type Server struct {
-	// Portable, set before Serve, has every connection served by the net package.
-	Portable bool
-	// Memory, set before Serve, is the limit that large replies and commands count
-	// against. nil is no limit.
-	Memory *memory.Limit
-	// Files, set before Serve, is how many files the process may have open
-	// ([FileLimit]). A share of them is reserved for other uses. 0 is no limit.
-	Files int
+	Options
 
 	plugin    *Plugin
+	open      func(plugin.Handler) *instance
 	log       *slog.Logger
 	instances *instances
 	slots     slots
@@ -40,35 +35,52 @@ type Server struct {
 
 	loops int // 0: by the number of cores
 
-	mu       sync.Mutex
-	parts    []part             // what accepts connections
-	conns    map[*conn]struct{} // those that no loop serves
-	closing  bool
-	cutting  bool      // requests in flight are cut off
-	relieved time.Time // when idle connections were last closed
+	mu        sync.Mutex
+	acceptors []acceptor
+	conns     map[*netConn]struct{}
+	closing   bool
+	forced    bool      // all connections are closed
+	reaped    time.Time // when idle connections were last closed
+}
+
+// Options of a [Server].
+type Options struct {
+	// Portable has every connection served by the net package.
+	Portable bool
+	// RequestVariable is a variable of nginx that the method, the URI and the query
+	// are read off; none if "".
+	RequestVariable string
+	// Memory is the limit that large replies and commands count against. nil is no limit.
+	Memory *memory.Limit
+	// Files is how many files the process may have open ([FileLimit]). A share of them is
+	// reserved for other uses. 0 is no limit.
+	Files int
 }
 
 // NewServer returns a server of the plugin. What goes wrong on a connection is
 // logged; what goes wrong with a request is the plugin's to tell.
-func NewServer(plugin *Plugin, log *slog.Logger) *Server {
-	return &Server{
-		plugin:    plugin,
+func NewServer(p *Plugin, log *slog.Logger, o Options) *Server {
+	s := &Server{
+		Options:   o,
+		plugin:    p,
 		log:       log,
 		instances: newInstances(),
-		conns:     make(map[*conn]struct{}),
+		conns:     make(map[*netConn]struct{}),
 
 		eventTimeout: eventTimeout, commandTimeout: commandTimeout, endTimeout: endTimeout,
 	}
+	s.open = s.openInstance
+	return s
 }
 
 // Serve accepts connections until Shutdown, and returns nil then. It closes l.
 func (s *Server) Serve(l net.Listener) error {
-	s.slots.most, s.slots.why = s.mostConnections()
+	s.slots.limit, s.slots.cause = s.connectionLimit()
 	if s.Files > 0 && s.Files < lowFiles {
-		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "connections", s.slots.most)
+		s.log.Warn("the limit of open files is low: raise it where Kong is started (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of Docker)", "files", s.Files, "connections", s.slots.limit)
 	}
 	if n := s.Memory.Size(); n > 0 {
-		s.instances.most = n / instancesShare
+		s.instances.limit = n / instancesShare
 	}
 	if u, ok := l.(*net.UnixListener); ok && !s.Portable {
 		served, err := s.serveLoops(u)
@@ -79,7 +91,7 @@ func (s *Server) Serve(l net.Listener) error {
 			s.log.Warn("connections are served by the net package, at a higher cost", "error", err)
 		}
 	}
-	a := accepting{l, make(chan struct{}, 1)}
+	a := netAcceptor{l, make(chan struct{}, 1)}
 	if !s.add(0, a) {
 		return l.Close()
 	}
@@ -103,7 +115,7 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			return fmt.Errorf("accepting a connection: %w", err)
 		}
-		c := &conn{server: s, nc: nc, in: reader{src: nc, buf: getBuffer(), memory: s.Memory}}
+		c := newNetConn(&session{server: s, in: buffer{buf: getBuffer(), memory: s.Memory}}, nc)
 		if !s.adopt(c) {
 			c.close()
 			s.release()
@@ -127,25 +139,25 @@ func isShortage(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ENOBUFS)
 }
 
-// part accepts connections, and may serve them.
-type part interface {
-	stop()    // accepts none any more, and ends those that are idle
-	cut() int // ends the others too, and returns how many there were
-	resume()  // accepts again, if it may
-	relieve() // closes the connections that were idle for some time
+// acceptor accepts connections, and may serve them.
+type acceptor interface {
+	stop()           // accepts none any more, and ends those that are idle
+	forceClose() int // ends the others too, and returns how many there were
+	resume()         // accepts again, if it may
+	reapIdle()       // closes the connections that were idle for some time
 }
 
-// accepting accepts connections, each of which is served elsewhere.
-type accepting struct {
+// netAcceptor accepts connections that have a goroutine each.
+type netAcceptor struct {
 	net.Listener
 	wake chan struct{}
 }
 
-func (a accepting) stop()    { _ = a.Close(); a.resume() }
-func (a accepting) cut() int { return 0 }
-func (a accepting) relieve() {}
+func (a netAcceptor) stop()           { _ = a.Close(); a.resume() }
+func (a netAcceptor) forceClose() int { return 0 }
+func (a netAcceptor) reapIdle()       {}
 
-func (a accepting) resume() {
+func (a netAcceptor) resume() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
@@ -153,29 +165,29 @@ func (a accepting) resume() {
 }
 
 // waitForSlot returns when there may be a slot, or when the server ends.
-func (s *Server) waitForSlot(a accepting) {
+func (s *Server) waitForSlot(a netAcceptor) {
 	s.wait()
 	defer s.slots.waiting.Add(-1)
-	tick := time.NewTicker(relieveTime)
+	tick := time.NewTicker(reapInterval)
 	defer tick.Stop()
 	for !s.slots.free() && !s.isClosing() {
 		select {
 		case <-a.wake:
 		case <-tick.C:
-			s.relieve()
+			s.reapIdle()
 		}
 	}
 }
 
-// add adds parts to the server, of which so many serve connections until they
+// add adds acceptors to the server, of which so many serve connections until they
 // report to serving. It reports false if the server is shut down.
-func (s *Server) add(serving int, parts ...part) bool {
+func (s *Server) add(serving int, acceptors ...acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
 		return false
 	}
-	s.parts = append(s.parts, parts...)
+	s.acceptors = append(s.acceptors, acceptors...)
 	s.serving.Add(serving)
 	return true
 }
@@ -188,23 +200,25 @@ func (s *Server) isClosing() bool {
 
 // adopt registers a connection that a goroutine of its own will serve. It
 // reports false if none may begin any more.
-func (s *Server) adopt(c *conn) bool {
+func (s *Server) adopt(c *netConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing && !c.busy {
 		return false
 	}
-	c.stopping = s.closing
+	if c.stopping = s.closing; c.stopping {
+		c.await()
+	}
 	s.conns[c] = struct{}{}
 	s.serving.Add(1)
-	if s.cutting {
+	if s.forced {
 		_ = c.nc.Close()
 	}
 	return true
 }
 
 // end closes a connection that was adopted.
-func (s *Server) end(c *conn) {
+func (s *Server) end(c *netConn) {
 	c.close()
 	s.mu.Lock()
 	delete(s.conns, c)
@@ -221,7 +235,7 @@ func (s *Server) end(c *conn) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	for _, p := range s.parts {
+	for _, p := range s.acceptors {
 		p.stop()
 	}
 	for c := range s.conns {
@@ -240,20 +254,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	left := s.cut()
+	left := s.forceClose()
 	if left == 0 {
 		return nil
 	}
 	return fmt.Errorf("%d connections of Kong were cut before their requests were over: %w", left, context.Cause(ctx))
 }
 
-// cut closes the connections that are left, and returns how many there were.
-func (s *Server) cut() (left int) {
+// forceClose closes the connections that are left, and returns how many there were.
+func (s *Server) forceClose() (left int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cutting = true
-	for _, p := range s.parts {
-		left += p.cut()
+	s.forced = true
+	for _, p := range s.acceptors {
+		left += p.forceClose()
 	}
 	for c := range s.conns {
 		_ = c.nc.Close()

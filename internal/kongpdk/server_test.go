@@ -18,20 +18,22 @@ import (
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"kafka-upstream/internal/plugin"
 )
 
-func TestAsksGoOutTogetherBeforeAnyReply(t *testing.T) {
+func TestCallsGoOutTogetherBeforeAnyReply(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		a := f.asks.Add("kong.request.get_method", nil, 0)
-		b := f.asks.Add("kong.request.get_header", &pb.String{V: "x"}, 0)
+		a := f.calls.add("kong.request.get_method", nil, 0)
+		b := f.calls.add("kong.request.get_header", &pb.String{V: "x"}, 0)
 		f.access = func(x *Exchange) {
-			one, err1 := x.Reply(a)
-			two, err2 := x.Reply(b)
+			one, err1 := x.reply(a)
+			two, err2 := x.reply(b)
 			if string(one) != "first" || string(two) != "" || err1 != nil || err2 != nil {
 				t.Errorf("replies are %q, %v and %q, %v", one, err1, two, err2)
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		p := f.dial()
 		p.send(eventCall(7, f.dial().start("{}"), "access"))
@@ -40,7 +42,7 @@ func TestAsksGoOutTogetherBeforeAnyReply(t *testing.T) {
 			got = append(got, string(p.read()))
 		}
 		if want := []string{"kong.request.get_method", "", "kong.request.get_header", "\n\x01x"}; !slices.Equal(got, want) {
-			t.Fatalf("asks are %q, want %q", got, want)
+			t.Fatalf("calls are %q, want %q", got, want)
 		}
 		p.send([]byte("first"), nil)
 		if a, _ := p.exit(); a.Status != 200 || string(a.Body) != "fine" || a.Headers.AsMap()["X-Test"] != "1" {
@@ -54,9 +56,9 @@ func TestExitAfterALogLineKeepsTheConnectionUntilKongClosesIt(t *testing.T) {
 		f := newFixture(t)
 		over := make(chan struct{})
 		f.access = func(x *Exchange) {
-			x.LogError("a line")
-			_ = x.Exit(ok)
-			_ = x.Exit(NewAnswer(500, "", nil)) // only the first counts
+			x.logError("a line")
+			x.exit(ok)
+			x.exit(response(500, "")) // only the first counts
 			close(over)
 		}
 		p := f.dial()
@@ -78,10 +80,10 @@ func TestExitAfterALogLineKeepsTheConnectionUntilKongClosesIt(t *testing.T) {
 func TestExitClosesTheConnectionAndIsStillRead(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		over := make(chan struct{})
 		f.access = func(x *Exchange) {
-			_ = x.Exit(ok)
+			x.exit(ok)
 			close(over)
 		}
 		id := f.dial().start("{}")
@@ -185,10 +187,10 @@ func TestIdsDifferBetweenServersSoThatNoWorkerMeetsAnothersInstance(t *testing.T
 	})
 }
 
-func TestUnknownInstanceClosesTheConnectionBeforeAnyAsk(t *testing.T) {
+func TestUnknownInstanceClosesTheConnectionBeforeAnyCall(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}")+1, "access"))
 		p.closed()
@@ -228,7 +230,7 @@ func TestPanicIsAnsweredAndHarmsNobodyElse(t *testing.T) {
 				first = false
 				panic("of a test")
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		p := f.dial()
 		id := f.dial().start("{}")
@@ -248,7 +250,7 @@ func TestPanicIsAnsweredAndHarmsNobodyElse(t *testing.T) {
 func TestPanicAfterTheExitAddsNoSecondExit(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.access = func(x *Exchange) { _ = x.Exit(ok); panic("of a test") }
+		f.access = func(x *Exchange) { x.exit(ok); panic("of a test") }
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
 		if a, _ := p.exit(); a.Status != 200 {
@@ -265,7 +267,7 @@ func TestPanicAtStartEndsThatConnectionAlone(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
 		start := f.plugin.Start
-		f.plugin.Start = func(config []byte) Instance {
+		f.plugin.Start = func(config []byte) plugin.Handler {
 			if string(config) == "bad" {
 				panic("of a test")
 			}
@@ -281,19 +283,19 @@ func TestPanicAtStartEndsThatConnectionAlone(t *testing.T) {
 func TestReplyAboveItsLimitIsThrownAwayAndTheNextOneRead(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		big := f.asks.Add("kong.request.get_raw_body", nil, 100)
-		next := f.asks.Add("kong.request.get_method", nil, 0)
+		big := f.calls.add("kong.request.get_raw_body", nil, 100)
+		next := f.calls.add("kong.request.get_method", nil, 0)
 		f.access = func(x *Exchange) {
-			if _, err := x.Reply(big); !errors.Is(err, ErrTooLarge) {
+			if _, err := x.reply(big); !errors.Is(err, errReplyTooLarge) {
 				t.Errorf("error is %v", err)
 			}
-			if b, err := x.Reply(next); string(b) != "next" || err != nil {
+			if b, err := x.reply(next); string(b) != "next" || err != nil {
 				t.Errorf("next reply is %q, %v", b, err)
 			}
-			if n := cap(x.conn.in.buf); n > 64<<10 {
+			if n := cap(x.session.in.buf); n > 64<<10 {
 				t.Errorf("%d bytes were kept of a reply above its limit", n)
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		p := f.dial()
 		id := p.start("{}")
@@ -314,7 +316,7 @@ func TestReplyAboveItsLimitIsThrownAwayAndTheNextOneRead(t *testing.T) {
 func TestAbsurdLengthsAreRefusedWithoutTakingMemory(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		id := f.dial().start("{}")
 		before := heap()
 		for _, n := range []uint32{maxCommand + 1, 1 << 31, 1<<32 - 1} {
@@ -372,14 +374,14 @@ func TestJunkClosesTheConnection(t *testing.T) {
 func TestSlowAndVanishingPeersHarmNobody(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.asks.Add("kong.request.get_raw_body", nil, 0)
+		f.calls.add("kong.request.get_raw_body", nil, 0)
 		var mu sync.Mutex
 		handled := 0
 		f.access = func(x *Exchange) {
 			mu.Lock()
 			handled++
 			mu.Unlock()
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		id := f.dial().start("{}")
 		for i := range 30 { // at every step of the conversation
@@ -416,13 +418,13 @@ func TestSlowAndVanishingPeersHarmNobody(t *testing.T) {
 func TestRepliesInSmallPiecesAreRead(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		i := f.asks.Add("kong.request.get_raw_body", nil, 0)
+		i := f.calls.add("kong.request.get_raw_body", nil, 0)
 		want := strings.Repeat("0123456789", 3000)
 		f.access = func(x *Exchange) {
-			if b, err := x.Reply(i); string(b) != want || err != nil {
+			if b, err := x.reply(i); string(b) != want || err != nil {
 				t.Errorf("reply has %d bytes, %v", len(b), err)
 			}
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
@@ -442,19 +444,22 @@ func TestRepliesInSmallPiecesAreRead(t *testing.T) {
 	})
 }
 
-func TestFurtherAsksFollowTheFirst(t *testing.T) {
+func TestFurtherCallsFollowTheFirst(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		first := f.asks.Add("kong.request.get_method", nil, 0)
-		f.access = func(x *Exchange) {
-			more := new(Asks)
-			more.Add("kong.request.get_path", nil, 0)
-			if err := x.Ask(more); err != nil {
-				t.Error(err)
+		first := f.calls.add("kong.request.get_method", nil, 0)
+		more := new(calls)
+		more.add("kong.request.get_path", nil, 0)
+		f.nextCalls = func(x *Exchange) *calls {
+			if len(x.replies) > 1 {
+				return nil
 			}
-			a, _ := x.Reply(first)
-			b, _ := x.Reply(1)
-			_ = x.Exit(NewAnswer(200, string(a)+string(b), nil))
+			return more
+		}
+		f.access = func(x *Exchange) {
+			a, _ := x.reply(first)
+			b, _ := x.reply(1)
+			x.exit(response(200, string(a)+string(b)))
 		}
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
@@ -462,7 +467,7 @@ func TestFurtherAsksFollowTheFirst(t *testing.T) {
 		p.read()
 		p.send([]byte("one"))
 		if got := string(p.read()); got != "kong.request.get_path" {
-			t.Fatalf("asked %q", got)
+			t.Fatalf("called %q", got)
 		}
 		p.read()
 		p.send([]byte("two"))
@@ -480,12 +485,12 @@ func TestPDKIsGoPdks(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			_ = x.Exit(NewAnswer(200, ip, nil))
+			x.exit(response(200, ip))
 		}
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
 		if got := string(p.read()); got != "kong.client.get_ip" {
-			t.Fatalf("asked %q", got)
+			t.Fatalf("called %q", got)
 		}
 		p.read()
 		p.send(marshal(&pb.String{V: "10.0.0.1"}))
@@ -502,7 +507,7 @@ func TestShutdownAnswersWhatIsUnderWayAndLeavesTheSocket(t *testing.T) {
 		f.access = func(x *Exchange) {
 			close(entered)
 			<-leave
-			_ = x.Exit(ok)
+			x.exit(ok)
 		}
 		idle, p := f.dial(), f.dial()
 		id := idle.start("{}")
@@ -530,10 +535,10 @@ func TestShutdownAnswersWhatIsUnderWayAndLeavesTheSocket(t *testing.T) {
 func TestShutdownCutsWhatDoesNotEndInTime(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.asks.Add("kong.request.get_method", nil, 0)
+		f.calls.add("kong.request.get_method", nil, 0)
 		p := f.dial()
 		p.send(eventCall(1, f.dial().start("{}"), "access"))
-		p.read() // the ask, which stays without a reply
+		p.read() // the call, which stays without a reply
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := f.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "1 connections") {
@@ -615,10 +620,10 @@ func TestDumpIsWhatKongReads(t *testing.T) {
 func TestManyWorkersAtOnce(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		f := newFixture(t)
-		i := f.asks.Add("kong.request.get_method", nil, 0)
+		i := f.calls.add("kong.request.get_method", nil, 0)
 		f.access = func(x *Exchange) {
-			b, _ := x.Reply(i)
-			_ = x.Exit(NewAnswer(200, string(b), nil))
+			b, _ := x.reply(i)
+			x.exit(response(200, string(b)))
 		}
 		var wg sync.WaitGroup
 		for worker := range 8 {

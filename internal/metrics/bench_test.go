@@ -6,28 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"kafka-upstream/internal/producer"
 )
-
-// BenchmarkRequest is what a request pays.
-func BenchmarkRequest(b *testing.B) {
-	m := New("1.2.3", none)
-	b.ReportAllocs()
-	b.Run("alone", func(b *testing.B) {
-		for b.Loop() {
-			m.Request(Sent, 150*time.Microsecond)
-		}
-	})
-	b.Run("parallel", func(b *testing.B) {
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				m.Request(Sent, 150*time.Microsecond)
-			}
-		})
-	})
-}
 
 func BenchmarkScrape(b *testing.B) {
 	for _, topics := range []int{1, 10, 100, producer.MaxTopics} {

@@ -14,6 +14,8 @@ import (
 	yaml "go.yaml.in/yaml/v4"
 
 	"kafka-upstream/internal/kafkaerr"
+
+	"kafka-upstream/internal/plugin"
 )
 
 var update = flag.Bool("update", false, "write the table of metrics in docs/metrics.md again")
@@ -86,7 +88,7 @@ func TestDocumentationHasAllReasons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for r := range reasons {
+	for r := range plugin.Reasons() {
 		if row := fmt.Sprintf("\n| `%s` | %d | ", r, r.Status()); strings.Count(string(b), row) != 1 {
 			t.Errorf("no row %s", row)
 		}
@@ -180,12 +182,7 @@ func checkValues(t *testing.T, label, quoted string) {
 		return
 	}
 	for _, v := range strings.Split(strings.Trim(quoted, `"`), "|") {
-		isReason := slices.Contains(failureLabels(), v) || slices.ContainsFunc(reasonTable[:], func(r struct {
-			name   string
-			status int
-		}) bool {
-			return r.name == v
-		})
+		isReason := slices.Contains(failureLabels(), v) || slices.ContainsFunc(slices.Collect(plugin.Reasons()), func(r plugin.Reason) bool { return r.String() == v })
 		if !isReason {
 			t.Errorf("there is no reason %s", v)
 		}

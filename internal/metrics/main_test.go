@@ -11,6 +11,7 @@ import (
 
 	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
 )
 
@@ -109,9 +110,7 @@ func failed(n int64) (counts [kafkaerr.Classes]int64) {
 func everything() *Metrics {
 	m := New("1.2.3", func() producer.Stats { return producer.Stats{Topics: []producer.TopicStats{busyTopic("orders")}} })
 	m.Memory(memory.NewLimit(1000))
-	for r := range reasons {
-		m.Request(r, 0)
-	}
+	m.Requests(new(plugin.Counters).Counts)
 	return m
 }
 

@@ -7,9 +7,7 @@ package metrics
 
 import (
 	"runtime"
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -28,20 +26,9 @@ const namespace = "kafka_upstream"
 type Metrics struct {
 	version  string
 	registry *prometheus.Registry
-	requests [reasons]request // read-only, so that a request looks nothing up
 	notReady atomic.Pointer[string]
 	stats    func() producer.Stats
 }
-
-// request holds what counts the requests that ended in one way.
-type request struct {
-	count    prometheus.Counter
-	duration prometheus.Observer
-}
-
-// Buckets of the duration of requests. A request is answered in a fraction of a millisecond
-// with producer_async, and waits for up to 55 s without.
-var requestBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
 // New returns the metrics of a process of that version, in a registry of their own. Each
 // scrape calls stats.
@@ -51,20 +38,7 @@ func New(version string, stats func() producer.Stats) *Metrics {
 		registry: prometheus.NewRegistry(),
 		stats:    stats,
 	}
-	count := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "requests_total",
-		Help: "Requests that were answered, by the HTTP status of the answer and its reason.",
-	}, []string{"status", "reason"})
-	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Name: "request_duration_seconds", Buckets: requestBuckets,
-		Help: "Time from the arrival of a request, as Kong announces it, to its answer.",
-	}, []string{"status"})
-	for r := range reasons {
-		status := strconv.Itoa(r.Status())
-		m.requests[r] = request{count.WithLabelValues(status, r.String()), duration.WithLabelValues(status)}
-	}
 	m.registry.MustRegister(
-		count, duration,
 		collector{m}, buildInfo(version),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "ready",
@@ -103,17 +77,4 @@ func buildInfo(release string) prometheus.Collector {
 	})
 	g.Set(1)
 	return g
-}
-
-// Request counts a request that was answered for that reason, took after it
-// arrived. It neither allocates nor waits for a lock.
-func (m *Metrics) Request(r Reason, took time.Duration) {
-	if m == nil {
-		return
-	}
-	if r >= reasons {
-		r = Unexpected
-	}
-	m.requests[r].count.Inc()
-	m.requests[r].duration.Observe(took.Seconds())
 }

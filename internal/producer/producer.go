@@ -15,6 +15,7 @@ import (
 
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer/cluster"
+	rec "kafka-upstream/internal/record" // tests have a function named record
 )
 
 // Errors of Send. A record that met one of them was not accepted.
@@ -50,13 +51,9 @@ const perRecord = 256
 // rounds sizes up by at most an eighth.
 func memoryOf(size int64) int64 { return perRecord + size + size/8 }
 
-// Record is one record. The producer owns its bytes once Send was called.
-type Record struct {
-	Topic string
-	Key   []byte // nil: any partition
-	Value []byte
-	Time  time.Time // of the request, which came a moment ago; zero: now
-}
+// Record is one record. The producer owns its bytes once Send was called. It must not
+// have headers yet.
+type Record = rec.Record
 
 // Producer delivers the records of all instances whose configurations say the
 // same about Kafka. Its methods may be called from many goroutines at once.

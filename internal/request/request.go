@@ -1,10 +1,11 @@
-// Package request reads one HTTP request, as Kong tells it, into a [Request].
+// Package request has the one form in which every door hands over an HTTP request.
 package request
 
-// Request is one HTTP request, whichever door it came through. Its bytes are
-// the client's own: nothing is decoded, and nothing needs to be UTF-8. They may
-// lie in a buffer that is used again once the request is answered, so whoever
-// keeps any of them copies them.
+import "errors"
+
+// Request is one HTTP request. Its bytes are the client's own: nothing is decoded, and
+// nothing needs to be UTF-8. They may lie in a buffer that is used again once the request
+// is answered, so what is kept for longer has to be copied.
 type Request struct {
 	Method []byte
 	// URI is the request target in origin form, path and query as the client
@@ -17,8 +18,6 @@ type Request struct {
 	// after another, in order of arrival.
 	Headers []Header
 	Body    []byte
-
-	file []byte // what Body lies in where Kong had it in a file
 }
 
 // Header is one value of a header.
@@ -35,21 +34,30 @@ func (r *Request) Header(name string) []byte {
 	return nil
 }
 
-// Reset empties r for another request, and keeps the memory that is worth it.
+// Reset empties r for another request. It keeps the memory of the list of headers.
 func (r *Request) Reset() {
-	const keep = 256 << 10 // a body file's buffer above that goes
-	file := r.file
-	if cap(file) > keep {
-		file = nil
-	}
 	clear(r.Headers)
-	*r = Request{Headers: r.Headers[:0], file: file[:0]}
+	*r = Request{Headers: r.Headers[:0]}
 }
 
-// Parts are the parts of a request that somebody wants.
-type Parts struct {
+// Fields says which fields of a request are wanted.
+type Fields struct {
 	Method  bool
 	URI     bool // and the query
 	Headers bool
 	Body    bool // and the headers that say what it is
+
+	// MaxBody is the largest body that is wanted, in bytes. A door refuses a larger one
+	// with ErrTooLarge.
+	MaxBody int
 }
+
+// ErrTooLarge is the error of a body above the limit. No more of it than the limit was
+// read into memory.
+var ErrTooLarge = errors.New("request body above the limit")
+
+// BodyError is the error of a body that cannot be read. Reason says for the operator why,
+// and what to do.
+type BodyError struct{ Reason string }
+
+func (e *BodyError) Error() string { return e.Reason }

@@ -32,7 +32,7 @@ func testCompact(t *testing.T, table [][2]string) {
 			t.Errorf("%.200q: the reference has %.200q", text, reference)
 		}
 		r := &request.Request{Headers: headers("content-type: application/json"), Body: []byte(text)}
-		m := mustAppend(t, r, request.Parts{Body: true})
+		m := mustAppend(t, r, request.Fields{Body: true})
 		if _, args, _ := strings.Cut(m, `,"body_args":`); args != want+"}" {
 			t.Errorf("the message of %.200q is %.400s", text, m)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 )
 
@@ -37,7 +38,7 @@ func TestMessagesOfRecordedRequests(t *testing.T) {
 	if len(rows) == 0 {
 		t.Fatal("no expected messages")
 	}
-	parts := map[string]request.Parts{
+	parts := map[string]request.Fields{
 		"all":     {Method: true, URI: true, Headers: true, Body: true},
 		"default": {Body: true},
 	}
@@ -49,7 +50,7 @@ func TestMessagesOfRecordedRequests(t *testing.T) {
 			}
 			got, err := Append(nil, recordedRequest(t, row.Case), p)
 			if row.Status != 200 {
-				var bad *BadRequest
+				var bad *record.BadRequest
 				if row.Status != 400 || !errors.As(err, &bad) || len(got) != 0 {
 					t.Fatalf("got %q, %v; want status %d", got, err, row.Status)
 				}

@@ -2,7 +2,7 @@
 // object in UTF-8.
 //
 // The fields, in this order: method, headers, uri, uri_args, body, body_args,
-// body_base64. [request.Parts] says which of them are wanted. A consumer of the records
+// body_base64. [request.Fields] says which of them are wanted. A consumer of the records
 // of Kong's own plugin reads these unchanged; where that plugin's result was an
 // accident of its JSON library (digits of numbers lost, bytes that are not
 // UTF-8 inside JSON) this package does the right thing instead:

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 )
 
@@ -192,7 +193,7 @@ func FuzzAppend(f *testing.F) {
 	f.Add(uint8(15), []byte("\xff"), []byte("/\xff\""), []byte("%ff&%fe"), []byte("x-\xe9:\xe9\nx-é:1\ncontent-type:application/x-www-form-urlencoded\ncontent-encoding: , identity"), []byte("a=\xff"))
 	f.Fuzz(func(t *testing.T, set uint8, method, uri, query, headerLines, body []byte) {
 		r := &request.Request{Method: method, URI: uri, Query: query, Headers: adjacent(headerLines), Body: body}
-		parts := request.Parts{Method: set&1 > 0, URI: set&2 > 0, Headers: set&4 > 0, Body: set&8 > 0}
+		parts := request.Fields{Method: set&1 > 0, URI: set&2 > 0, Headers: set&4 > 0, Body: set&8 > 0}
 		before := fmt.Sprintf("%q", r)
 		got, err := Append([]byte("dst"), r, parts)
 		again, errAgain := Append([]byte("dst"), r, parts)
@@ -207,7 +208,7 @@ func FuzzAppend(f *testing.F) {
 			t.Fatalf("dst is gone: %q", got)
 		}
 		if err != nil {
-			var bad *BadRequest
+			var bad *record.BadRequest
 			if !errors.As(err, &bad) || bad.Reason == "" || !parts.Body || len(got) > 0 {
 				t.Fatalf("%q, %v", got, err)
 			}

@@ -4,26 +4,17 @@ import (
 	"bytes"
 	"unicode/utf8"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 )
 
-// BadRequest says that a request cannot become a message for a fault of the
-// client. It is the only error of [Append].
-type BadRequest struct {
-	// Reason is for the client: a lower-case fragment of fixed text that holds
-	// none of the client's bytes.
-	Reason string
-}
-
-func (e *BadRequest) Error() string { return "the request cannot be made a message: " + e.Reason }
-
 // Made once: refusing costs a hostile client's request no memory of ours.
 var (
-	errJSON       error = &BadRequest{"invalid json body"}
-	errJSONText   error = &BadRequest{"json body is not utf-8"}
-	errJSONDeep   error = &BadRequest{"json body is nested too deep"}
-	errNoBoundary error = &BadRequest{"multipart body without boundary"}
-	errUnclosed   error = &BadRequest{"multipart body without closing boundary"}
+	errJSON       error = &record.BadRequest{Reason: "invalid json body"}
+	errJSONText   error = &record.BadRequest{Reason: "json body is not utf-8"}
+	errJSONDeep   error = &record.BadRequest{Reason: "json body is nested too deep"}
+	errNoBoundary error = &record.BadRequest{Reason: "multipart body without boundary"}
+	errUnclosed   error = &record.BadRequest{Reason: "multipart body without closing boundary"}
 )
 
 // Append appends the message made of r to dst and returns the longer slice. It
@@ -31,9 +22,9 @@ var (
 // cases. All the capacity of dst is its to write to, beyond the message too, so
 // r must lie elsewhere. It may be called by any number of goroutines at once.
 //
-// The error is a [*BadRequest] if the body is not what its content type says;
+// The error is a [*record.BadRequest] if the body is not what its content type says;
 // dst then comes back as it was.
-func Append(dst []byte, r *request.Request, parts request.Parts) ([]byte, error) {
+func Append(dst []byte, r *request.Request, parts request.Fields) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, '{')
 	if parts.Method {

@@ -9,10 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 )
 
-var all = request.Parts{Method: true, URI: true, Headers: true, Body: true}
+var all = request.Fields{Method: true, URI: true, Headers: true, Body: true}
 
 // headers makes headers of "name: value" lines.
 func headers(lines ...string) (h []request.Header) {
@@ -27,7 +28,7 @@ func headers(lines ...string) (h []request.Header) {
 }
 
 // mustAppend returns the message of r.
-func mustAppend(t testing.TB, r *request.Request, parts request.Parts) string {
+func mustAppend(t testing.TB, r *request.Request, parts request.Fields) string {
 	t.Helper()
 	got, err := Append(nil, r, parts)
 	if err != nil {
@@ -72,7 +73,7 @@ func TestFlagThatIsOffLeavesItsFieldsOut(t *testing.T) {
 				want = append(want, f)
 			}
 		}
-		parts := request.Parts{Method: set&1 > 0, Headers: set&2 > 0, URI: set&4 > 0, Body: set&8 > 0}
+		parts := request.Fields{Method: set&1 > 0, Headers: set&2 > 0, URI: set&4 > 0, Body: set&8 > 0}
 		if got, want := mustAppend(t, r, parts), "{"+strings.Join(want, ",")+"}"; got != want {
 			t.Errorf("%+v:\ngot  %s\nwant %s", parts, got, want)
 		}
@@ -88,7 +89,7 @@ func TestEmptyRequestHasEveryFieldAndNoNull(t *testing.T) {
 
 func TestAppendKeepsWhatDstHolds(t *testing.T) {
 	r := &request.Request{Method: []byte("GET")}
-	if got, _ := Append([]byte("before"), r, request.Parts{Method: true}); string(got) != `before{"method":"GET"}` {
+	if got, _ := Append([]byte("before"), r, request.Fields{Method: true}); string(got) != `before{"method":"GET"}` {
 		t.Errorf("got %s", got)
 	}
 	r.Headers, r.Body = headers("content-type: application/json"), []byte("{")
@@ -113,7 +114,7 @@ func TestAppendLeavesTheRequestAsItWas(t *testing.T) {
 
 func TestMethodIsAsKongGivesIt(t *testing.T) {
 	for _, c := range [][2]string{{"GET", `"GET"`}, {"purge", `"purge"`}, {"M\xe9\"", `"Mé\""`}} {
-		got := mustAppend(t, &request.Request{Method: []byte(c[0])}, request.Parts{Method: true})
+		got := mustAppend(t, &request.Request{Method: []byte(c[0])}, request.Fields{Method: true})
 		if want := `{"method":` + c[1] + `}`; got != want {
 			t.Errorf("%q: got %s, want %s", c[0], got, want)
 		}
@@ -131,7 +132,7 @@ func TestURI(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want := `{"uri":"` + c.want + `","uri_args":{}}`
-			if got := mustAppend(t, &request.Request{URI: []byte(c.uri)}, request.Parts{URI: true}); got != want {
+			if got := mustAppend(t, &request.Request{URI: []byte(c.uri)}, request.Fields{URI: true}); got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		})
@@ -141,7 +142,7 @@ func TestURI(t *testing.T) {
 func TestArgumentsComeFromTheQueryAndNotFromTheURI(t *testing.T) {
 	r := &request.Request{URI: []byte("/a?sent=1"), Query: []byte("changed=1")}
 	want := `{"uri":"/a?sent=1","uri_args":{"changed":"1"}}`
-	if got := mustAppend(t, r, request.Parts{URI: true}); got != want {
+	if got := mustAppend(t, r, request.Fields{URI: true}); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -162,7 +163,7 @@ func TestHeaders(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want := `{"headers":` + c.want + `}`
-			if got := mustAppend(t, &request.Request{Headers: c.headers}, request.Parts{Headers: true}); got != want {
+			if got := mustAppend(t, &request.Request{Headers: c.headers}, request.Fields{Headers: true}); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 		})
@@ -308,7 +309,7 @@ func TestBody(t *testing.T) {
 			}
 			for _, method := range []string{"POST", "GET"} { // the method is not looked at
 				r.Method = []byte(method)
-				if got := mustAppend(t, r, request.Parts{Body: true}); got != c.want+"}" {
+				if got := mustAppend(t, r, request.Fields{Body: true}); got != c.want+"}" {
 					t.Errorf("got  %s\nwant %s}", got, c.want)
 				}
 			}
@@ -324,7 +325,7 @@ func TestFirstContentTypeCounts(t *testing.T) {
 		{headers("content-type: text/plain", "content-type: application/json"), `{"body":"{","body_args":{}}`},
 		{headers("content-type: ", "content-type: text/plain"), `{"body":"ew==","body_args":{},"body_base64":true}`},
 	} {
-		if got := mustAppend(t, &request.Request{Headers: c.headers, Body: []byte("{")}, request.Parts{Body: true}); got != c.want {
+		if got := mustAppend(t, &request.Request{Headers: c.headers, Body: []byte("{")}, request.Fields{Body: true}); got != c.want {
 			t.Errorf("%q: got %s, want %s", c.headers, got, c.want)
 		}
 	}
@@ -352,7 +353,7 @@ func TestContentEncoding(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := &request.Request{Body: []byte("{}")}
 			r.Headers = append(headers("content-type: application/json"), c.headers...)
-			if got := mustAppend(t, r, request.Parts{Body: true}); got != c.want {
+			if got := mustAppend(t, r, request.Fields{Body: true}); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
@@ -367,7 +368,7 @@ func TestCodedBodyIsNotParsed(t *testing.T) {
 				Body:    []byte(body),
 			}
 			want := `{"body":"` + base64.StdEncoding.EncodeToString(r.Body) + `","body_args":{},"body_base64":true}`
-			if got := mustAppend(t, r, request.Parts{Body: true}); got != want {
+			if got := mustAppend(t, r, request.Fields{Body: true}); got != want {
 				t.Errorf("%s %q: got %s, want %s", contentType, body, got, want)
 			}
 		}
@@ -402,14 +403,14 @@ func TestBodyThatIsNotWhatItsTypeSaysIsRefused(t *testing.T) {
 	} {
 		r := &request.Request{Headers: headers("content-type: " + c.contentType), Body: []byte(c.body)}
 		got, err := Append(nil, r, all)
-		var bad *BadRequest
+		var bad *record.BadRequest
 		if !errors.As(err, &bad) || bad.Reason != c.reason || len(got) != 0 {
 			t.Errorf("%s %.20q: got %q, %v; want %s", c.contentType, c.body, got, err, c.reason)
 		}
 		if err != nil && !strings.Contains(err.Error(), c.reason) {
 			t.Errorf("error without its reason: %v", err)
 		}
-		if _, err := Append(nil, r, request.Parts{Method: true, URI: true, Headers: true}); err != nil {
+		if _, err := Append(nil, r, request.Fields{Method: true, URI: true, Headers: true}); err != nil {
 			t.Errorf("%s %.20q: refused though the body is not wanted: %v", c.contentType, c.body, err)
 		}
 	}
@@ -421,7 +422,7 @@ func TestBodyNestsUpToTheLimit(t *testing.T) {
 		n := maxNesting / levels
 		body := strings.Repeat(pair[0], n) + "1" + strings.Repeat(pair[1], n)
 		r := &request.Request{Headers: headers("content-type: application/json"), Body: []byte(body)}
-		if got := mustAppend(t, r, request.Parts{Body: true}); !strings.HasSuffix(got, `,"body_args":`+body+"}") {
+		if got := mustAppend(t, r, request.Fields{Body: true}); !strings.HasSuffix(got, `,"body_args":`+body+"}") {
 			t.Errorf("%s: got %.60s", pair[0], got)
 		}
 	}

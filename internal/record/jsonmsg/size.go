@@ -16,7 +16,7 @@ import (
 //
 // Size reads the whole body, which pays for a large one: [Append] then writes into memory
 // of the right size, and nothing is copied.
-func Size(r *request.Request, parts request.Parts) (least, most int) {
+func Size(r *request.Request, parts request.Fields) (least, most int) {
 	const around = 256 // names of fields, quotes, and what appendEscaped may write beyond
 	least, most = 2, around
 	if parts.Method {

@@ -24,7 +24,7 @@ func TestSizeIsEnoughForTheMessageAndNotMuchMore(t *testing.T) {
 			t.Run(fmt.Sprintf("%.20s/%d", kind, i), func(t *testing.T) {
 				r := &request.Request{Method: []byte("POST"), URI: []byte("/a?b=c"), Query: []byte("b=c"), Body: []byte(body),
 					Headers: []request.Header{{Name: []byte("content-type"), Value: []byte(kind)}, {Name: []byte("x"), Value: bytes.Repeat([]byte("y"), 3000)}}}
-				for _, parts := range []request.Parts{{Body: true}, {Method: true, URI: true, Headers: true, Body: true}, {Method: true, URI: true, Headers: true}} {
+				for _, parts := range []request.Fields{{Body: true}, {Method: true, URI: true, Headers: true, Body: true}, {Method: true, URI: true, Headers: true}} {
 					least, most := Size(r, parts)
 					memory := make([]byte, 0, most)
 					message, err := Append(memory, r, parts)
@@ -58,7 +58,7 @@ func BenchmarkSize(b *testing.B) {
 			r := &request.Request{Body: []byte(body), Headers: []request.Header{{Name: []byte("content-type"), Value: []byte("application/json")}}}
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				Size(r, request.Parts{Body: true})
+				Size(r, request.Fields{Body: true})
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package request
+package kongpdk
 
 import "golang.org/x/sys/unix"
 

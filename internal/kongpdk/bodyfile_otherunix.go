@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package request
+package kongpdk
 
 // sizeUnknown reports false: here a wrong size only shows when more can be read.
 func sizeUnknown(int) bool { return false }

@@ -1,17 +1,17 @@
-package request
+package kongpdk
 
 import "bytes"
 
-// One of nginx's variables can say what is three asks: the method, the target and
-// the query. Which one it is, is the operator's to name.
+// One of nginx's variables can say what takes three calls else: the method, the target and
+// the query. The operator names it.
 //
 // nginx's own is $request, the request line. It is what the client has sent, so it
 // is right unless a plugin before this one has changed the method or the query,
-// which nobody can tell from the line; and unless it is one of the lines that nginx
+// which the line does not show; and unless it is one of the lines that nginx
 // reads with some thought.
 //
 // One that kong.conf defines (docs/configuration.md) is right in any case: it holds
-// "$request_method $request_uri\n$args", as these are when it is asked for, and they
+// "$request_method $request_uri\n$args", as these are at the time of the call, and they
 // are what Kong's own calls return. nginx refuses a target with a line feed in it.
 
 // parseVariable takes either apart. It reports false where the parts may differ from

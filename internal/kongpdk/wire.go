@@ -1,9 +1,11 @@
-package request
+package kongpdk
 
 import (
 	"errors"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"kafka-upstream/internal/request"
 )
 
 // Kong's replies are read at wire level, because what they hold is bytes: the
@@ -89,7 +91,7 @@ var noReason = []byte("no reason given")
 
 // appendHeaders appends the headers in a google.protobuf.Struct: each field is
 // a name and a Value, which is a string or a list of strings.
-func appendHeaders(h []Header, b []byte) ([]Header, error) {
+func appendHeaders(h []request.Header, b []byte) ([]request.Header, error) {
 	for len(b) > 0 {
 		num, entry, rest, err := field(b)
 		if err != nil {
@@ -123,7 +125,7 @@ func appendHeaders(h []Header, b []byte) ([]Header, error) {
 
 // appendValue appends what a google.protobuf.Value holds. A list in a list,
 // which headers cannot have, is passed over.
-func appendValue(h []Header, name, value []byte, list bool) ([]Header, error) {
+func appendValue(h []request.Header, name, value []byte, list bool) ([]request.Header, error) {
 	const (
 		stringValue = 3
 		listValue   = 6
@@ -137,7 +139,7 @@ func appendValue(h []Header, name, value []byte, list bool) ([]Header, error) {
 		switch {
 		case v == nil:
 		case num == stringValue:
-			h = append(h, Header{name, v})
+			h = append(h, request.Header{Name: name, Value: v})
 		case num == listValue && list:
 			for len(v) > 0 {
 				num, item, rest, err := field(v)

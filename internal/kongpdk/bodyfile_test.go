@@ -1,6 +1,6 @@
 //go:build unix
 
-package request
+package kongpdk
 
 import (
 	"errors"
@@ -15,32 +15,33 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/request"
 )
 
-// aDoor is what an exchange with the own user's Kong offers.
-type aDoor struct {
+// aLender is what an exchange with the own user's Kong offers.
+type aLender struct {
 	uid    func() (uint32, error)
 	memory *memory.Limit
 }
 
-func (aDoor) WillBlock()             {}
-func (d aDoor) Reserve(n int64) bool { return d.memory.Take(n) }
+func (aLender) WillBlock()             {}
+func (l aLender) Reserve(n int64) bool { return l.memory.Take(n) }
 
-func (d aDoor) PeerUID() (uint32, error) {
-	if d.uid != nil {
-		return d.uid()
+func (l aLender) peerUID() (uint32, error) {
+	if l.uid != nil {
+		return l.uid()
 	}
 	return uint32(os.Geteuid()), nil
 }
 
 // readPath reads the body that is said to be in the file, and fails the test if that
 // takes long.
-func readPath(t *testing.T, path string, d aDoor) (*Request, error) {
+func readPath(t *testing.T, path string, l aLender) (*scratch, error) {
 	t.Helper()
 	reply := bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: path}})
-	r := new(Request)
+	r := new(scratch)
 	done := make(chan error, 1)
-	go func() { done <- NewPlan(Parts{Body: true}, 1<<20, "").readBody(r, reply, d) }()
+	go func() { done <- newPlan(request.Fields{Body: true, MaxBody: 1 << 20}, "").readBody(r, reply, l) }()
 	select {
 	case err := <-done:
 		return r, err
@@ -76,9 +77,9 @@ func TestOnlyRegularFilesAreBodies(t *testing.T) {
 		"relative": "not absolute", "../../etc/passwd": "not absolute",
 		filepath.Join(dir, "nothing"): "no such file", strings.Repeat("/x", 3000): "file name too long", "/\x00": "invalid argument",
 	} {
-		r, err := readPath(t, path, aDoor{})
-		if bad, ok := errors.AsType[*BodyError](err); !ok || !strings.Contains(bad.Reason, want) || len(r.Body) > 0 {
-			t.Errorf("%.60s: %q, %v, want %s", path, r.Body, err, want)
+		r, err := readPath(t, path, aLender{})
+		if bad, ok := errors.AsType[*request.BodyError](err); !ok || !strings.Contains(bad.Reason, want) || len(r.request.Body) > 0 {
+			t.Errorf("%.60s: %q, %v, want %s", path, r.request.Body, err, want)
 		}
 		if err != nil && len(err.Error()) > 1000 {
 			t.Errorf("%.60s: the reason has %d bytes", path, len(err.Error()))
@@ -93,8 +94,8 @@ func TestBodyFileBehindALinkedDirectoryIsRead(t *testing.T) {
 	if err := os.Symlink(filepath.Dir(path), link); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := readPath(t, filepath.Join(link, filepath.Base(path)), aDoor{}); err != nil || string(r.Body) != "content" {
-		t.Errorf("%q, %v", r.Body, err)
+	if r, err := readPath(t, filepath.Join(link, filepath.Base(path)), aLender{}); err != nil || string(r.request.Body) != "content" {
+		t.Errorf("%q, %v", r.request.Body, err)
 	}
 }
 
@@ -110,9 +111,9 @@ func TestBodyFileOfAnotherUserThanThePeerIsNotRead(t *testing.T) {
 		"not told": {func() (uint32, error) { return 0, errors.ErrUnsupported }, ""}, // and so the server's own
 		"failing":  {func() (uint32, error) { return own, unix.EBADF }, "bad file descriptor"},
 	} {
-		r, err := readPath(t, path, aDoor{uid: c.uid})
-		if c.want == "" && (err != nil || string(r.Body) != "secret") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || len(r.Body) > 0) {
-			t.Errorf("%s: %q, %v", name, r.Body, err)
+		r, err := readPath(t, path, aLender{uid: c.uid})
+		if c.want == "" && (err != nil || string(r.request.Body) != "secret") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || len(r.request.Body) > 0) {
+			t.Errorf("%s: %q, %v", name, r.request.Body, err)
 		}
 	}
 }
@@ -135,20 +136,20 @@ func TestBodyFileThatIsNotAsLongAsItSaysIsRefused(t *testing.T) {
 			t.Errorf("%d bytes: %v, want %v", len(change), err, want)
 		}
 	}
-	if r, err := readPath(t, write(t, ""), aDoor{}); err != nil || r.Body == nil || len(r.Body) > 0 {
-		t.Errorf("empty: %q, %v", r.Body, err)
+	if r, err := readPath(t, write(t, ""), aLender{}); err != nil || r.request.Body == nil || len(r.request.Body) > 0 {
+		t.Errorf("empty: %q, %v", r.request.Body, err)
 	}
 }
 
 func TestBodyFileForWhichThereIsNoMemoryIsNotRead(t *testing.T) {
 	path := write(t, strings.Repeat("x", 1000))
 	limit := memory.NewLimit(999)
-	if r, err := readPath(t, path, aDoor{memory: limit}); !errors.Is(err, memory.ErrFull) || cap(r.file) > 0 || limit.Used() != 0 {
+	if r, err := readPath(t, path, aLender{memory: limit}); !errors.Is(err, memory.ErrFull) || cap(r.file) > 0 || limit.Used() != 0 {
 		t.Errorf("%v, %d bytes were taken, %d of the limit", err, cap(r.file), limit.Used())
 	}
 	limit = memory.NewLimit(1000)
-	if r, err := readPath(t, path, aDoor{memory: limit}); err != nil || len(r.Body) != 1000 || limit.Used() != 1000 {
-		t.Errorf("%v, a body of %d bytes, %d of the limit", err, len(r.Body), limit.Used())
+	if r, err := readPath(t, path, aLender{memory: limit}); err != nil || len(r.request.Body) != 1000 || limit.Used() != 1000 {
+		t.Errorf("%v, a body of %d bytes, %d of the limit", err, len(r.request.Body), limit.Used())
 	}
 }
 
@@ -157,9 +158,9 @@ func TestBodyFilesHoldNoDescriptor(t *testing.T) {
 	good := write(t, "x")
 	for range 10 {
 		for _, path := range []string{good, "/dev/zero", t.TempDir(), "/proc/self/status", good + "x"} {
-			_, _ = readPath(t, path, aDoor{})
+			_, _ = readPath(t, path, aLender{})
 		}
-		_, _ = readPath(t, good, aDoor{memory: memory.NewLimit(0)})
+		_, _ = readPath(t, good, aLender{memory: memory.NewLimit(0)})
 	}
 	if after := lowestFile(t); after != before {
 		t.Errorf("the next descriptor was %d and is %d", before, after)

@@ -1,10 +1,12 @@
-package request
+package kongpdk
 
 import (
 	"errors"
 	"fmt"
 	"os"
 	"testing"
+
+	"kafka-upstream/internal/request"
 )
 
 // Files of the kernel's say a size that is none, and some cannot be read to an end.
@@ -14,9 +16,9 @@ func TestFilesOfTheKernelAreNoBodies(t *testing.T) {
 		fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()), "/proc/self/fd/0", "/proc/self/exe", "/proc/kmsg",
 		"/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled",
 	} {
-		r, err := readPath(t, path, aDoor{})
-		if _, ok := errors.AsType[*BodyError](err); !ok || len(r.Body) > 0 {
-			t.Errorf("%s: a body of %d bytes, %v", path, len(r.Body), err)
+		r, err := readPath(t, path, aLender{})
+		if _, ok := errors.AsType[*request.BodyError](err); !ok || len(r.request.Body) > 0 {
+			t.Errorf("%s: a body of %d bytes, %v", path, len(r.request.Body), err)
 		}
 	}
 }

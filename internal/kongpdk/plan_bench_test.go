@@ -1,4 +1,4 @@
-package request
+package kongpdk
 
 import (
 	"fmt"
@@ -8,12 +8,14 @@ import (
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"kafka-upstream/internal/request"
 )
 
-// replies are Kong's to the asks of a plan for all parts.
-type replies struct{ method, uri, query, headers, body []byte }
+// kongReplies are Kong's to the calls of a plan for all parts.
+type kongReplies struct{ method, uri, query, headers, body []byte }
 
-func repliesOf(t testing.TB, headers, body int) replies {
+func kongRepliesOf(t testing.TB, headers, body int) kongReplies {
 	t.Helper()
 	encoded := func(m proto.Message) []byte {
 		b, err := proto.Marshal(m)
@@ -26,7 +28,7 @@ func repliesOf(t testing.TB, headers, body int) replies {
 	for i := range headers {
 		s.Fields[fmt.Sprintf("x-header-%d", i)] = structpb.NewStringValue(fmt.Sprintf("value of header %d", i))
 	}
-	return replies{
+	return kongReplies{
 		method:  encoded(&pb.String{V: "POST"}),
 		uri:     encoded(&pb.String{V: "/orders/v1/items?source=web&trace=on"}),
 		query:   encoded(&pb.String{V: "source=web&trace=on"}),
@@ -35,50 +37,50 @@ func repliesOf(t testing.TB, headers, body int) replies {
 	}
 }
 
-// read is Plan.Read without the conversation.
-func (k *replies) read(p *Plan, r *Request) (err error) {
-	if r.Method, err = parseText(k.method); err != nil {
+// read is plan.read without the conversation.
+func (k *kongReplies) read(p *plan, r *scratch) (err error) {
+	if r.request.Method, err = parseText(k.method); err != nil {
 		return err
 	}
-	if r.URI, err = parseText(k.uri); err != nil {
+	if r.request.URI, err = parseText(k.uri); err != nil {
 		return err
 	}
-	if r.Query, err = parseText(k.query); err != nil {
+	if r.request.Query, err = parseText(k.query); err != nil {
 		return err
 	}
-	if r.Headers, err = appendHeaders(r.Headers, k.headers); err != nil {
+	if r.request.Headers, err = appendHeaders(r.request.Headers, k.headers); err != nil {
 		return err
 	}
-	return p.readBody(r, k.body, aDoor{})
+	return p.readBody(r, k.body, aLender{})
 }
 
 func BenchmarkRead(b *testing.B) {
 	for _, headers := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("headers=%d", headers), func(b *testing.B) {
-			k := repliesOf(b, headers, 1024)
-			p := NewPlan(Parts{Method: true, URI: true, Headers: true, Body: true}, 1<<20, "")
-			var r Request
+			k := kongRepliesOf(b, headers, 1024)
+			p := newPlan(request.Fields{Method: true, URI: true, Headers: true, Body: true, MaxBody: 1 << 20}, "")
+			var r scratch
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := k.read(p, &r); err != nil {
 					b.Fatal(err)
 				}
-				r.Reset()
+				r.reset()
 			}
 		})
 	}
 }
 
 func TestReadingIntoAUsedRequestAllocatesNothing(t *testing.T) {
-	p := NewPlan(Parts{Method: true, URI: true, Headers: true, Body: true}, 1<<20, "")
-	var r Request
+	p := newPlan(request.Fields{Method: true, URI: true, Headers: true, Body: true, MaxBody: 1 << 20}, "")
+	var r scratch
 	for _, headers := range []int{1000, 10, 0} {
-		k := repliesOf(t, headers, 1024)
+		k := kongRepliesOf(t, headers, 1024)
 		read := func() {
 			if err := k.read(p, &r); err != nil {
 				t.Fatal(err)
 			}
-			r.Reset()
+			r.reset()
 		}
 		read()
 		if n := testing.AllocsPerRun(100, read); n != 0 {

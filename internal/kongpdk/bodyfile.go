@@ -1,4 +1,4 @@
-package request
+package kongpdk
 
 import (
 	"errors"
@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/request"
 )
 
-// door is what reading a body needs of the [kongpdk.Exchange].
-type door interface {
+// lender is what reading a body needs of the [Exchange].
+type lender interface {
 	WillBlock()
-	PeerUID() (uint32, error)
+	peerUID() (uint32, error)
 	Reserve(bytes int64) bool
 }
 
@@ -38,17 +39,17 @@ var fileTurns = make(chan struct{}, filesAtOnce)
 // own user, which is Kong's if Kong starts the server. Directories in the path may be
 // links, because Kong's prefix often lies behind one. The file must be as long as its size
 // says: files in /proc say 0 and have content.
-func readFile(b []byte, path string, limit int, d door) ([]byte, error) {
+func readFile(b []byte, path string, limit int, l lender) ([]byte, error) {
 	turn := time.NewTimer(fileTimeout)
 	defer turn.Stop()
 	select {
 	case fileTurns <- struct{}{}:
 	case <-turn.C:
-		return b[:0], &BodyError{fmt.Sprintf("could not read the request body from %.200q: %d other files were being read for %v: look at the file system of Kong's prefix", path, filesAtOnce, fileTimeout)}
+		return b[:0], &request.BodyError{Reason: fmt.Sprintf("could not read the request body from %.200q: %d other files were being read for %v: look at the file system of Kong's prefix", path, filesAtOnce, fileTimeout)}
 	}
 	defer func() { <-fileTurns }()
 
-	owner, err := d.PeerUID()
+	owner, err := l.peerUID()
 	if errors.Is(err, errors.ErrUnsupported) {
 		owner, err = ownUID(), nil
 	}
@@ -61,9 +62,9 @@ func readFile(b []byte, path string, limit int, d door) ([]byte, error) {
 	}
 	defer f.close()
 	if size > int64(limit) {
-		return b[:0], ErrTooLarge
+		return b[:0], request.ErrTooLarge
 	}
-	if !d.Reserve(size) {
+	if !l.Reserve(size) {
 		return b[:0], memory.ErrFull
 	}
 	if int64(cap(b)) <= size {
@@ -93,7 +94,7 @@ func fileError(path string, err error) error {
 	case errors.Is(err, errNoFile), errors.Is(err, errOwner), errors.Is(err, errLonger), errors.Is(err, errNoSize), errors.Is(err, errRelative):
 		cure = "Kong names no such file, so look who else may write to the socket"
 	}
-	return &BodyError{fmt.Sprintf(
+	return &request.BodyError{Reason: fmt.Sprintf(
 		"could not read the request body from %.200q: %v; %s, or set nginx_http_client_body_buffer_size in kong.conf above the largest body so that none goes to a file",
 		path, err, cure)}
 }

@@ -1,4 +1,4 @@
-package request
+package kongpdk
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"kafka-upstream/internal/request"
 )
 
 // The same as wire.go, the simple way: FuzzWireIsReadAsByTheReference compares.
@@ -65,13 +67,13 @@ func referenceBody(b []byte) (content, path, reason []byte, err error) {
 	return content, path, reason, err
 }
 
-func referenceHeaders(b []byte) (h []Header, err error) {
+func referenceHeaders(b []byte) (h []request.Header, err error) {
 	var value func(name, v []byte, list bool) error
 	value = func(name, v []byte, list bool) error {
 		return referenceFields(v, func(num protowire.Number, v []byte) error {
 			switch {
 			case num == 3:
-				h = append(h, Header{name, v})
+				h = append(h, request.Header{Name: name, Value: v})
 			case num == 6 && list:
 				return referenceFields(v, func(num protowire.Number, v []byte) error {
 					if num == 1 {

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
-	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/producer"
 )
 
@@ -26,28 +26,28 @@ func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
 		err    error
 		told   told
 		took   time.Duration
-		reason metrics.Reason
+		reason Reason
 		log    string
 	}{
-		{"the request's time", errOutOfTime, told{trouble: cause}, 55*time.Second + 300*time.Microsecond, metrics.TimedOut,
+		{"the request's time", errOutOfTime, told{trouble: cause}, 55*time.Second + 300*time.Microsecond, TimedOut,
 			"could not send a record to topic orders: no acknowledgement within 55s: " + cause},
-		{"the request's time, and nothing is known", errOutOfTime, told{}, 55 * time.Second, metrics.TimedOut,
+		{"the request's time, and nothing is known", errOutOfTime, told{}, 55 * time.Second, TimedOut,
 			"could not send a record to topic orders: no acknowledgement within 55s"},
-		{"an attempt's time", fmt.Errorf("attempt: %w", context.DeadlineExceeded), told{explanation: "broker kafka:9092: no answer within 7s"}, 14200 * time.Millisecond, metrics.NotDelivered,
+		{"an attempt's time", fmt.Errorf("attempt: %w", context.DeadlineExceeded), told{explanation: "broker kafka:9092: no answer within 7s"}, 14200 * time.Millisecond, NotDelivered,
 			"could not send a record to topic orders: broker kafka:9092: no answer within 7s (after 14.2s)"},
-		{"a connection's time", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, told{explanation: "broker kafka:9092: i/o timeout"}, 3 * time.Millisecond, metrics.NotDelivered,
+		{"a connection's time", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, told{explanation: "broker kafka:9092: i/o timeout"}, 3 * time.Millisecond, NotDelivered,
 			"could not send a record to topic orders: broker kafka:9092: i/o timeout (after 3ms)"},
-		{"no room", producer.ErrFull, told{}, time.Second, metrics.BufferFull, ""},
-		{"no producer", producer.ErrClosed, told{}, time.Second, metrics.ShuttingDown, "a record to topic orders was refused: the server is shutting down"},
-		{"a large record", &producer.TooLargeError{Size: 2, Limit: 1}, told{}, time.Second, metrics.TooLarge, ""},
+		{"no room", producer.ErrFull, told{}, time.Second, BufferFull, ""},
+		{"no producer", producer.ErrClosed, told{}, time.Second, ShuttingDown, "a record to topic orders was refused: the server is shutting down"},
+		{"a large record", &producer.TooLargeError{Size: 2, Limit: 1}, told{}, time.Second, TooLarge, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			err := undeliveredAs(row.err, row.told, row.took)
 			if !errors.Is(err, row.err) {
 				t.Errorf("%v is not %v any more", err, row.err)
 			}
-			if out := outcomeOf(err, "orders", 1024); out.reason != row.reason || out.log != row.log {
-				t.Errorf("reason %v, %q, want %v, %q", out.reason, out.log, row.reason, row.log)
+			if out := outcome(err, "orders", 1024); out.Reason != row.reason || strings.Join(out.Log, "\n") != row.log {
+				t.Errorf("reason %v, %q, want %v, %q", out.Reason, out.Log, row.reason, row.log)
 			}
 		})
 	}

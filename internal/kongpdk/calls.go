@@ -1,0 +1,98 @@
+package kongpdk
+
+import (
+	"fmt"
+
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"kafka-upstream/internal/foreign"
+	"kafka-upstream/internal/plugin"
+)
+
+// calls is a list of PDK calls, encoded once and sent to Kong in one write: Kong
+// reads frames one after another, so none has to wait for the reply to the one
+// before. It is read-only once it is in use.
+type calls struct {
+	frames []byte
+	limits []int
+}
+
+// add appends a call of method. args are its arguments; nil for none. A reply
+// above limit bytes is not read into memory, and [Exchange.reply] says so; 0 is
+// a limit that no reply of Kong's own making reaches. The result is the number by
+// which reply knows the call.
+func (c *calls) add(method string, args proto.Message, limit int) int {
+	if limit <= 0 {
+		limit = maxReply
+	}
+	c.frames = appendFrame(c.frames, []byte(method))
+	c.frames = appendFrame(c.frames, marshal(args))
+	c.limits = append(c.limits, limit)
+	return len(c.limits) - 1
+}
+
+// size returns the number of calls.
+func (c *calls) size() int { return len(c.limits) }
+
+// appendExit appends the call by which Kong answers the client. Its arguments are an
+// ExitArgs of go-pdk, encoded by hand so that nothing is allocated for them.
+func appendExit(b []byte, a *plugin.Response) []byte {
+	const stringValue = 3 // of a google.protobuf.Value
+	entry := func(h plugin.Header) (value, entry int) {
+		value = protowire.SizeTag(stringValue) + protowire.SizeBytes(len(h.Value))
+		return value, protowire.SizeTag(1) + protowire.SizeBytes(len(h.Name)) + protowire.SizeTag(2) + protowire.SizeBytes(value)
+	}
+	headers := 0
+	for _, h := range a.Headers {
+		_, n := entry(h)
+		headers += protowire.SizeTag(1) + protowire.SizeBytes(n)
+	}
+	b = appendFrame(b, []byte("kong.response.exit"))
+	size := protowire.SizeTag(1) + protowire.SizeVarint(uint64(a.Status)) + protowire.SizeTag(2) + protowire.SizeBytes(len(a.Body)) +
+		protowire.SizeTag(3) + protowire.SizeBytes(headers)
+	b = appendFrameHeader(b, size)
+	b = protowire.AppendTag(b, 1, protowire.VarintType)
+	b = protowire.AppendVarint(b, uint64(a.Status))
+	b = protowire.AppendTag(b, 2, protowire.BytesType)
+	b = protowire.AppendString(b, a.Body)
+	b = protowire.AppendTag(b, 3, protowire.BytesType) // a google.protobuf.Struct
+	b = protowire.AppendVarint(b, uint64(headers))
+	for _, h := range a.Headers {
+		value, n := entry(h)
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(n))
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendString(b, h.Name)
+		b = protowire.AppendTag(b, 2, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(value))
+		b = protowire.AppendTag(b, stringValue, protowire.BytesType)
+		b = protowire.AppendString(b, h.Value)
+	}
+	return b
+}
+
+// appendLog appends the call that writes a line into Kong's error log. The message may
+// hold foreign text: it is made one line of bounded length.
+func appendLog(b []byte, message string) []byte {
+	b = appendFrame(b, []byte("kong.log.err"))
+	return appendFrame(b, marshal(&structpb.ListValue{Values: []*structpb.Value{
+		structpb.NewStringValue(foreign.Line(message)),
+	}}))
+}
+
+// appendReturn appends what ends a command.
+func appendReturn(b []byte, ret *pb.RpcReturn) []byte { return appendFrame(b, marshal(ret)) }
+
+func marshal(m proto.Message) []byte {
+	if m == nil {
+		return nil
+	}
+	b, err := proto.Marshal(m)
+	if err != nil {
+		panic(fmt.Sprintf("encoding %T: %v", m, err)) // only text that is not UTF-8 can fail
+	}
+	return b
+}

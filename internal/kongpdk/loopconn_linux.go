@@ -1,0 +1,143 @@
+package kongpdk
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// loopConn is the driver of a session in a loop, by system calls that never wait.
+type loopConn struct {
+	loop *loop
+	s    *session
+	fd   int
+	own  *netConn // the driver since detach; nil in the loop
+
+	readable     bool // there may be something to read
+	added        bool // to epoll
+	unregistered bool // is in the loop's list of those that epoll is not told of yet
+	stopping     bool // as soon as it is not busy
+	idleSeen     bool // was idle when idle connections were last looked for
+
+	partial time.Time // when sweep first saw an incomplete command
+}
+
+var _ driver = (*loopConn)(nil)
+
+// errAgain is the error of reading when there is nothing to read for now.
+var errAgain = errors.New("nothing to read for now")
+
+// detach implements driver: another goroutine runs the loop from here on.
+func (p *loopConn) detach() *netConn {
+	if p.own != nil {
+		return p.own
+	}
+	l, s := p.loop, p.s
+	l.forget(p)
+	f := os.NewFile(uintptr(p.fd), "connection of Kong") // which waits by Go's own poller
+	p.own = newNetConn(s, f)
+	p.own.busy = true
+	_ = f.SetDeadline(s.began().Add(l.server.eventTimeout))
+	l.server.adopt(p.own)
+	go l.run()
+	return p.own
+}
+
+// proceed makes the steps that can be made with what has come. It reports whether the
+// session goes on. If the session was detached meanwhile, it is p.own's to go on with.
+func (p *loopConn) proceed() (more bool) {
+	s := p.s
+	defer s.recovered()
+	for p.own == nil {
+		act := s.step()
+		if len(s.send) > 0 {
+			if err := p.write(s.send); err != nil {
+				s.unsent(err)
+				return false
+			}
+			s.sent()
+			if p.own != nil {
+				return p.own.do(act)
+			}
+		}
+		switch act {
+		case read:
+			n, err := p.read(s.in.room())
+			if err == errAgain {
+				return true
+			}
+			if err != nil {
+				s.unread(err)
+				return false
+			}
+			s.in.add(n)
+		case begin:
+			if p.stopping {
+				s.fail(errDone)
+				return false
+			}
+			p.idleSeen, p.partial = false, time.Time{}
+			s.begin(time.Now())
+		case detach:
+			p.detach()
+		case run:
+			s.run()
+		case done:
+			if p.stopping {
+				s.fail(errDone)
+				return false
+			}
+		case end:
+			return false
+		}
+	}
+	return true
+}
+
+// used reports whether there is a command at hand, or a part of one has come.
+func (p *loopConn) used() bool { return p.s.busy() || p.s.in.pending() > 0 }
+
+// read reads what has come.
+func (p *loopConn) read(b []byte) (int, error) {
+	for p.readable {
+		n, err := syscall.Read(p.fd, b)
+		switch {
+		case n > 0:
+			p.readable = n == len(b) // else that was all, and the next call would be for nothing
+			return n, nil
+		case err == nil:
+			return 0, io.EOF
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			p.readable = false
+		default:
+			return 0, os.NewSyscallError("read", err)
+		}
+	}
+	return 0, errAgain
+}
+
+// write writes b. What we write is short, so that it has room in the socket's buffer
+// unless the peer reads nothing at all: then the session is detached, and its own
+// goroutine waits.
+func (p *loopConn) write(b []byte) error {
+	for {
+		n, err := syscall.Write(p.fd, b)
+		switch {
+		case n == len(b):
+			return nil
+		case errors.Is(err, unix.EINTR):
+		case err != nil && !errors.Is(err, unix.EAGAIN):
+			return os.NewSyscallError("write", err)
+		default:
+			c := p.detach()
+			c.await()
+			_, err := c.nc.Write(b[max(n, 0):])
+			return err
+		}
+	}
+}

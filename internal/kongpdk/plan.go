@@ -1,0 +1,201 @@
+package kongpdk
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
+
+	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/request"
+)
+
+// maxHeaders is Kong's own limit of what get_headers can be asked for. Above
+// the number asked, Kong cuts them without a word.
+const maxHeaders = 1000
+
+// plan is what has to be called of Kong to know some fields of a request. Many
+// requests may use it at once.
+type plan struct {
+	fields request.Fields
+	calls  calls
+
+	variable      string // nginx's, that says the target; "" for Kong's own calls
+	variableCall  int    // numbers of the calls
+	headers, body int
+	target        targetCalls
+	fallback      calls       // where the variable is not enough
+	unset         atomic.Bool // the variable was found to be, and that was said
+}
+
+// targetCalls are Kong's own calls that tell the method, the URI and the query.
+type targetCalls struct{ method, uri, query int }
+
+// newPlan returns the plan for these fields, with no more calls than they need:
+// each costs Kong and us a message.
+//
+// If variable names one of nginx's variables, the method, the URI and the query are
+// read off that, one call in place of up to three, unless it does not say them for
+// certain. "request" is the request line: it must not be named where another plugin
+// may have changed the method or the query, for it is what the client has sent. One
+// that kong.conf defines for this is right in any case.
+func newPlan(fields request.Fields, variable string) *plan {
+	p := &plan{fields: fields}
+	if fields.URI {
+		p.variable = variable
+	}
+	if p.variable != "" {
+		p.variableCall = p.calls.add("kong.nginx.get_var", &pb.String{V: p.variable}, 0)
+	} else {
+		p.target.add(&p.calls, fields)
+	}
+	if fields.Headers || fields.Body {
+		p.headers = p.calls.add("kong.request.get_headers", &pb.Int{V: maxHeaders}, 0)
+	}
+	if fields.Body {
+		const envelope = 16 // tag and length around the content
+		p.body = p.calls.add("kong.request.get_raw_body", nil, fields.MaxBody+envelope)
+	}
+	if p.variable != "" {
+		p.target.add(&p.fallback, fields)
+		p.target.shift(p.calls.size())
+	}
+	return p
+}
+
+func (t *targetCalls) add(c *calls, fields request.Fields) {
+	if fields.Method {
+		t.method = c.add("kong.request.get_method", nil, 0)
+	}
+	if fields.URI {
+		t.uri = c.add("kong.request.get_path_with_query", nil, 0)
+		t.query = c.add("kong.request.get_raw_query", nil, 0)
+	}
+}
+
+// shift has the calls follow n others.
+func (t *targetCalls) shift(n int) { t.method, t.uri, t.query = t.method+n, t.uri+n, t.query+n }
+
+// read fills s, which must be new or reset, with Kong's replies to the calls. A
+// body that Kong has put into a file is read from it, into memory that is reserved
+// for the exchange. The error is one that [plugin.Handler.Refuse] knows, or that of a
+// conversation that broke down.
+func (p *plan) read(x *Exchange, s *scratch) error {
+	err := p.readFields(x, s)
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*request.BodyError](err); ok || errors.Is(err, request.ErrTooLarge) || errors.Is(err, memory.ErrFull) {
+		return err
+	}
+	return fmt.Errorf("unexpected reply of Kong: %w", err)
+}
+
+func (p *plan) readFields(x *Exchange, s *scratch) (err error) {
+	if p.variable != "" {
+		err = p.readVariable(x, &s.request)
+	} else {
+		err = p.target.read(x, &s.request, p.fields)
+	}
+	if err != nil {
+		return err
+	}
+	if p.fields.Headers || p.fields.Body {
+		b, err := x.reply(p.headers)
+		if err == nil {
+			s.request.Headers, err = appendHeaders(s.request.Headers, b)
+		}
+		if err != nil {
+			return fmt.Errorf("headers: %w", err)
+		}
+	}
+	if p.fields.Body {
+		b, err := x.reply(p.body)
+		if errors.Is(err, errReplyTooLarge) {
+			return request.ErrTooLarge
+		}
+		if err == nil {
+			err = p.readBody(s, b, x)
+		}
+		return err
+	}
+	return nil
+}
+
+func (t *targetCalls) read(x *Exchange, r *request.Request, fields request.Fields) (err error) {
+	if fields.Method {
+		if r.Method, err = textReply(x, t.method); err != nil {
+			return fmt.Errorf("method: %w", err)
+		}
+	}
+	if fields.URI {
+		if r.URI, err = textReply(x, t.uri); err != nil {
+			return fmt.Errorf("path: %w", err)
+		}
+		if r.Query, err = textReply(x, t.query); err != nil {
+			return fmt.Errorf("query: %w", err)
+		}
+	}
+	return nil
+}
+
+// nextCalls returns Kong's own calls where the variable is not enough.
+func (p *plan) nextCalls(x *Exchange) *calls {
+	value, err := textReply(x, p.variableCall)
+	if err != nil || len(x.replies) > p.calls.size() {
+		return nil
+	}
+	if _, _, _, certain := parseVariable(value); certain {
+		return nil
+	}
+	if len(value) == 0 && p.unset.CompareAndSwap(false, true) {
+		x.logError(fmt.Sprintf("nginx has no variable $%s, so requests cost more instead of less: define it in a file that nginx_http_include in kong.conf names, or start kafka-upstream without -request-variable", p.variable))
+	}
+	return &p.fallback
+}
+
+func (p *plan) readVariable(x *Exchange, r *request.Request) error {
+	value, err := textReply(x, p.variableCall)
+	if err != nil {
+		return fmt.Errorf("$%s: %w", p.variable, err)
+	}
+	method, uri, query, certain := parseVariable(value)
+	if !certain {
+		return p.target.read(x, r, p.fields)
+	}
+	if p.fields.Method {
+		r.Method = method
+	}
+	r.URI, r.Query = uri, query
+	return nil
+}
+
+func textReply(x *Exchange, call int) ([]byte, error) {
+	b, err := x.reply(call)
+	if err != nil {
+		return nil, err
+	}
+	return parseText(b)
+}
+
+func (p *plan) readBody(s *scratch, reply []byte, l lender) error {
+	content, path, reason, err := parseBody(reply)
+	switch {
+	case err != nil:
+		return fmt.Errorf("body: %w", err)
+	case len(reason) > 0:
+		return &request.BodyError{Reason: fmt.Sprintf("Kong could not read the request body: %.500q", reason)}
+	case len(path) > 0:
+		l.WillBlock() // a disk may be slow
+		s.file, err = readFile(s.file, string(path), p.fields.MaxBody, l)
+		if err == nil {
+			s.request.Body = s.file
+		}
+		return err
+	case len(content) > p.fields.MaxBody:
+		return request.ErrTooLarge
+	}
+	s.request.Body = content
+	return nil
+}

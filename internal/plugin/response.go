@@ -1,0 +1,130 @@
+package plugin
+
+import (
+	"encoding/json"
+	"iter"
+	"strconv"
+)
+
+// Response is what a door answers the client with.
+type Response struct {
+	Status  int
+	Body    string
+	Headers []Header
+	Reason  Reason
+	// Log holds lines for Kong's error log. They may hold text from outside.
+	Log []string
+}
+
+// Header is a header of a Response.
+type Header struct{ Name, Value string }
+
+// Reason is why a request was answered as it was. The zero value is that of a request
+// that went wrong in a way that nobody has thought of, so one that was forgotten is never
+// taken for a success.
+type Reason uint8
+
+// The reasons. Each has a row in the table of responses.
+const (
+	Unexpected     Reason = iota // what Kong says cannot be understood
+	Sent                         // accepted; or acknowledged, without producer_async
+	BadBody                      // the body cannot be parsed as what it claims to be
+	TooLarge                     // the message is above the limit
+	NotDelivered                 // all attempts failed
+	TimedOut                     // not acknowledged in time; it may still be delivered
+	BufferFull                   // refused
+	MemoryFull                   // refused: the process holds as much as it may
+	ShuttingDown                 // refused
+	NoCertificate                // the certificate of the configuration cannot be loaded
+	BadConfig                    // the configuration cannot be used
+	BodyUnreadable               // the body cannot be read
+	Panic                        // the request's handling has panicked
+	reasons
+)
+
+const msgNotSent = "could not send message to topic"
+
+// table has the name of each reason, as metrics have it, and the response. Messages are
+// those of Kong's own plugin, where it has them. A cause that depends on the request is
+// left out here.
+var table = [reasons]struct {
+	name           string
+	status         int
+	message, cause string
+}{
+	Unexpected:     {"unexpected", 500, "An unexpected error occurred", ""},
+	Sent:           {"sent", 200, "message sent", ""},
+	BadBody:        {"bad_body", 400, "Bad Request", ""},
+	TooLarge:       {"too_large", 413, "Request body too large", ""},
+	NotDelivered:   {"not_delivered", 502, "Bad Gateway", msgNotSent},
+	TimedOut:       {"timed_out", 502, "Bad Gateway", msgNotSent},
+	BufferFull:     {"buffer_full", 503, "Service Unavailable", msgNotSent},
+	MemoryFull:     {"memory_full", 503, "Service Unavailable", msgNotSent},
+	ShuttingDown:   {"shutting_down", 503, "Service Unavailable", msgNotSent},
+	NoCertificate:  {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
+	BadConfig:      {"bad_config", 500, "Internal Server Error", errConfig.Error()},
+	BodyUnreadable: {"no_body", 500, "Internal Server Error", "could not read request body"},
+	Panic:          {"panic", 500, "An unexpected error occurred", ""},
+}
+
+// Reasons returns all reasons.
+func Reasons() iter.Seq[Reason] {
+	return func(yield func(Reason) bool) {
+		for r := range reasons {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// row returns r, or Unexpected if there is no such reason.
+func (r Reason) row() Reason {
+	if r >= reasons {
+		return Unexpected
+	}
+	return r
+}
+
+// String returns the value of the label reason.
+func (r Reason) String() string { return table[r.row()].name }
+
+// Status returns the HTTP status of the response.
+func (r Reason) Status() int { return table[r.row()].status }
+
+// Response returns the response for the reason, without a cause that depends on the
+// request.
+func (r Reason) Response() Response { return responses[r.row()] }
+
+// responses are made once, so that an ordinary request allocates nothing for its own.
+var responses = func() (all [reasons]Response) {
+	for r := range reasons {
+		all[r] = response(r, table[r].cause)
+	}
+	return all
+}()
+
+var (
+	headers      = []Header{{"Content-Type", "application/json; charset=utf-8"}}
+	headersRetry = append(headers[:1:1], Header{"Retry-After", strconv.Itoa(retryAfter)})
+)
+
+// retryAfter is in how many seconds a client may try again that was answered 503.
+const retryAfter = 1
+
+// response returns the response for r with that cause, which the client reads.
+func response(r Reason, cause string) Response {
+	row := table[r]
+	body, err := json.Marshal(struct {
+		Message string `json:"message"`
+		Error   string `json:"error,omitempty"`
+	}{row.message, cause})
+	if err != nil {
+		panic(err) // two strings
+	}
+	a := Response{Status: row.status, Body: string(body), Headers: headers, Reason: r}
+	if row.status == 503 {
+		a.Headers = headersRetry
+	}
+	return a
+}

@@ -1,0 +1,111 @@
+package record
+
+import (
+	"sync"
+	"time"
+
+	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/request"
+)
+
+// Builder makes the records of the requests of one configuration. It is read-only once it
+// is in use, by many goroutines at once.
+type Builder struct {
+	Topic      string
+	Transforms []Transform // in their order
+	Encoder    Encoder
+	MaxValue   int // in bytes; a request whose value is surely larger is refused
+}
+
+// Memory is the limit that what is made of large requests counts against.
+type Memory interface {
+	// Reserve takes n bytes of the limit, and reports false if fewer are free.
+	Reserve(n int64) bool
+}
+
+// Append appends the records of r, which came at that time, to dst. Their values are in
+// memory of their own, of just their size, because they may wait in a buffer for long
+// with many others. The error is a [*BadRequest], [request.ErrTooLarge],
+// [memory.ErrFull], or that of a Transform.
+func (b *Builder) Append(dst []Record, r *request.Request, at time.Time, m Memory) ([]Record, error) {
+	s := scratches.Get().(*scratch)
+	defer s.free()
+	d := &s.draft
+	*d = Draft{Record: Record{Topic: b.Topic, Time: at}, Request: r}
+	var err error
+	if len(b.Transforms) > 0 {
+		if d.Message, err = b.value(s, m); err != nil {
+			return dst, err
+		}
+		for _, transform := range b.Transforms {
+			if err = transform(d); err != nil {
+				return dst, err
+			}
+		}
+	}
+	if d.Value, err = b.value(s, m); err != nil {
+		return dst, err
+	}
+	return append(dst, d.Record), nil
+}
+
+// scratch is what Append needs until it returns.
+type scratch struct {
+	draft Draft
+	value []byte
+}
+
+const keepScratch = 64 << 10 // a larger buffer is not kept for another request
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func (s *scratch) free() {
+	s.draft = Draft{}
+	if cap(s.value) > keepScratch {
+		s.value = nil
+	}
+	scratches.Put(s)
+}
+
+// large is the size of a body or a message above which memory is reserved for the value
+// before it is made. A smaller value is made in a scratch buffer, too small to count.
+const large = 32 << 10
+
+// value returns the value of the draft.
+func (b *Builder) value(s *scratch, m Memory) ([]byte, error) {
+	if max(len(s.draft.Request.Body), len(s.draft.Message)) > large {
+		return b.largeValue(&s.draft, m)
+	}
+	var err error
+	s.value, err = b.Encoder.Append(s.value[:0], &s.draft)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), s.value...), nil
+}
+
+// largeValue returns a large value. It is made in memory of the right size, which is
+// reserved first.
+func (b *Builder) largeValue(d *Draft, m Memory) ([]byte, error) {
+	least, most := b.Encoder.Size(d)
+	if least > b.MaxValue {
+		return nil, request.ErrTooLarge
+	}
+	if !m.Reserve(int64(most)) {
+		return nil, memory.ErrFull
+	}
+	value, err := b.Encoder.Append(make([]byte, 0, most), d)
+	if err != nil {
+		return nil, err
+	}
+	if more := cap(value) - most; more > 0 && !m.Reserve(int64(more)) {
+		return nil, memory.ErrFull
+	}
+	if spare := cap(value) - len(value); spare > len(value)/8 {
+		if !m.Reserve(int64(len(value))) {
+			return nil, memory.ErrFull
+		}
+		value = append([]byte(nil), value...)
+	}
+	return value, nil
+}
