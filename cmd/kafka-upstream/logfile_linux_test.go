@@ -83,7 +83,7 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 			got := contents(path)
 			for _, want := range []string{
 				"msg=serving pid=", "msg=ending pid=",
-				"topic=missing records=251 delivered=0 cause=", "topic=absent records=3 delivered=0 cause=", "Unknown Topic Or Partition",
+				"topic=missing records=251 delivered=0 error=", "topic=absent records=3 delivered=0 error=", "Unknown Topic Or Partition",
 				"accepted=259 delivered=5 failed=0 left=254", "254 records were not delivered within the drain timeout of 1s",
 			} {
 				if !strings.Contains(got, want) {

@@ -27,7 +27,7 @@ func testLedger(set func(*Options)) *ledger {
 
 func (l *ledger) wantStalled(t *testing.T, want time.Duration) {
 	t.Helper()
-	if got := l.buffer(false).Stalled; got != want {
+	if got := l.stalled(); got != want {
 		t.Errorf("stalled for %v, want %v", got, want)
 	}
 }
@@ -109,20 +109,6 @@ func TestRecordsSentWithoutAcknowledgementAreProgress(t *testing.T) {
 			t.Errorf("unconfirmed %v, delivered %v", l.Unconfirmed, l.Delivered)
 		}
 	})
-}
-
-func TestBufferIsAsFullAsTheNearerOfItsLimits(t *testing.T) {
-	l := testLedger(func(o *Options) { o.BufferRecords, o.BufferBytes = 10, 100 })
-	for range 3 {
-		l.accept(5)
-	}
-	if fill := l.buffer(false).Fill; fill != 0.3 {
-		t.Errorf("%v", fill)
-	}
-	l.accept(65)
-	if fill := l.buffer(false).Fill; fill != 0.8 {
-		t.Errorf("%v", fill)
-	}
 }
 
 func TestObservationsAreInTheBucketOfTheNextBound(t *testing.T) {

@@ -16,24 +16,24 @@ type news struct {
 	any   atomic.Bool // there may be news
 	first atomic.Bool // there is news that must not wait for again
 
-	mu       sync.Mutex
-	again    time.Time // when the next search may begin
-	statuses map[*status]struct{}
+	mu    sync.Mutex
+	again time.Time // when the next search may begin
+	logs  map[*deliveryLog]struct{}
 }
 
-func (n *news) add(s *status) {
+func (n *news) add(s *deliveryLog) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.statuses == nil {
-		n.statuses = make(map[*status]struct{})
+	if n.logs == nil {
+		n.logs = make(map[*deliveryLog]struct{})
 	}
-	n.statuses[s] = struct{}{}
+	n.logs[s] = struct{}{}
 }
 
-func (n *news) remove(s *status) {
+func (n *news) remove(s *deliveryLog) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.statuses, s)
+	delete(n.logs, s)
 }
 
 func (n *news) tell(first bool) {
@@ -56,15 +56,15 @@ func (n *news) next() string {
 	}
 	n.first.Store(false)
 	n.any.Store(false)
-	for s := range n.statuses {
+	for s := range n.logs {
 		if s.toTell.Load() {
 			n.any.Store(true)
-			if line := s.kong(); line != "" {
+			if line := s.line(); line != "" {
 				return line
 			}
 		}
 		if s.closed.Load() && !s.toTell.Load() {
-			delete(n.statuses, s)
+			delete(n.logs, s)
 		}
 	}
 	n.again = now.Add(newsEvery)

@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"kafka-upstream/internal/foreign"
-	"kafka-upstream/internal/memory"
 )
 
 const (
@@ -25,10 +23,10 @@ const (
 	clock = "15:04:05"
 )
 
-// status reports on one producer's deliveries: to the log as they happen, and to
-// Kong's error log with the next request, since a failed delivery has no request of
-// its own any more.
-type status struct {
+// deliveryLog reports on the deliveries of one topic in one producer: to the log as they
+// happen, and to Kong's error log with the next request, since a failed delivery has no
+// request of its own any more.
+type deliveryLog struct {
 	topic    string
 	servers  string            // the bootstrap servers, for errors that name no broker
 	redact   *foreign.Redactor // of what brokers say; nil: there are no secrets
@@ -36,9 +34,9 @@ type status struct {
 	failed   func(error)  // called with every error; may be nil
 	buffered func() int64 // how many records the buffer holds
 	news     *news
-	troubled atomic.Bool // cause is set
+	failing  atomic.Bool // cause is set
 	toTell   atomic.Bool // there may be something to report to Kong
-	closed   atomic.Bool // its producer is closed
+	closed   atomic.Bool // close was called
 
 	mu       sync.Mutex
 	cause    string // why nothing can be delivered now; "" if that is not known to be so
@@ -46,9 +44,9 @@ type status struct {
 	err      error  // the error of last
 	since    time.Time
 	lost     tally     // not yet reported to Kong
-	refused  tally     // not yet reported to Kong
-	logged   time.Time // last line to stderr about refused records
-	unlogged int       // refused since
+	rejected tally     // not yet reported to Kong
+	logged   time.Time // last line to stderr about rejected records
+	unlogged int       // rejected since
 	told     time.Time // last line to Kong
 	toldWait time.Time // last line to Kong about records that wait
 }
@@ -68,14 +66,22 @@ func (t *tally) add(n int, now time.Time, cause string) {
 	t.cause = cause
 }
 
-func newStatus(topic string, log *slog.Logger, n *news, buffered func() int64) *status {
-	s := &status{topic: topic, log: log.With("topic", topic), news: n, buffered: buffered}
-	n.add(s)
+func (p *Producer) newDeliveryLog(t *topic) *deliveryLog {
+	s := &deliveryLog{
+		topic: t.name, log: p.logger.With("topic", t.name), news: p.news,
+		servers: p.cluster.Addr().String(), redact: p.access.Redact, failed: p.access.Failed,
+		buffered: func() int64 {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return t.ledger.Buffered.Records
+		},
+	}
+	p.news.add(s)
 	return s
 }
 
-// close is called when the producer is closed. What was not reported yet still will be.
-func (s *status) close() {
+// close is called when the topic has no records any more, or its producer is closed. What was not reported yet still will be.
+func (s *deliveryLog) close() {
 	s.mu.Lock()
 	s.cause = ""
 	s.mu.Unlock()
@@ -87,33 +93,33 @@ func (s *status) close() {
 
 // tell schedules a line for Kong's error log: with the next request if this is the first
 // event of its kind since the last line, else with one soon after.
-func (s *status) tell(first bool) {
+func (s *deliveryLog) tell(first bool) {
 	s.toTell.Store(true)
 	s.news.tell(first)
 }
 
-// lastTrouble returns why nothing can be delivered now, nil if that is not known.
-func (s *status) lastTrouble() error {
+// lastError returns why nothing can be delivered now, nil if that is not known.
+func (s *deliveryLog) lastError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// trouble notes a failed attempt to deliver to a partition. No record is lost yet.
-func (s *status) trouble(at place, err error) {
+// attemptFailed notes a failed attempt to deliver to a partition. No record is lost yet.
+func (s *deliveryLog) attemptFailed(at partitionLeader, err error) {
 	cause := s.sentence(err, at)
-	s.blocked(err, cause)
-	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "cause", cause)
+	s.unavailable(err, cause)
+	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "error", cause)
 }
 
-// unknown notes a metadata request that failed.
-func (s *status) unknown(err error) {
-	cause := s.sentence(err, nowhere)
-	s.blocked(err, cause)
-	s.log.Warn("cannot fetch the topic's metadata", "cause", cause)
+// metadataFailed notes a metadata request that failed.
+func (s *deliveryLog) metadataFailed(err error) {
+	cause := s.sentence(err, noPartition)
+	s.unavailable(err, cause)
+	s.log.Warn("cannot fetch the topic's metadata", "error", cause)
 }
 
-func (s *status) blocked(err error, cause string) {
+func (s *deliveryLog) unavailable(err error, cause string) {
 	if s.failed != nil {
 		s.failed(err)
 	}
@@ -123,13 +129,13 @@ func (s *status) blocked(err error, cause string) {
 		s.since = time.Now()
 	}
 	s.cause, s.last, s.err = cause, cause, err
-	s.troubled.Store(true)
+	s.failing.Store(true)
 	s.tell(false)
 }
 
-// fine notes an attempt that succeeded.
-func (s *status) fine() {
-	if !s.troubled.Load() {
+// recovered notes an attempt that succeeded.
+func (s *deliveryLog) recovered() {
+	if !s.failing.Load() {
 		return
 	}
 	s.mu.Lock()
@@ -138,19 +144,19 @@ func (s *status) fine() {
 		s.log.Info("delivering again", "after", time.Since(s.since).Round(time.Millisecond))
 	}
 	s.cause, s.last, s.err = "", "", nil
-	s.troubled.Store(false)
+	s.failing.Store(false)
 }
 
 // lastCause returns the latest reason why records could not be delivered, "" if there
 // was none since the last success.
-func (s *status) lastCause() string {
+func (s *deliveryLog) lastCause() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
 }
 
-// lose notes records that were accepted and will not be delivered.
-func (s *status) lose(n int, at place, err error) {
+// recordsLost notes records that were accepted and will not be delivered.
+func (s *deliveryLog) recordsLost(n int, at partitionLeader, err error) {
 	cause := s.sentence(err, at)
 	if s.closed.Load() { // the Writer was asleep when its producer was closed
 		s.news.add(s)
@@ -160,26 +166,26 @@ func (s *status) lose(n int, at place, err error) {
 	s.tell(s.lost.records == 0)
 	s.last = cause
 	s.lost.add(n, time.Now(), cause)
-	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "cause", cause)
+	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "error", cause)
 }
 
-// refuse notes a record that was not accepted because a limit is reached; full says
+// recordsRejected notes a record that was not accepted because a limit is reached; full says
 // which. It is cheap, because many records are refused under the highest load.
-func (s *status) refuse(now time.Time, full error) {
+func (s *deliveryLog) recordsRejected(now time.Time, full error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tell(s.refused.records == 0)
-	s.refused.add(1, now, full.Error())
+	s.tell(s.rejected.records == 0)
+	s.rejected.add(1, now, full.Error())
 	s.unlogged++
 	if now.Sub(s.logged) < lineEvery {
 		return
 	}
-	s.log.Error("records refused", "records", s.unlogged, "cause", s.refused.cause)
+	s.log.Error("records rejected", "records", s.unlogged, "error", s.rejected.cause)
 	s.logged, s.unlogged = now, 0
 }
 
-// kong returns a line for Kong's error log, "" for none: at most one per lineEvery.
-func (s *status) kong() string {
+// line returns a line for Kong's error log, "" for none: at most one per lineEvery.
+func (s *deliveryLog) line() string {
 	waiting := s.buffered()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,9 +198,9 @@ func (s *status) kong() string {
 		parts = append(parts, fmt.Sprintf("%d records to topic %s lost since %s: %s",
 			s.lost.records, s.topic, s.lost.since.Format(clock), s.lost.cause))
 	}
-	if s.refused.records > 0 {
-		text := fmt.Sprintf("%d records to topic %s refused since %s: %s",
-			s.refused.records, s.topic, s.refused.since.Format(clock), s.refused.cause)
+	if s.rejected.records > 0 {
+		text := fmt.Sprintf("%d records to topic %s rejected since %s: %s",
+			s.rejected.records, s.topic, s.rejected.since.Format(clock), s.rejected.cause)
 		if s.cause != "" {
 			text += "; cannot deliver since " + s.since.Format(clock) + ": " + s.cause
 		}
@@ -208,13 +214,10 @@ func (s *status) kong() string {
 		s.toTell.Store(s.cause != "")
 		return ""
 	}
-	s.lost, s.refused = tally{}, tally{}
+	s.lost, s.rejected = tally{}, tally{}
 	s.told, s.toldWait = now, now
 	return strings.Join(parts, "; ")
 }
-
-// nowhere is for failures that belong to no partition.
-var nowhere = place{partition: -1, broker: "unknown"}
 
 // names matches the beginning of errors that name the broker themselves. What a broker
 // sent comes only after that.
@@ -224,13 +227,13 @@ var names = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|brok
 // the error names, else the partition's leader, else the bootstrap servers. Secrets of
 // the configuration are redacted, because a broker may echo them, and kafka-go's prefix
 // is removed.
-func (s *status) sentence(err error, at place) string {
+func (s *deliveryLog) sentence(err error, at partitionLeader) string {
 	text := s.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
 	text = foreign.Text(strings.Join(strings.Fields(text), " "))
 	switch {
 	case names.MatchString(text):
 		return text
-	case at.broker != "" && at.broker != nowhere.broker:
+	case at.broker != "" && at.broker != noPartition.broker:
 		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Text(at.broker), at.partition, text)
 	case s.servers != "":
 		return "bootstrap servers " + foreign.Cut(s.servers, maxServers) + ": " + text
@@ -241,24 +244,10 @@ func (s *status) sentence(err error, at place) string {
 // maxServers is how many bytes of a sentence the bootstrap servers may take.
 const maxServers = 320
 
-// Explain returns an error of Send as a sentence for a log, with the broker and without
-// secrets.
-func (p *Producer) Explain(err error) string {
-	if errors.Is(err, ErrFull) || errors.Is(err, memory.ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, errAbandoned) {
-		return err.Error()
-	}
-	at := nowhere
-	if e, ok := errors.AsType[*undeliveredError](err); ok {
-		at = e.at
-	}
-	return p.status.sentence(err, at)
-}
-
-// Trouble returns why records cannot be delivered at present, and since when; "" if no
-// reason is known.
-func (p *Producer) Trouble() string {
-	s := p.status
-	if !s.troubled.Load() {
+// unavailableSince returns why records cannot be delivered at present, and since when; "" if
+// no reason is known.
+func (s *deliveryLog) unavailableSince() string {
+	if !s.failing.Load() {
 		return ""
 	}
 	s.mu.Lock()
