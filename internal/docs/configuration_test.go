@@ -79,31 +79,6 @@ func TestEveryFieldIsInTheTable(t *testing.T) {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-func TestTableInTheReadmeHasTheDefaults(t *testing.T) {
-	fields := leaves("", schema.Config())
-	var last string
-	checked := 0
-	for _, row := range find(t, "README.md").rows() {
-		if len(row) != 3 {
-			continue
-		}
-		for _, m := range quoted.FindAllStringSubmatch(row[0], -1) {
-			f, ok := fields[m[1]]
-			if !ok {
-				t.Errorf("README.md: there is no field %s", m[1])
-				continue
-			}
-			if row[1] != "none" && row[1] != defaultOf(f) {
-				t.Errorf("README.md: the default of %s is %s, not %s", m[1], defaultOf(f), row[1])
-			}
-			last, checked = m[1], checked+1
-		}
-	}
-	if checked < 10 {
-		t.Errorf("only %d fields were found in the table of README.md, the last is %s", checked, last)
-	}
-}
-
 // Words that look like fields are fields, or are named as those that are not
 // there.
 func TestNamesOfFieldsAreRight(t *testing.T) {
@@ -155,7 +130,7 @@ func TestFlagsInCommandsExist(t *testing.T) {
 }
 
 func TestKeysOfKongConf(t *testing.T) {
-	keys := []string{"plugins", "pluginserver_names", "prefix", "nginx_http_client_body_buffer_size", "nginx_http_include",
+	keys := []string{"plugins", "pluginserver_names", "prefix", "database", "declarative_config", "nginx_http_client_body_buffer_size", "nginx_http_include",
 		"pluginserver_kafka_upstream_start_cmd", "pluginserver_kafka_upstream_query_cmd", "pluginserver_kafka_upstream_socket"}
 	for _, d := range documents(t) {
 		for _, f := range d.fences {

@@ -230,7 +230,7 @@ func TestRecordInTheReadmeIsTheOneThatArrives(t *testing.T) {
 	var config, record string
 	for _, f := range d.fences {
 		switch {
-		case f.section != "in-a-kong-that-you-have":
+		case f.section != "in-your-own-kong":
 		case f.lang == "yaml":
 			config = f.text
 		case f.lang == "json":

@@ -35,16 +35,18 @@ func read(t testing.TB, name string) string {
 	return string(b)
 }
 
-// documents are README.md, CHANGELOG.md and all of docs/.
+// documents are README.md, CHANGELOG.md, and all of docs and docs/decisions.
 func documents(t testing.TB) []*document {
 	t.Helper()
 	names := []string{"README.md", "CHANGELOG.md"}
-	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no documents: %v", err)
-	}
-	for _, f := range files {
-		names = append(names, "docs/"+filepath.Base(f))
+	for _, dir := range []string{"docs", "docs/decisions"} {
+		files, err := filepath.Glob(filepath.Join(root, dir, "*.md"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no documents in %s: %v", dir, err)
+		}
+		for _, f := range files {
+			names = append(names, dir+"/"+filepath.Base(f))
+		}
 	}
 	var all []*document
 	for _, name := range names {
@@ -167,30 +169,6 @@ func TestPathsExist(t *testing.T) {
 		for _, m := range pathName.FindAllStringSubmatch(d.prose, -1) {
 			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
 				t.Errorf("%s names %s, which is not there", d.name, m[1])
-			}
-		}
-	}
-}
-
-func TestDesignNamesEveryPackage(t *testing.T) {
-	prose := find(t, "docs/design.md").prose
-	for _, pattern := range []string{"cmd/*/*.go", "internal/*/*.go", "internal/*/*/*.go"} {
-		files, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		named := make(map[string]bool)
-		for _, file := range files {
-			dir, err := filepath.Rel(root, filepath.Dir(file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if named[dir] || strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			named[dir] = true
-			if !strings.Contains(prose, "`"+dir+"`") {
-				t.Errorf("docs/design.md does not say what `%s` is", dir)
 			}
 		}
 	}

@@ -1,6 +1,9 @@
 package jsonmsg
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // maxArguments is how many pairs of a query or form, and how many parts of a
 // multipart body, become arguments: Kong's own limit (lua_max_req_args). Those
@@ -44,7 +47,7 @@ func (o *object) decode(s []byte) []byte {
 		return s
 	}
 	from := len(o.text)
-	text := o.text
+	text := slices.Grow(o.text, len(s))
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {

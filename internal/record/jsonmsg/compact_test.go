@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -131,6 +132,38 @@ func TestEqualNamesAreFoundAmongManyAndLong(t *testing.T) {
 				{"{" + strings.Join(slices.Concat(repeated, distinct), ",") + "}", "{" + strings.Join(distinct, ",") + "}"},
 				{"{" + strings.Join(distinct, ",") + "}", ""},
 			})
+		}
+	}
+}
+
+// TestLastOfEqualNamesIsKeptInObjectsOfAnySize draws names so that about half are
+// repeated, and repeats one name of many that differ.
+func TestLastOfEqualNamesIsKeptInObjectsOfAnySize(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, n := range []int{3, 25, 100, 1000, 8191, 30_000, manyNames, manyNames + 1, 100_000} {
+		for _, name := range []func(i int) string{
+			func(int) string { return fmt.Sprintf("%x", r.IntN(n)) },
+			func(int) string { return fmt.Sprintf("order line %d", r.IntN(n)) },
+			func(int) string { return fmt.Sprintf("a name of more than sixteen bytes %d", r.IntN(n)) },
+			func(i int) string { return fmt.Sprint("n", i%(n-1)) },
+		} {
+			names, last := make([]string, n), make(map[string]int, n)
+			for i := range names {
+				names[i] = name(i)
+				last[names[i]] = i
+			}
+			var text, want []string
+			for i, name := range names {
+				member := fmt.Sprintf(`"%s":%d`, name, i)
+				text = append(text, member)
+				if last[name] == i {
+					want = append(want, member)
+				}
+			}
+			got, err := compacted(t, "{"+strings.Join(text, ",")+"}")
+			if err != nil || got != "{"+strings.Join(want, ",")+"}" {
+				t.Errorf("%d members like %.60q: not the last of each name are kept, %v", n, text[0], err)
+			}
 		}
 	}
 }

@@ -116,6 +116,12 @@ func (c *compactor) run(s []byte) error {
 			i = skipWord(s, i, "false")
 		case 'n':
 			i = skipWord(s, i, "null")
+		case '1', '2', '3', '4', '5', '6', '7', '8', '9':
+			for i++; i < len(s) && s[i]-'0' <= 9; i++ {
+			}
+			if i < len(s) && (s[i] == '.' || s[i]|0x20 == 'e') {
+				i = skipFraction(s, i)
+			}
 		default:
 			i = skipNumber(s, i)
 		}
@@ -145,7 +151,7 @@ func (c *compactor) run(s []byte) error {
 			if b != '}' && b != ']' || (b == '}') != inObject {
 				return errJSON
 			}
-			if inObject && !c.distinct() {
+			if inObject && !c.distinctWord() {
 				c.dropRepeated(s, i)
 			}
 			depth--
@@ -165,7 +171,7 @@ func (c *compactor) end(s []byte, i int) error {
 // dropRepeated marks for removal each member of the object that ends at i whose
 // name a later one has.
 func (c *compactor) dropRepeated(s []byte, i int) {
-	if c.distinctHashes() {
+	if c.distinctSlots() {
 		return
 	}
 	c.flush(s, i)
@@ -213,16 +219,34 @@ func (c *compactor) skipName(s []byte, i int) int {
 		c.grow(offset)
 	}
 	i++
-	if end := skipPlain(s, i); end < len(s) && s[end] == '"' {
-		if n := end - i; n < 8 && i <= len(s)-8 {
-			c.add(hashWord(binary.LittleEndian.Uint64(s[i:]), n), offset)
-		} else {
-			c.add(hashName(s[i:end]), offset)
+	if i <= len(s)-8 {
+		// The one word that holds most names, with their closing quote.
+		w := binary.LittleEndian.Uint64(s[i:])
+		if m := marks(w); m != 0 {
+			n := bits.TrailingZeros64(m) / 8
+			if w>>(8*n)&0xff != '"' {
+				return c.skipOddName(s, i, offset)
+			}
+			c.add(hashWord(w&((m&-m)>>7-1)), offset) // the bytes below the lowest mark
+			if i += n + 1; i < len(s) && s[i] == ':' {
+				return i + 1
+			}
+			return c.skipColon(s, i)
 		}
-		if end+1 < len(s) && s[end+1] == ':' {
-			return end + 2
+		if i+8 <= len(s)-8 {
+			w2 := binary.LittleEndian.Uint64(s[i+8:])
+			if m := marks(w2); m != 0 {
+				n := bits.TrailingZeros64(m) / 8
+				if w2>>(8*n)&0xff != '"' {
+					return c.skipOddName(s, i, offset)
+				}
+				c.add(hashWords(w, w2&((m&-m)>>7-1)), offset)
+				if i += 8 + n + 1; i < len(s) && s[i] == ':' {
+					return i + 1
+				}
+				return c.skipColon(s, i)
+			}
 		}
-		return c.skipColon(s, end+1)
 	}
 	return c.skipOddName(s, i, offset)
 }
@@ -355,6 +379,11 @@ func skipNumber(s []byte, i int) int {
 	} else {
 		i = skipDigits(s, i)
 	}
+	return skipFraction(s, i)
+}
+
+// skipFraction skips the fraction and the exponent of a number, if it has any.
+func skipFraction(s []byte, i int) int {
 	if i >= len(s) || s[i] != '.' && s[i] != 'e' && s[i] != 'E' {
 		return i
 	}

@@ -25,9 +25,13 @@ type nameStack struct {
 	level int // where in stack the members of the innermost level begin
 	size  int // of the text, about
 
-	index  []uint32  // hash table with open addressing: numbers of members in their level, from one on
-	names  [2][]byte // decoded names
-	marked bool      // is anything marked?
+	index   []uint32  // hash table with open addressing: numbers of members in their level, from one on
+	taken   []uint64  // bit set of the slots that a name has, for distinctSlots
+	twice   []uint64  // of those that a second name has
+	repeats int       // how many names found their slot taken
+	shift   int       // the slot of a name is its entry >> shift
+	names   [2][]byte // decoded names
+	marked  bool      // is anything marked?
 }
 
 // nameEntry is, for a member, the hash of its name in the upper 32 bits, and in the
@@ -40,15 +44,15 @@ func (e nameEntry) offset() int  { return int(uint32(e)) }
 
 // keepNames is how many entries are kept for another text, with the slots that so
 // many need.
-const keepNames = 8192
+const keepNames = 1 << 14
 
 func (n *nameStack) reset() {
 	n.stack, n.level, n.marked = n.stack[:0], 0, false
 	if cap(n.stack) > keepNames {
 		n.stack = nil
 	}
-	if cap(n.index) > 4*keepNames {
-		n.index = nil
+	if cap(n.index) > 4*keepNames || cap(n.taken) > keepNames {
+		n.index, n.taken, n.twice = nil, nil, nil
 	}
 	if cap(n.names[0])+cap(n.names[1]) > keepNames {
 		n.names = [2][]byte{}
@@ -90,11 +94,15 @@ func (n *nameStack) grow(offset int) {
 	n.stack = slices.Grow(n.stack, more)
 }
 
-// distinct reports whether the names of the innermost level are known to differ.
-// For the few names of a typical object, six bits of the hashes usually suffice.
-func (n *nameStack) distinct() bool {
+// distinctWord reports whether the names of the innermost level are known to differ. For
+// the few names of a typical object, six bits of the hashes usually suffice.
+func (n *nameStack) distinctWord() bool {
+	level := n.stack[n.level:]
+	if len(level) > 24 {
+		return false // most likely
+	}
 	var seen uint64
-	for _, e := range n.stack[n.level:] {
+	for _, e := range level {
 		bit := uint64(1) << (e >> 58)
 		if seen&bit != 0 {
 			return false
@@ -104,35 +112,49 @@ func (n *nameStack) distinct() bool {
 	return true
 }
 
-// fewNames is up to how many hashes are compared pairwise; beyond, a hash table is
-// faster.
-const fewNames = 16
-
-// distinctHashes is distinct by all bits of the hashes, for at most fewNames.
-func (n *nameStack) distinctHashes() bool {
-	level := n.stack[n.level:]
-	if len(level) > fewNames {
-		return false
-	}
-	for i, e := range level {
-		for _, earlier := range level[:i] {
-			if e.hash() == earlier.hash() {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// manyNames is how many names have one index; of more than that, each of 16 parts has
-// one after the other, so that it stays in the processor's caches.
+// manyNames is how many names are looked for at once; more than that in 16 parts, one
+// after the other, so that the tables stay in the processor's caches and are small
+// beside the text.
 const manyNames = 1 << 16
 
+// distinctSlots is distinctWord with 16 to 32 slots for each name, for up to manyNames.
+// If it reports false, the names that may not differ are those whose slot was taken twice.
+func (n *nameStack) distinctSlots() bool {
+	level := n.stack[n.level:]
+	if len(level) > manyNames {
+		return false
+	}
+	n.shift = 64 - bits.Len(uint(16*len(level)))
+	words := 1<<(64-n.shift)/64 + 1
+	n.taken = slices.Grow(n.taken[:0], words)[:words]
+	n.twice = slices.Grow(n.twice[:0], words)[:words]
+	clear(n.taken)
+	clear(n.twice)
+	n.repeats = 0
+	for _, e := range level {
+		slot := e >> n.shift
+		word, bit := slot/64, uint64(1)<<(slot%64)
+		if n.taken[word]&bit != 0 {
+			n.twice[word] |= bit
+			n.repeats++
+		}
+		n.taken[word] |= bit
+	}
+	return n.repeats == 0
+}
+
+// unique reports whether distinctSlots has shown that no other name of the level is that
+// of e.
+func (n *nameStack) unique(e nameEntry) bool {
+	slot := e >> n.shift
+	return n.twice[slot/64]>>(slot%64)&1 == 0
+}
+
 // markRepeated marks in text each member of the innermost level whose name a later
-// member has. text holds that level up to its end.
+// member has. text holds that level up to its end, and distinctSlots has reported false.
 func (n *nameStack) markRepeated(text []byte) {
 	level := n.stack[n.level:]
-	parts, slots := nameEntry(1), 2*len(level)
+	parts, slots := nameEntry(1), min(4*n.repeats, 2*len(level))
 	if len(level) > manyNames {
 		parts, slots = 16, manyNames/4
 	}
@@ -140,7 +162,7 @@ func (n *nameStack) markRepeated(text []byte) {
 		index := n.clearIndex(slots)
 		distinct := 0
 		for i, e := range level {
-			if parts > 1 && e>>60 != part {
+			if parts > 1 && e>>60 != part || parts == 1 && n.unique(e) {
 				continue
 			}
 			if 2*distinct >= len(index) {
@@ -263,30 +285,32 @@ func decodeString(dst, s []byte) []byte {
 // collide.
 var (
 	seed       = maphash.MakeSeed()
-	key0, key1 = rand.Uint64(), rand.Uint64()
+	key0, key1 = rand.Uint64() | 1, rand.Uint64()
 )
 
-// hashName returns the hash of a name. Up to 16 bytes, which is nearly all names,
-// it takes less time than maphash.
+// hashName returns the hash of a name. Up to 15 bytes, which is nearly all names, it
+// takes less time than maphash.
 func hashName(name []byte) uint32 {
-	n := len(name)
-	if n < 8 {
-		var w uint64
-		for i, b := range name {
-			w |= uint64(b) << (8 * i)
-		}
-		return hashWord(w, n)
+	switch {
+	case len(name) < 8:
+		return hashWord(wordOf(name))
+	case len(name) < 16:
+		return hashWords(binary.LittleEndian.Uint64(name), wordOf(name[8:]))
 	}
-	if n > 16 {
-		return uint32(maphash.Bytes(seed, name))
-	}
-	return hashWords(binary.LittleEndian.Uint64(name), binary.LittleEndian.Uint64(name[n-8:])^uint64(n))
+	return uint32(maphash.Bytes(seed, name))
 }
 
-// hashWord is hashName of the n bytes, fewer than eight, that w begins with.
-func hashWord(w uint64, n int) uint32 {
-	return hashWords(w&(1<<(8*n)-1)|uint64(n)<<56, 0)
+// wordOf returns fewer than eight bytes as the lower ones of a word.
+func wordOf(b []byte) (w uint64) {
+	for i, c := range b {
+		w |= uint64(c) << (8 * i)
+	}
+	return w
 }
+
+// hashWord is hashName of fewer than eight bytes, by their word. The upper half of such a product is a universal hash (Dietzfelbinger et
+// al., A Reliable Randomized Algorithm for the Closest-Pair Problem, 1997).
+func hashWord(w uint64) uint32 { return uint32(w * key0 >> 32) }
 
 func hashWords(a, b uint64) uint32 {
 	high, low := bits.Mul64(a^key0, b^key1)
