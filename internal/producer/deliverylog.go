@@ -19,7 +19,7 @@ const (
 	// waitingEvery is the shortest time between two lines that say that records
 	// wait, which is no loss.
 	waitingEvery = 10 * time.Second
-	// clock is how lines tell the time.
+	// clock is the format of times in lines.
 	clock = "15:04:05"
 )
 
@@ -33,9 +33,9 @@ type deliveryLog struct {
 	log      *slog.Logger
 	failed   func(error)  // called with every error; may be nil
 	buffered func() int64 // how many records the buffer holds
-	news     *news
+	lines    *pendingLines
 	failing  atomic.Bool // cause is set
-	toTell   atomic.Bool // there may be something to report to Kong
+	pending  atomic.Bool // there may be something to report to Kong
 	closed   atomic.Bool // close was called
 
 	mu       sync.Mutex
@@ -47,8 +47,8 @@ type deliveryLog struct {
 	rejected tally     // not yet reported to Kong
 	logged   time.Time // last line to stderr about rejected records
 	unlogged int       // rejected since
-	told     time.Time // last line to Kong
-	toldWait time.Time // last line to Kong about records that wait
+	reported time.Time // last line to Kong
+	waiting  time.Time // last line to Kong about records that wait
 }
 
 // tally counts records with the same outcome.
@@ -67,8 +67,8 @@ func (t *tally) add(n int, now time.Time, cause string) {
 }
 
 func (p *Producer) newDeliveryLog(t *topic) *deliveryLog {
-	s := &deliveryLog{
-		topic: t.name, log: p.logger.With("topic", t.name), news: p.news,
+	l := &deliveryLog{
+		topic: t.name, log: p.logger.With("topic", t.name), lines: p.pending,
 		servers: p.cluster.Addr().String(), redact: p.access.Redact, failed: p.access.Failed,
 		buffered: func() int64 {
 			p.mu.Lock()
@@ -76,146 +76,147 @@ func (p *Producer) newDeliveryLog(t *topic) *deliveryLog {
 			return t.ledger.Buffered.Records
 		},
 	}
-	p.news.add(s)
-	return s
+	p.pending.add(l)
+	return l
 }
 
-// close is called when the topic has no records any more, or its producer is closed. What was not reported yet still will be.
-func (s *deliveryLog) close() {
-	s.mu.Lock()
-	s.cause = ""
-	s.mu.Unlock()
-	s.closed.Store(true)
-	if !s.toTell.Load() {
-		s.news.remove(s)
+// close is called when the topic is forgotten, or its producer is closed. What was not
+// reported yet still will be.
+func (l *deliveryLog) close() {
+	l.mu.Lock()
+	l.cause = ""
+	l.mu.Unlock()
+	l.closed.Store(true)
+	if !l.pending.Load() {
+		l.lines.remove(l)
 	}
 }
 
-// tell schedules a line for Kong's error log: with the next request if this is the first
+// schedule announces a line for Kong's error log: with the next request if this is the first
 // event of its kind since the last line, else with one soon after.
-func (s *deliveryLog) tell(first bool) {
-	s.toTell.Store(true)
-	s.news.tell(first)
+func (l *deliveryLog) schedule(first bool) {
+	l.pending.Store(true)
+	l.lines.schedule(first)
 }
 
 // lastError returns why nothing can be delivered now, nil if that is not known.
-func (s *deliveryLog) lastError() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
+func (l *deliveryLog) lastError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // attemptFailed notes a failed attempt to deliver to a partition. No record is lost yet.
-func (s *deliveryLog) attemptFailed(at partitionLeader, err error) {
-	cause := s.sentence(err, at)
-	s.unavailable(err, cause)
-	s.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "error", cause)
+func (l *deliveryLog) attemptFailed(at partitionLeader, err error) {
+	cause := l.sentence(err, at)
+	l.unavailable(err, cause)
+	l.log.Warn("cannot deliver for now", "partition", at.partition, "broker", at.broker, "error", cause)
 }
 
 // metadataFailed notes a metadata request that failed.
-func (s *deliveryLog) metadataFailed(err error) {
-	cause := s.sentence(err, noPartition)
-	s.unavailable(err, cause)
-	s.log.Warn("cannot fetch the topic's metadata", "error", cause)
+func (l *deliveryLog) metadataFailed(err error) {
+	cause := l.sentence(err, noPartition)
+	l.unavailable(err, cause)
+	l.log.Warn("cannot fetch the topic's metadata", "error", cause)
 }
 
-func (s *deliveryLog) unavailable(err error, cause string) {
-	if s.failed != nil {
-		s.failed(err)
+func (l *deliveryLog) unavailable(err error, cause string) {
+	if l.failed != nil {
+		l.failed(err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause == "" {
-		s.since = time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause == "" {
+		l.since = time.Now()
 	}
-	s.cause, s.last, s.err = cause, cause, err
-	s.failing.Store(true)
-	s.tell(false)
+	l.cause, l.last, l.err = cause, cause, err
+	l.failing.Store(true)
+	l.schedule(false)
 }
 
 // recovered notes an attempt that succeeded.
-func (s *deliveryLog) recovered() {
-	if !s.failing.Load() {
+func (l *deliveryLog) recovered() {
+	if !l.failing.Load() {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause != "" {
-		s.log.Info("delivering again", "after", time.Since(s.since).Round(time.Millisecond))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause != "" {
+		l.log.Info("delivering again", "after", time.Since(l.since).Round(time.Millisecond))
 	}
-	s.cause, s.last, s.err = "", "", nil
-	s.failing.Store(false)
+	l.cause, l.last, l.err = "", "", nil
+	l.failing.Store(false)
 }
 
 // lastCause returns the latest reason why records could not be delivered, "" if there
 // was none since the last success.
-func (s *deliveryLog) lastCause() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last
+func (l *deliveryLog) lastCause() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
 }
 
 // recordsLost notes records that were accepted and will not be delivered.
-func (s *deliveryLog) recordsLost(n int, at partitionLeader, err error) {
-	cause := s.sentence(err, at)
-	if s.closed.Load() { // the Writer was asleep when its producer was closed
-		s.news.add(s)
+func (l *deliveryLog) recordsLost(n int, at partitionLeader, err error) {
+	cause := l.sentence(err, at)
+	if l.closed.Load() { // its producer did not wait for the batch
+		l.lines.add(l)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tell(s.lost.records == 0)
-	s.last = cause
-	s.lost.add(n, time.Now(), cause)
-	s.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "error", cause)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.schedule(l.lost.records == 0)
+	l.last = cause
+	l.lost.add(n, time.Now(), cause)
+	l.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "error", cause)
 }
 
 // recordsRejected notes a record that was not accepted because a limit is reached; full says
-// which. It is cheap, because many records are refused under the highest load.
-func (s *deliveryLog) recordsRejected(now time.Time, full error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tell(s.rejected.records == 0)
-	s.rejected.add(1, now, full.Error())
-	s.unlogged++
-	if now.Sub(s.logged) < lineEvery {
+// which. It is cheap, because many records are rejected under the highest load.
+func (l *deliveryLog) recordsRejected(now time.Time, full error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.schedule(l.rejected.records == 0)
+	l.rejected.add(1, now, full.Error())
+	l.unlogged++
+	if now.Sub(l.logged) < lineEvery {
 		return
 	}
-	s.log.Error("records rejected", "records", s.unlogged, "error", s.rejected.cause)
-	s.logged, s.unlogged = now, 0
+	l.log.Error("records rejected", "records", l.unlogged, "error", l.rejected.cause)
+	l.logged, l.unlogged = now, 0
 }
 
 // line returns a line for Kong's error log, "" for none: at most one per lineEvery.
-func (s *deliveryLog) line() string {
-	waiting := s.buffered()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (l *deliveryLog) line() string {
+	waiting := l.buffered()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := time.Now()
-	if now.Sub(s.told) < lineEvery {
+	if now.Sub(l.reported) < lineEvery {
 		return ""
 	}
 	var parts []string
-	if s.lost.records > 0 {
+	if l.lost.records > 0 {
 		parts = append(parts, fmt.Sprintf("%d records to topic %s lost since %s: %s",
-			s.lost.records, s.topic, s.lost.since.Format(clock), s.lost.cause))
+			l.lost.records, l.topic, l.lost.since.Format(clock), l.lost.cause))
 	}
-	if s.rejected.records > 0 {
+	if l.rejected.records > 0 {
 		text := fmt.Sprintf("%d records to topic %s rejected since %s: %s",
-			s.rejected.records, s.topic, s.rejected.since.Format(clock), s.rejected.cause)
-		if s.cause != "" {
-			text += "; cannot deliver since " + s.since.Format(clock) + ": " + s.cause
+			l.rejected.records, l.topic, l.rejected.since.Format(clock), l.rejected.cause)
+		if l.cause != "" {
+			text += "; cannot deliver since " + l.since.Format(clock) + ": " + l.cause
 		}
 		parts = append(parts, text)
 	}
-	if len(parts) == 0 && s.cause != "" && waiting > 0 && now.Sub(s.since) >= lineEvery && now.Sub(s.toldWait) >= waitingEvery {
+	if len(parts) == 0 && l.cause != "" && waiting > 0 && now.Sub(l.since) >= lineEvery && now.Sub(l.waiting) >= waitingEvery {
 		parts = append(parts, fmt.Sprintf("%d records to topic %s are waiting: cannot deliver since %s: %s",
-			waiting, s.topic, s.since.Format(clock), s.cause))
+			waiting, l.topic, l.since.Format(clock), l.cause))
 	}
 	if len(parts) == 0 {
-		s.toTell.Store(s.cause != "")
+		l.pending.Store(l.cause != "")
 		return ""
 	}
-	s.lost, s.rejected = tally{}, tally{}
-	s.told, s.toldWait = now, now
+	l.lost, l.rejected = tally{}, tally{}
+	l.reported, l.waiting = now, now
 	return strings.Join(parts, "; ")
 }
 
@@ -227,16 +228,16 @@ var names = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|brok
 // the error names, else the partition's leader, else the bootstrap servers. Secrets of
 // the configuration are redacted, because a broker may echo them, and kafka-go's prefix
 // is removed.
-func (s *deliveryLog) sentence(err error, at partitionLeader) string {
-	text := s.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
+func (l *deliveryLog) sentence(err error, at partitionLeader) string {
+	text := l.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
 	text = foreign.Text(strings.Join(strings.Fields(text), " "))
 	switch {
 	case names.MatchString(text):
 		return text
 	case at.broker != "" && at.broker != noPartition.broker:
 		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Text(at.broker), at.partition, text)
-	case s.servers != "":
-		return "bootstrap servers " + foreign.Cut(s.servers, maxServers) + ": " + text
+	case l.servers != "":
+		return "bootstrap servers " + foreign.Cut(l.servers, maxServers) + ": " + text
 	}
 	return text
 }
@@ -246,14 +247,14 @@ const maxServers = 320
 
 // unavailableSince returns why records cannot be delivered at present, and since when; "" if
 // no reason is known.
-func (s *deliveryLog) unavailableSince() string {
-	if !s.failing.Load() {
+func (l *deliveryLog) unavailableSince() string {
+	if !l.failing.Load() {
 		return ""
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause == "" {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause == "" {
 		return ""
 	}
-	return "cannot deliver since " + s.since.Format(clock) + ": " + s.cause
+	return "cannot deliver since " + l.since.Format(clock) + ": " + l.cause
 }

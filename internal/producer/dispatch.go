@@ -79,10 +79,10 @@ func (p *Producer) dispatch() {
 	// Here p.mu is held, and nothing is in flight. The next record starts another
 	// dispatcher.
 	p.dispatching = false
-	p.cluster.CloseIdleConnections()
 	closed := p.closed
 	p.mu.Unlock()
-	_ = writer.Close() // it holds no records
+	p.cluster.CloseIdleConnections() // without p.mu, which the end of a connection locks
+	_ = writer.Close()               // it holds no records
 	if closed {
 		close(p.drained)
 	}

@@ -358,7 +358,7 @@ func TestPeerWithoutTLSIsABrokerThatIsAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sick := startScripted(t, c.peer)
-			p := newProducer(testOptions(sick.addrs(), impatient), Access{TLS: &tls.Config{RootCAs: authority.Pool()}}, &PoolOptions{Log: discard}, new(news))
+			p := newProducer(testOptions(sick.addrs(), impatient), Access{TLS: &tls.Config{RootCAs: authority.Pool()}}, &PoolOptions{Log: discard}, new(pendingLines))
 			defer func() {
 				p.close(expired(t), errAbandoned)
 			}()
@@ -497,7 +497,7 @@ func TestProduceAnswerForAnotherPartitionIsNoDelivery(t *testing.T) {
 				if delivered := attempts == 3; (stats.Delivered == 1) != delivered || int(asked.Load()) != attempts {
 					t.Errorf("%d attempts: %+v after %d requests", attempts, stats, asked.Load())
 				}
-				if news := p.news.next(); attempts == 1 && (!strings.Contains(news, s.Addr().String()) || !strings.Contains(news, "not Kafka's: Produce is for")) {
+				if news := p.pending.next(); attempts == 1 && (!strings.Contains(news, s.Addr().String()) || !strings.Contains(news, "not Kafka's: Produce is for")) {
 					t.Errorf("Kong's error log reads %q", news)
 				}
 			}

@@ -21,7 +21,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 	address := closedPort(t)
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 2000
-		p := newProducer(testOptions([]string{address}, func(o *Options) { o.BufferRecords = limit }), Access{}, &PoolOptions{Log: discard}, new(news))
+		p := newProducer(testOptions([]string{address}, func(o *Options) { o.BufferRecords = limit }), Access{}, &PoolOptions{Log: discard}, new(pendingLines))
 		refused := int64(0)
 		minute := func() (goroutines int, heap uint64) {
 			for range 600 {
@@ -34,7 +34,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
-			_ = p.news.next()
+			_ = p.pending.next()
 			runtime.GC()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)

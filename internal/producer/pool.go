@@ -51,8 +51,8 @@ type PoolOptions struct {
 // Pool holds one producer for each key of Options, shared by all instances of all of
 // Kong's workers. Its methods may be called from many goroutines at once.
 type Pool struct {
-	o    PoolOptions
-	news news
+	o       PoolOptions
+	pending pendingLines
 
 	mu        sync.Mutex // locked before a Producer's
 	producers map[Key]*Producer
@@ -111,7 +111,7 @@ func (p *Pool) Acquire(ctx context.Context, topic string, o Options) (*Handle, e
 	if err != nil {
 		return nil, err
 	}
-	return p.share(key, topic, newProducer(o, access, &p.o, &p.news)), nil
+	return p.share(key, topic, newProducer(o, access, &p.o, &p.pending)), nil
 }
 
 // share returns a share in the producer there is, else in the new one, else nil.
@@ -256,7 +256,7 @@ func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 // News returns a line for Kong's error log, "" for none: losses and rejections of any
 // producer that were not reported yet. There is at most one line a second for each
 // topic of a producer. A call without news is cheap.
-func (p *Pool) News() string { return p.news.next() }
+func (p *Pool) News() string { return p.pending.next() }
 
 const (
 	// MaxTopics is how many topics are counted by name. Others add up as OtherTopics.

@@ -168,8 +168,8 @@ func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
 			t.Errorf("Kong's error log reads %q", line)
 		}
 		time.Sleep(time.Minute)
-		if line := pool.News(); line != "" || len(pool.news.logs) != 0 {
-			t.Errorf("it reads %q, of %d producers", line, len(pool.news.logs))
+		if line := pool.News(); line != "" || len(pool.pending.logs) != 0 {
+			t.Errorf("it reads %q, of %d producers", line, len(pool.pending.logs))
 		}
 		pool.Close(expired(t))
 	})

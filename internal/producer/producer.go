@@ -1,6 +1,6 @@
-// Package producer delivers records to Kafka by kafka-go's Writer: with a
-// bound on what is in memory, one fate for each record, and no caller that ever
-// waits for a broker without having asked to.
+// Package producer delivers records to Kafka by kafka-go's Writer: with a bound on what is in
+// memory, one result for each record, and no caller that ever waits for a broker without
+// having asked to.
 package producer
 
 import (
@@ -17,7 +17,7 @@ import (
 	"kafka-upstream/internal/producer/cluster"
 )
 
-// Errors of Send. A record that met one of them was not accepted.
+// Errors of Send. The record was not accepted.
 var (
 	ErrFull   = errors.New("the buffer is full")
 	ErrClosed = errors.New("the producer is closed")
@@ -66,7 +66,7 @@ type Producer struct {
 	access  Access
 	memory  *memory.Limit
 	logger  *slog.Logger
-	news    *news
+	pending *pendingLines
 
 	limit          int64         // of a record's bytes, with its envelope
 	idle           time.Duration // how long connections are kept after the last record
@@ -97,12 +97,12 @@ type Producer struct {
 	messages []kafka.Message // of the current batch; the dispatcher's
 }
 
-func newProducer(o Options, access Access, pool *PoolOptions, n *news) *Producer {
+func newProducer(o Options, access Access, pool *PoolOptions, n *pendingLines) *Producer {
 	if !o.Async {
 		o.Linger = 0
 	}
 	p := &Producer{
-		o: o, access: access, memory: pool.Memory, logger: pool.Log, news: n,
+		o: o, access: access, memory: pool.Memory, logger: pool.Log, pending: n,
 		limit:          min(int64(o.BatchBytes), o.BufferBytes+Overhead),
 		idle:           max(cluster.MetadataTTL, o.Keepalive),
 		maxInFlight:    max(maxInFlightBytes/(messageSize*o.BatchRecords), 1),
@@ -211,11 +211,11 @@ func (p *Producer) accept(topic string, q *queued) error {
 // abandonTime is how long close waits for batches in flight to end without an answer.
 const abandonTime = 200 * time.Millisecond
 
-// errAbandoned is the error of records that a drain had no time for.
+// errAbandoned is the error of records that were not delivered before the drain timeout.
 var errAbandoned = errors.New("the server was shut down before the record was delivered")
 
 // close drains the buffer until ctx ends, gives up records that are undelivered then with
-// that error, and returns their number. Records that are sent from now on are refused.
+// that error, and returns their number. Records that are sent from now on are rejected.
 func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	p.mu.Lock()
 	if p.closed {

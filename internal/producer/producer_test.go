@@ -44,7 +44,7 @@ func testOptions(servers []string, set func(*Options)) Options {
 
 func newTestProducer(t testing.TB, servers []string, set func(*Options)) *Producer {
 	t.Helper()
-	p := newProducer(testOptions(servers, set), Access{}, &PoolOptions{Log: discard}, new(news))
+	p := newProducer(testOptions(servers, set), Access{}, &PoolOptions{Log: discard}, new(pendingLines))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -321,10 +321,10 @@ func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
 				t.Errorf("got %+v, want %+v", s, want)
 			}
 			eventually(t, "the failure is noticed", func() bool { return topicOf(p).log.failing.Load() })
-			if news := p.news.next(); !strings.Contains(news, "780 records to topic t rejected") || !strings.Contains(news, "connection refused") {
+			if news := p.pending.next(); !strings.Contains(news, "780 records to topic t rejected") || !strings.Contains(news, "connection refused") {
 				t.Errorf("Kong's error log reads %q", news)
 			}
-			if news := p.news.next(); news != "" {
+			if news := p.pending.next(); news != "" {
 				t.Errorf("and then at once %q", news)
 			}
 		})
@@ -555,7 +555,7 @@ func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 
 // testLog is that of a topic.
 func testLog(log *slog.Logger) *deliveryLog {
-	p := newProducer(testOptions([]string{"kafka-1:9092", "kafka-2:9092"}, nil), Access{}, &PoolOptions{Log: log}, new(news))
+	p := newProducer(testOptions([]string{"kafka-1:9092", "kafka-2:9092"}, nil), Access{}, &PoolOptions{Log: log}, new(pendingLines))
 	return topicOf(p).log
 }
 
@@ -576,7 +576,7 @@ func TestLossIsToldOnceAndCounted(t *testing.T) {
 		t.Errorf("a second line within a second: %q", news)
 	}
 	s.mu.Lock()
-	s.told = time.Time{}
+	s.reported = time.Time{}
 	s.mu.Unlock()
 	if news := s.line(); !strings.HasPrefix(news, "1 records to topic t lost") {
 		t.Errorf("a second later: %q", news)

@@ -170,7 +170,7 @@ func TestTopicThatIsMissingHoldsUpNoOther(t *testing.T) {
 	if failing(p, "t") {
 		t.Error("a topic counts as failing because of another one")
 	}
-	if line := p.news.next(); line != "" && strings.Contains(line, "topic t ") {
+	if line := p.pending.next(); line != "" && strings.Contains(line, "topic t ") {
 		t.Errorf("Kong's error log reads %q", line)
 	}
 	if err := f.CreateTopic("missing", 2, nil); err != nil {
@@ -229,7 +229,7 @@ func TestLossesAreToldByTopic(t *testing.T) {
 		p.mu.Unlock()
 		p.fail(at, func(*queued) bool { return true }, errTest)
 	}
-	for line := p.news.next(); line != ""; line = p.news.next() {
+	for line := p.pending.next(); line != ""; line = p.pending.next() {
 		lines = append(lines, line)
 	}
 	slices.Sort(lines)

@@ -80,7 +80,7 @@ func TestPartitionThatBrokersDoNotKnowYetIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := settled(t, p); s.Failed > 0 {
-		t.Errorf("%+v; Kong's error log reads %q", s, p.news.next())
+		t.Errorf("%+v; Kong's error log reads %q", s, p.pending.next())
 	}
 }
 
