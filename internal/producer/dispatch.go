@@ -35,7 +35,7 @@ func (p *Producer) dispatch() {
 		ctx    = p.cluster.Context()
 		ended  = ctx.Done()
 		timer  = time.NewTimer(time.Hour)
-		ticked = true // the sleep for one linger is over
+		ticked = true // it has slept for one linger
 	)
 	defer timer.Stop()
 	for {
@@ -43,8 +43,9 @@ func (p *Producer) dispatch() {
 			p.failAll(context.Cause(ctx))
 			ended = nil // batches in flight end by themselves
 		}
+		now := time.Now()
 		p.mu.Lock()
-		messages, wait := p.nextBatch(time.Now())
+		messages, wait := p.nextBatch(now)
 		if len(messages) > 0 {
 			p.mu.Unlock()
 			p.cluster.Refresh(messages[0].Topic)
@@ -57,19 +58,20 @@ func (p *Producer) dispatch() {
 		}
 		if len(p.due.topics) == 0 {
 			if wait = p.idle; p.backlogged == 0 && p.inFlight == 0 {
-				if wait = p.idle - time.Since(p.used); p.closed || wait <= 0 {
+				if wait = p.idle - now.Sub(p.used); p.closed || wait <= 0 {
 					break
 				}
 			}
 			// A sleep of one linger ends in time for any record that comes, so no sender
 			// has to wake the dispatcher while records keep coming.
-			if p.wakeOnRecord = ticked; !ticked {
+			if !ticked {
 				wait, ticked = min(wait, p.o.Linger), true
 			}
 		}
-		p.wakeOnFull = true
+		wait = max(wait, early)
+		p.asleep, p.wakeAt = true, now.Add(wait)
 		p.mu.Unlock()
-		timer.Reset(max(wait, early))
+		timer.Reset(wait)
 		select {
 		case <-p.wake:
 		case <-timer.C:
@@ -92,7 +94,8 @@ func (p *Producer) dispatch() {
 // wakes it if it would sleep too long for this record. The caller holds p.mu.
 func (p *Producer) enqueue(t *topic, q queued) {
 	b := p.backlogOf(t, q.key)
-	due := b.len() == 0 || !p.full(b) // if it was before, its partition has a batch in flight
+	first := b.len() == 0
+	wasFull := !first && p.full(b) // its partition has a batch in flight
 	b.push(q)
 	p.addBacklogged(t, 1)
 	if !t.known && !t.awaiting {
@@ -103,14 +106,23 @@ func (p *Producer) enqueue(t *topic, q queued) {
 	case !p.dispatching:
 		p.dispatching = true
 		go p.dispatch()
-	case t.known && (p.wakeOnRecord || p.wakeOnFull && due && p.full(b)):
+	case t.known && p.asleep && (!wasFull && p.full(b) || first && p.dueBeforeWake(q.time)):
 		p.signal()
 	}
 }
 
+// dueBeforeWake reports whether the linger of a record of that time is over before the
+// dispatcher wakes. The caller holds p.mu.
+func (p *Producer) dueBeforeWake(t time.Time) bool {
+	if now := time.Now(); t.After(now) { // a time to come is not waited for
+		t = now
+	}
+	return t.Add(p.o.Linger + early).Before(p.wakeAt)
+}
+
 // signal wakes the dispatcher. The caller holds p.mu.
 func (p *Producer) signal() {
-	p.wakeOnRecord, p.wakeOnFull, p.wakeOnCompletion = false, false, false
+	p.asleep, p.wakeOnCompletion = false, false
 	select {
 	case p.wake <- struct{}{}:
 	default:

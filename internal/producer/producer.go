@@ -89,10 +89,10 @@ type Producer struct {
 	backlogged     int        // records in the backlogs of all topics
 	inFlight       int        // batches
 
-	dispatching      bool // the dispatcher runs
-	wakeOnRecord     bool // wake it when a record is accepted,
-	wakeOnFull       bool // when a batch is full,
-	wakeOnCompletion bool // or when a batch is completed
+	dispatching      bool      // the dispatcher runs
+	asleep           bool      // wake it for a full batch, and for a record that is due before wakeAt
+	wakeAt           time.Time // when it wakes by itself
+	wakeOnCompletion bool      // wake it for a completed batch, too
 
 	messages []kafka.Message // of the current batch; the dispatcher's
 }

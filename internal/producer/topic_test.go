@@ -186,6 +186,36 @@ func failing(p *Producer, topic string) bool {
 	return p.topics[topic].log.failing.Load()
 }
 
+// The records of a topic wait for a batch in flight; those of others only for their linger.
+func TestBatchInFlightDoesNotDelayTheLingerOfOthers(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "held", "t"))
+	p := newTestProducer(t, f.Addrs(), nil)
+	send(t, p, "x") // its metadata is known from now on
+	settled(t, p)
+	let := make(chan struct{})
+	f.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		f.KeepControl()
+		if request.(*kmsg.ProduceRequest).Topics[0].Topic == "held" {
+			f.SleepControl(func() { <-let })
+		}
+		return nil, nil, false
+	})
+	for i := range 2 {
+		if err := p.Send(t.Context(), Record{Topic: "held", Value: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the first is in flight, and the second waits for it", func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.inFlight == 1 && p.topics["held"].backlogged == i && (i == 0 || p.wakeOnCompletion)
+		})
+	}
+	send(t, p, "y")
+	eventually(t, "the other topic is delivered", func() bool { return p.totals().Delivered == 2 })
+	close(let)
+	settled(t, p)
+}
+
 // The batches of one topic that get no answer do not take all that may be in flight.
 func TestTopicInFlightHoldsUpNoOther(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(8, "held"), kfake.SeedTopics(1, "t"))
