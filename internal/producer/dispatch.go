@@ -47,7 +47,13 @@ func (p *Producer) dispatch() {
 		p.mu.Lock()
 		messages, wait := p.nextBatch(now)
 		if len(messages) > 0 {
+			renew := p.forgotten
+			p.forgotten = false
 			p.mu.Unlock()
+			if renew {
+				go writer.Close() // once what is in flight is completed
+				writer = p.newWriter()
+			}
 			p.cluster.Refresh(messages[0].Topic)
 			if err := writer.WriteMessages(ctx, messages...); err != nil { // ruled out by earlier checks
 				p.completed(messages, err)

@@ -88,6 +88,7 @@ type Producer struct {
 	due            topicQueue // topics that the dispatcher has something to do for
 	backlogged     int        // records in the backlogs of all topics
 	inFlight       int        // batches
+	forgotten      bool       // a topic was; the Writer has goroutines for its partitions until it is closed
 
 	dispatching      bool      // the dispatcher runs
 	asleep           bool      // wake it for a full batch, and for a record that is due before wakeAt

@@ -101,6 +101,7 @@ func (p *Producer) forget(t *topic) *TopicStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.topics, t.name)
+	p.forgotten = true
 	p.cluster.Forget(t.name)
 	p.shareBuffer()
 	t.log.close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -317,6 +318,36 @@ func TestTopicWithoutInstanceIsGivenUpAndForgotten(t *testing.T) {
 		pool.Close(expired(t))
 		time.Sleep(time.Minute)
 	})
+}
+
+// kafka-go's Writer keeps a goroutine for each partition that it has ever written to.
+func TestForgottenTopicLeavesNoGoroutine(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"), kfake.SeedTopics(8, "other"))
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
+	p.idle = time.Hour
+	send(t, p, "x")
+	settled(t, p)
+	for range 8 {
+		if err := p.Send(t.Context(), Record{Topic: "other", Value: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled(t, p)
+	if n := partitionWriters(); n != 9 {
+		t.Fatalf("%d goroutines of the Writer, want one for each partition", n)
+	}
+	p.mu.Lock()
+	other := p.topics["other"]
+	p.mu.Unlock()
+	p.forget(other)
+	send(t, p, "y")
+	settled(t, p)
+	eventually(t, "its goroutines have ended", func() bool { return partitionWriters() == 1 })
+}
+
+func partitionWriters() int {
+	stacks := make([]byte, 4<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "partitionWriter).writeBatches(")
 }
 
 // Records with keys make batches that are nearly as full as those of others.
