@@ -33,11 +33,11 @@ func perTopic(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descProducers    = perTopic("producers", "Producers there are now: one for each set of settings of Kafka that instances have in common.")
-	descFill         = perTopic("buffer_fill_ratio", "How full the buffer of the fullest producer is, by records or by bytes, whichever is nearer to its limit; 1 is full.")
-	descStalled      = perTopic("stalled_seconds", "For how long the producer that is stalled for longest has had records that were due, beyond its flush timeout, and delivered none; near 0 while all goes well.")
-	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of all producers may hold.")
-	descLimitBytes   = perTopic("buffer_limit_bytes", "Bytes of keys and values that the buffers of all producers may hold.")
+	descProducers    = perTopic("producers", "Producers that serve the topic now: one for each set of settings for Kafka that instances have in common.")
+	descFill         = perTopic("buffer_fill_ratio", "How full the buffer of the fullest producer is to the topic, by records or by bytes, whichever is nearer to its limit; at 1 its records are rejected.")
+	descStalled      = perTopic("stalled_seconds", "For how long the producer that is stalled for longest has had records of the topic that were due, beyond its flush timeout, and delivered none; near 0 while all goes well.")
+	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of the topic's producers may hold, with those of other topics that share them.")
+	descLimitBytes   = perTopic("buffer_limit_bytes", "Bytes of keys and values that the buffers of the topic's producers may hold, with those of other topics that share them.")
 
 	descBufferedRecords    = perTopic("buffered_records", "Records that are accepted and not completed: they wait, or are in flight.")
 	descBufferedBytes      = perTopic("buffered_bytes", "Bytes of the keys and values of buffered records.")

@@ -11,7 +11,7 @@ type queued struct {
 	key, value []byte
 	time       time.Time
 	done       chan error // for the result, if the sender waits for it; else nil
-	refusals   int32      // Producer.refusals when the record was accepted
+	rejections int32      // topic.rejections when the record was accepted
 }
 
 // size is what the record counts against the limits of the buffer.

@@ -89,6 +89,35 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
+// BenchmarkTopics sends through one producer to 1, 10 and 100 topics, of which many cost
+// what one does.
+func BenchmarkTopics(b *testing.B) {
+	for _, topics := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("topics=%d", topics), func(b *testing.B) {
+			a := startAcknowledger(b)
+			p := newTestProducer(b, []string{a.address}, func(o *Options) { o.Linger = time.Second })
+			records := make([]Record, topics)
+			for i := range records {
+				records[i] = Record{Topic: fmt.Sprintf("topic-%d", i), Value: make([]byte, 1024)}
+				mustSend(b, p, records[i])
+			}
+			settled(b, p)
+			var sender atomic.Int64
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			cpu := processor(b)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := int(sender.Add(1)); pb.Next(); i++ {
+					mustSend(b, p, records[i%topics])
+				}
+			})
+			p.close(b.Context(), errAbandoned)
+			b.ReportMetric(float64((processor(b)-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
 // BenchmarkPaced sends at the rates of a gateway, where it is not the batches
 // that cost, but to be woken.
 func BenchmarkPaced(b *testing.B) {

@@ -12,10 +12,14 @@ import (
 // completed is the Writer's Completion: it receives the result of each batch.
 func (p *Producer) completed(messages []kafka.Message, err error) {
 	partition := int32(messages[0].Partition) // as the dispatcher chose it
-	p.completeBatch(messages, err)
+	p.mu.Lock()
+	t := p.topics[messages[0].Topic] // it is not forgotten while it has records
+	p.mu.Unlock()
+	p.completeBatch(t, messages, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.inFlight, partition)
+	delete(t.inFlight, partition)
+	p.inFlight--
 	if p.wakeOnCompletion {
 		p.signal()
 	}
@@ -24,51 +28,52 @@ func (p *Producer) completed(messages []kafka.Message, err error) {
 // completeBatch completes a batch. If only some of its records were rejected, the
 // others are sent again; the partition has no other batch in flight meanwhile, so
 // they keep their order.
-func (p *Producer) completeBatch(messages []kafka.Message, err error) {
+func (p *Producer) completeBatch(t *topic, messages []kafka.Message, err error) {
 	if gone, ok := errors.AsType[*cluster.PartitionGoneError](err); ok {
-		p.reassign(messages, gone)
+		p.reassign(t, messages, gone)
 		return
 	}
 	if len(messages) > 1 {
 		if kafkaerr.IsTooLarge(err) {
-			p.split(messages)
+			p.split(t, messages)
 			return
 		}
-		if refused, ok := errors.AsType[*cluster.RecordsRejectedError](err); ok {
-			p.sift(messages, refused)
+		if rejected, ok := errors.AsType[*cluster.RecordsRejectedError](err); ok {
+			p.retryWithoutRejected(t, messages, rejected)
 			return
 		}
 	}
-	p.completeWhole(messages, err)
+	p.completeWhole(t, messages, err)
 }
 
-func (p *Producer) completeWhole(messages []kafka.Message, err error) {
+func (p *Producer) completeWhole(t *topic, messages []kafka.Message, err error) {
 	a := amountOf(messages)
 	p.mu.Lock()
-	p.ledger.batch(a)
+	t.ledger.batch(a)
 	p.mu.Unlock()
-	p.complete(messages, err)
+	p.complete(t, messages, err)
 }
 
 // complete accounts for accepted records that are delivered or given up, and tells
 // senders that wait. Each record passes through it exactly once.
-func (p *Producer) complete(messages []kafka.Message, err error) {
+func (p *Producer) complete(t *topic, messages []kafka.Message, err error) {
 	amount, taken := amountOf(messages), int64(0)
 	for i := range messages {
 		taken += memoryOf(int64(len(messages[i].Key) + len(messages[i].Value)))
 	}
 	if err != nil && p.o.Async && !errors.Is(err, errAbandoned) { // else the sender is told
-		p.status.lose(len(messages), p.placeOf(int32(messages[0].Partition)), err)
+		t.log.recordsLost(len(messages), p.leaderOf(t.name, int32(messages[0].Partition)), err)
 	}
 	p.memory.Return(taken)
 	p.mu.Lock()
-	p.ledger.complete(amount, err)
+	p.reserve(t, Amount{-amount.Records, -amount.Bytes})
+	t.ledger.complete(amount, err)
 	p.mu.Unlock()
 	if p.o.Async {
 		return
 	}
 	if err != nil {
-		err = &undeliveredError{err, p.placeOf(int32(messages[0].Partition))}
+		err = &undeliveredError{err, p.leaderOf(t.name, int32(messages[0].Partition))}
 	}
 	for i := range messages {
 		messages[i].WriterData.(chan error) <- err
@@ -86,36 +91,36 @@ func amountOf(messages []kafka.Message) Amount {
 // split delivers a batch that was too large for the broker (its
 // message.max.bytes, or the topic's, is below our limit) in halves, recursively, so
 // that only records that are too large by themselves fail.
-func (p *Producer) split(messages []kafka.Message) {
+func (p *Producer) split(t *topic, messages []kafka.Message) {
 	half := len(messages) / 2
 	for _, part := range [][]kafka.Message{messages[:half], messages[half:]} {
-		p.completeBatch(part, p.cluster.Produce(p.cluster.Context(), part))
+		p.completeBatch(t, part, p.cluster.Produce(p.cluster.Context(), part))
 	}
 }
 
-// sift fails the records for which the broker rejected the batch, and delivers the
-// others.
-func (p *Producer) sift(messages []kafka.Message, refused *cluster.RecordsRejectedError) {
+// retryWithoutRejected fails the records for which the broker rejected the batch, and
+// delivers the others.
+func (p *Producer) retryWithoutRejected(t *topic, messages []kafka.Message, rejected *cluster.RecordsRejectedError) {
 	var good, bad []kafka.Message
 	for i, m := range messages {
-		if refused.Records[i] {
+		if rejected.Records[i] {
 			bad = append(bad, m)
 		} else {
 			good = append(good, m)
 		}
 	}
 	if len(bad) == 0 || len(good) == 0 {
-		p.completeWhole(messages, refused)
+		p.completeWhole(t, messages, rejected)
 		return
 	}
-	p.completeWhole(bad, refused)
-	p.completeBatch(good, p.cluster.Produce(p.cluster.Context(), good))
+	p.completeWhole(t, bad, rejected)
+	p.completeBatch(t, good, p.cluster.Produce(p.cluster.Context(), good))
 }
 
 // reassign returns the records of a batch whose partition is gone to the head of the
 // backlog of records without a key. Those with a key belong to that partition alone, and
 // fail.
-func (p *Producer) reassign(messages []kafka.Message, gone *cluster.PartitionGoneError) {
+func (p *Producer) reassign(t *topic, messages []kafka.Message, gone *cluster.PartitionGoneError) {
 	var keyed []kafka.Message
 	var unkeyed []queued
 	for _, m := range messages {
@@ -127,11 +132,11 @@ func (p *Producer) reassign(messages []kafka.Message, gone *cluster.PartitionGon
 		unkeyed = append(unkeyed, queued{value: m.Value, time: m.Time, done: done})
 	}
 	if len(keyed) > 0 {
-		p.completeWhole(keyed, gone)
+		p.completeWhole(t, keyed, gone)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unkeyed.pushFront(unkeyed)
-	p.backlogged += len(unkeyed)
+	t.unkeyed.pushFront(unkeyed)
+	p.addBacklogged(t, len(unkeyed))
 	p.signal()
 }

@@ -119,7 +119,7 @@ func TestBatchesAreWholeFromTheFirstOn(t *testing.T) {
 	eventually(t, "the metadata is known", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.known
+		return p.topics["t"].known
 	})
 	send(t, p, "d", "e", "f", "g", "h")
 	settled(t, p)
@@ -171,7 +171,7 @@ func TestRecordOfATimeToComeIsNotKeptForIt(t *testing.T) {
 	p := newTestProducer(t, []string{a.address}, func(o *Options) { o.Linger = 100 * time.Millisecond })
 	send(t, p, "x")
 	settled(t, p)
-	if err := p.Send(t.Context(), Record{Topic: p.topic, Value: []byte("y"), Time: time.Now().Add(time.Hour)}); err != nil {
+	if err := p.Send(t.Context(), Record{Topic: "t", Value: []byte("y"), Time: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it is delivered", func() bool { return p.totals().Delivered == 2 })

@@ -255,7 +255,7 @@ func TestFaultTopicDeletedFailsItsRecordsAndTellsWhy(t *testing.T) {
 	if s := settled(t, p); s.Failed != 1 {
 		t.Errorf("%+v", s)
 	}
-	if news := p.status.news.next(); !strings.Contains(news, "1 records to topic t lost") || !strings.Contains(news, "Unknown Topic") {
+	if news := p.pending.next(); !strings.Contains(news, "1 records to topic t lost") || !strings.Contains(news, "Unknown Topic") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -286,7 +286,7 @@ func TestFaultPartitionThatNobodyLeadsFailsItsRecordsWhenPatienceIsOver(t *testi
 	if s := settled(t, p); s.Failed != 1 || time.Now().After(until) {
 		t.Errorf("%+v", s)
 	}
-	if news := p.status.news.next(); !strings.Contains(news, "gave up after 300ms") {
+	if news := p.pending.next(); !strings.Contains(news, "gave up after 300ms") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -359,7 +359,7 @@ func TestFaultRecordTooLargeForTheBrokerFailsAlone(t *testing.T) {
 	if want := strings.Split("0 1 2 3 4 5 6 8 9 10 11 12 14 15 16 17 18 19", " "); !slices.Equal(got, want) {
 		t.Errorf("in the topic are %q, want %q", got, want)
 	}
-	if news := p.status.news.next(); !strings.Contains(news, "2 records to topic t lost") {
+	if news := p.pending.next(); !strings.Contains(news, "2 records to topic t lost") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -414,7 +414,7 @@ func TestFaultSomeRecordsOfABatchRefusedFailAlone(t *testing.T) {
 	if n := refused.Load(); n != 5 {
 		t.Errorf("%d batches were refused, want 5: the good records go once more, the bad ones do not", n)
 	}
-	if news := p.status.news.next(); !strings.Contains(news, "25 records to topic t lost") || !strings.Contains(news, "is of another time") {
+	if news := p.pending.next(); !strings.Contains(news, "25 records to topic t lost") || !strings.Contains(news, "is of another time") {
 		t.Errorf("Kong's error log reads %q", news)
 	}
 }
@@ -528,7 +528,7 @@ func TestFaultAuthorizationRefusedFailsAndTellsWhy(t *testing.T) {
 		if s := settled(t, p); s.Failed != 1 {
 			t.Errorf("%+v", s)
 		}
-		if news := p.status.news.next(); !strings.Contains(news, "Authorization") {
+		if news := p.pending.next(); !strings.Contains(news, "Authorization") {
 			t.Errorf("Kong's error log reads %q", news)
 		}
 	}
@@ -546,7 +546,7 @@ func TestFaultHandshakesDroppedLosesNothing(t *testing.T) {
 		return nil, nil
 	}
 	f := kafkatest.StartFakeTLS(t, server, kfake.SeedTopics(10, "t"))
-	p := newProducer("t", testOptions(f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, &PoolOptions{Log: discard}, new(news))
+	p := newProducer(testOptions(f.Addrs(), nil), Access{TLS: &tls.Config{RootCAs: ca.Pool()}}, &PoolOptions{Log: discard}, new(pendingLines))
 	t.Cleanup(func() { p.close(context.Background(), errAbandoned) })
 	l := startLoad(t, p)
 	for range 3 {
@@ -593,7 +593,7 @@ func TestFaultOutageGrowsNoGoroutineAndNoTimer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	eventually(t, "the failure is noticed", func() bool { return topicOf(p).log.failing.Load() })
 	before := runtime.NumGoroutine()
 	for range 200 { // looks at the cluster pass
 		_ = p.Send(t.Context(), record("x"))

@@ -253,16 +253,17 @@ func trickle(c net.Conn) {
 	})
 }
 
-// cause waits until the producer has a trouble of which the text tells.
+// cause waits until the producer cannot deliver, for a reason with these texts.
 func cause(t *testing.T, p *Producer, want ...string) {
 	t.Helper()
 	var got string
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		p.status.mu.Lock()
-		if p.status.cause != "" {
-			got = p.status.cause
+		log := topicOf(p).log
+		log.mu.Lock()
+		if log.cause != "" {
+			got = log.cause
 		}
-		p.status.mu.Unlock()
+		log.mu.Unlock()
 		found := got != ""
 		for _, w := range want {
 			found = found && strings.Contains(got, w)
@@ -271,7 +272,7 @@ func cause(t *testing.T, p *Producer, want ...string) {
 			return
 		}
 	}
-	t.Fatalf("the trouble is %q, want %q", got, want)
+	t.Fatalf("the reason is %q, want %q", got, want)
 }
 
 // impatient has few and short attempts.
@@ -357,7 +358,7 @@ func TestPeerWithoutTLSIsABrokerThatIsAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sick := startScripted(t, c.peer)
-			p := newProducer("t", testOptions(sick.addrs(), impatient), Access{TLS: &tls.Config{RootCAs: authority.Pool()}}, &PoolOptions{Log: discard}, new(news))
+			p := newProducer(testOptions(sick.addrs(), impatient), Access{TLS: &tls.Config{RootCAs: authority.Pool()}}, &PoolOptions{Log: discard}, new(pendingLines))
 			defer func() {
 				p.close(expired(t), errAbandoned)
 			}()
@@ -496,7 +497,7 @@ func TestProduceAnswerForAnotherPartitionIsNoDelivery(t *testing.T) {
 				if delivered := attempts == 3; (stats.Delivered == 1) != delivered || int(asked.Load()) != attempts {
 					t.Errorf("%d attempts: %+v after %d requests", attempts, stats, asked.Load())
 				}
-				if news := p.status.news.next(); attempts == 1 && (!strings.Contains(news, s.Addr().String()) || !strings.Contains(news, "not Kafka's: Produce is for")) {
+				if news := p.pending.next(); attempts == 1 && (!strings.Contains(news, s.Addr().String()) || !strings.Contains(news, "not Kafka's: Produce is for")) {
 					t.Errorf("Kong's error log reads %q", news)
 				}
 			}

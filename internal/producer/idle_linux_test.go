@@ -26,7 +26,7 @@ func TestRecordsOfARequestThatWasNotSentAreSentWithTheNext(t *testing.T) {
 				t.Fatal(err)
 			}
 			dropping := new(dropping)
-			p := newTestProducerTo(t, topic, f.Addrs(), func(o *Options) {
+			p := newTestProducer(t, f.Addrs(), func(o *Options) {
 				o.Async, o.Acks, o.MaxAttempts, o.Timeout = async, acks, 1, 5*time.Second
 			})
 			setOptions(p, func(o *cluster.Options) { o.Dial = dropping.dialContext })

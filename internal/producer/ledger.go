@@ -15,7 +15,6 @@ const StallLimit = 30 * time.Second
 // it. Nothing else counts records.
 type ledger struct {
 	TopicStats
-	limit       Amount
 	linger      time.Duration
 	unconfirmed bool // no broker acknowledges anything
 
@@ -26,7 +25,6 @@ type ledger struct {
 func newLedger(topic string, o *Options) ledger {
 	return ledger{
 		TopicStats:  TopicStats{Topic: topic},
-		limit:       Amount{int64(o.BufferRecords), o.BufferBytes},
 		linger:      o.Linger,
 		unconfirmed: o.Acks == 0,
 	}
@@ -92,14 +90,10 @@ func (l *ledger) metadataRequest(err error) {
 	}
 }
 
-// buffer returns the state of the buffer.
-func (l *ledger) buffer(orphaned bool) BufferStats {
-	b := BufferStats{Buffered: l.Buffered, Limit: l.limit, Orphaned: orphaned,
-		Fill: max(ratio(l.Buffered.Records, l.limit.Records), ratio(l.Buffered.Bytes, l.limit.Bytes))}
-	if l.Buffered.Records > 0 {
-		b.Stalled = max(time.Since(l.since)-l.linger, 0)
+// stalled returns for how long records have been due and none was delivered.
+func (l *ledger) stalled() time.Duration {
+	if l.Buffered.Records == 0 {
+		return 0
 	}
-	return b
+	return max(time.Since(l.since)-l.linger, 0)
 }
-
-func ratio(n, limit int64) float64 { return float64(n) / float64(max(limit, 1)) }

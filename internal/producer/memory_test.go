@@ -139,7 +139,7 @@ func TestIdleProducerHasNoGoroutineAndNoConnection(t *testing.T) {
 	var producers []*Producer
 	for range 20 {
 		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
-		p.shares.Add(1)
+		p.acquire("t")
 		p.idle = 100 * time.Millisecond
 		producers = append(producers, p)
 	}
@@ -186,7 +186,7 @@ func TestRecordsWithoutKeyGoToAnotherPartitionWhereTheirsIsGone(t *testing.T) {
 			send(t, p, "after")
 		}
 		if s := settled(t, p); s.Failed > 0 || s.Delivered != 52 {
-			t.Errorf("async %v: %+v; Kong's error log reads %q", async, s, p.status.news.next())
+			t.Errorf("async %v: %+v; Kong's error log reads %q", async, s, p.pending.next())
 		}
 		if n := len(f.Records(t, "t", 0)); n != 44 {
 			t.Errorf("async %v: %d records are in the topic", async, n)
@@ -207,7 +207,7 @@ func TestRecordWithAKeyWhosePartitionIsGoneFailsAndTellsWhy(t *testing.T) {
 	if s := settled(t, p); s.Failed != 1 || s.Delivered != 2 {
 		t.Errorf("%+v", s)
 	}
-	if line := p.status.news.next(); !strings.Contains(line, "partition 6 of topic t") || !strings.Contains(line, "is gone: the topic has 1 partitions now") {
+	if line := p.pending.next(); !strings.Contains(line, "partition 6 of topic t") || !strings.Contains(line, "is gone: the topic has 1 partitions now") {
 		t.Errorf("Kong's error log reads %q", line)
 	}
 }

@@ -7,37 +7,43 @@ import (
 	"kafka-upstream/internal/producer/cluster"
 )
 
-// observer passes on what the cluster reports: to the producer's ledger and status.
+// observer passes on what the cluster reports: to the topic's ledger and log.
 type observer struct{ p *Producer }
 
 var _ cluster.Observer = observer{}
 
 // AttemptDone implements cluster.Observer.
-func (o observer) AttemptDone(_ string, a cluster.Attempt) {
-	o.p.mu.Lock()
-	defer o.p.mu.Unlock()
-	o.p.ledger.produceRequest(a.Retry, a.Took, a.Err)
-	if a.Last {
-		o.p.ledger.DeliveryDuration.Observe(DurationBounds, a.Total.Seconds())
-	}
+func (o observer) AttemptDone(topic string, a cluster.Attempt) {
+	o.count(topic, func(l *ledger) {
+		l.produceRequest(a.Retry, a.Took, a.Err)
+		if a.Last {
+			l.DeliveryDuration.Observe(DurationBounds, a.Total.Seconds())
+		}
+	})
 }
 
 // MetadataRequested implements cluster.Observer.
-func (o observer) MetadataRequested(_ string, err error) {
+func (o observer) MetadataRequested(topic string, err error) {
+	o.count(topic, func(l *ledger) { l.metadataRequest(err) })
+}
+
+func (o observer) count(topic string, f func(*ledger)) {
 	o.p.mu.Lock()
 	defer o.p.mu.Unlock()
-	o.p.ledger.metadataRequest(err)
+	if t := o.p.topics[topic]; t != nil {
+		f(&t.ledger)
+	}
 }
 
 // ConnectionOpened implements cluster.Observer.
 func (o observer) ConnectionOpened() (closed func()) {
 	o.p.mu.Lock()
 	defer o.p.mu.Unlock()
-	o.p.connected.Opened++
+	o.p.connections.Opened++
 	return sync.OnceFunc(func() {
 		o.p.mu.Lock()
 		defer o.p.mu.Unlock()
-		o.p.connected.Closed++
+		o.p.connections.Closed++
 	})
 }
 
@@ -45,16 +51,32 @@ func (o observer) ConnectionOpened() (closed func()) {
 func (o observer) ConnectionFailed(err error) {
 	o.p.mu.Lock()
 	defer o.p.mu.Unlock()
-	o.p.connected.Failed[kafkaerr.Of(err)]++
+	o.p.connections.Failed[kafkaerr.Of(err)]++
 }
 
 // Unavailable implements cluster.Observer.
-func (o observer) Unavailable(_ string, partition int32, err error) {
-	o.p.status.trouble(o.p.placeOf(partition), err)
+func (o observer) Unavailable(topic string, partition int32, err error) {
+	if log := o.log(topic); log != nil {
+		log.attemptFailed(o.p.leaderOf(topic, partition), err)
+	}
 }
 
 // Recovered implements cluster.Observer.
-func (o observer) Recovered(string) { o.p.status.fine() }
+func (o observer) Recovered(topic string) {
+	if log := o.log(topic); log != nil {
+		log.recovered()
+	}
+}
+
+// log returns the log of a topic, nil if the topic is not in use any more.
+func (o observer) log(topic string) *deliveryLog {
+	o.p.mu.Lock()
+	defer o.p.mu.Unlock()
+	if t := o.p.topics[topic]; t != nil {
+		return t.log
+	}
+	return nil
+}
 
 // NeedsMetadata implements cluster.Observer.
 func (o observer) NeedsMetadata() bool { return o.p.needsMetadata() }

@@ -21,7 +21,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 	address := closedPort(t)
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 2000
-		p := newProducer("t", testOptions([]string{address}, func(o *Options) { o.BufferRecords = limit }), Access{}, &PoolOptions{Log: discard}, new(news))
+		p := newProducer(testOptions([]string{address}, func(o *Options) { o.BufferRecords = limit }), Access{}, &PoolOptions{Log: discard}, new(pendingLines))
 		refused := int64(0)
 		minute := func() (goroutines int, heap uint64) {
 			for range 600 {
@@ -34,7 +34,7 @@ func TestTenMinutesOfOutageGrowNothingAndLoseNothing(t *testing.T) {
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
-			_ = p.status.news.next()
+			_ = p.pending.next()
 			runtime.GC()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
@@ -107,7 +107,7 @@ func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 		p.cluster.CloseIdleConnections() // one that breaks would use up an attempt
 		f.Close()
 		send(t, p, "one", "two")
-		eventually(t, "it is known that no broker is there", func() bool { return p.status.troubled.Load() })
+		eventually(t, "it is known that no broker is there", func() bool { return topicOf(p).log.failing.Load() })
 		wantLeft(t, p, 2)
 	}
 }

@@ -2,7 +2,9 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,139 +37,169 @@ type PoolOptions struct {
 	OrphanTimeout time.Duration
 }
 
-// Pool holds one producer for each topic and key of Options, shared by all
-// instances of all of Kong's workers. Its methods may be called from many
-// goroutines at once.
+// Pool holds one producer for each key of Options, shared by all instances of all of
+// Kong's workers. Its methods may be called from many goroutines at once.
 type Pool struct {
-	o    PoolOptions
-	news news
+	o       PoolOptions
+	pending pendingLines
 
-	mu      sync.Mutex
-	entries map[entryKey]*entry
-	closed  bool
-	past    Stats          // of the producers that were closed, with all topics there are and were
-	topics  map[string]int // their indexes in past
-	late    []*Producer    // being closed, or with something in flight that was not given up yet
-	closing sync.WaitGroup // unused producers that are being closed
-}
-
-type entryKey struct {
-	topic   string
-	options Key
-}
-
-type entry struct {
-	*Producer             // its shares change under the Pool's mutex
-	timer     *time.Timer // runs closeUnused; nil before the first release
-	orphaned  time.Time   // when its last share was released
+	mu        sync.Mutex // locked before a Producer's
+	producers map[Key]*Producer
+	closed    bool
+	past      Stats                  // of topics and producers that are not in use any more; it has all topics there ever were
+	topics    map[string]int         // their indexes in past
+	timers    map[*topic]*time.Timer // run closeUnused
+	late      []*Producer            // being closed, or with something in flight that was not given up yet
+	closing   sync.WaitGroup         // unused producers that are being closed
 }
 
 // NewPool returns an empty pool.
 func NewPool(o PoolOptions) *Pool {
-	return &Pool{o: o, entries: make(map[entryKey]*entry), topics: make(map[string]int)}
+	return &Pool{o: o, producers: make(map[Key]*Producer), topics: make(map[string]int), timers: make(map[*topic]*time.Timer)}
 }
 
-// Handle is an instance's share in a producer.
+// Handle is an instance's share in a producer, for records to one topic.
 type Handle struct {
-	*Producer
-	release func()
+	producer *Producer
+	topic    *topic
+	release  func()
 }
+
+// Send is [Producer.Send].
+func (h *Handle) Send(ctx context.Context, r Record) error { return h.producer.Send(ctx, r) }
 
 // Release gives the share back. The producer lives on while others have a share,
 // and for a minute after the last record.
 func (h *Handle) Release() { h.release() }
 
-// Acquire returns a share in the producer to a topic, made if there is none. It opens no
-// connection to a broker. The error is the Security's.
+// Explain returns an error of Send as a sentence for a log, with the broker and without
+// secrets.
+func (h *Handle) Explain(err error) string {
+	if errors.Is(err, ErrFull) || errors.Is(err, memory.ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, errAbandoned) {
+		return err.Error()
+	}
+	at := noPartition
+	if e, ok := errors.AsType[*undeliveredError](err); ok {
+		at = e.at
+	}
+	return h.topic.log.sentence(err, at)
+}
+
+// Trouble returns why records to the topic cannot be delivered at present, and since when;
+// "" if no reason is known.
+func (h *Handle) Trouble() string { return h.topic.log.unavailableSince() }
+
+// Acquire returns a share in the producer with these options, made if there is none, for
+// records to one topic. It opens no connection to a broker. The error is the Security's.
 func (p *Pool) Acquire(ctx context.Context, topic string, o Options) (*Handle, error) {
-	key := entryKey{topic, o.Key()}
-	if h := p.share(key, nil); h != nil {
+	key := o.Key()
+	if h := p.share(key, topic, nil); h != nil {
 		return h, nil
 	}
 	access, err := p.o.Security(ctx, o) // may wait for a certificate: without the lock
 	if err != nil {
 		return nil, err
 	}
-	return p.share(key, newProducer(topic, o, access, &p.o, &p.news)), nil
+	return p.share(key, topic, newProducer(o, access, &p.o, &p.pending)), nil
 }
 
 // share returns a share in the producer there is, else in the new one, else nil.
-func (p *Pool) share(key entryKey, producer *Producer) *Handle {
+func (p *Pool) share(key Key, topic string, added *Producer) *Handle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.entries[key]
+	q := p.producers[key]
 	switch {
-	case e == nil && producer == nil:
+	case q == nil && added == nil:
 		return nil
-	case e == nil:
+	case q == nil:
 		if p.closed {
-			producer.close(context.Background(), errAbandoned) // refuses what it is sent
+			added.close(context.Background(), errAbandoned) // rejects what it is sent
 		}
-		e = &entry{Producer: producer}
-		p.entries[key] = e
-		p.topicIndex(key.topic)
-	case producer != nil: // somebody was faster; nothing was opened yet
-		producer.close(context.Background(), errAbandoned)
+		q = added
+		p.producers[key] = q
+	case added != nil: // another request was faster; nothing was opened yet
+		added.close(context.Background(), errAbandoned)
 	}
-	e.shares.Add(1)
-	return &Handle{e.Producer, sync.OnceFunc(func() { p.release(key, e) })}
+	p.topicIndex(topic)
+	t := q.acquire(topic)
+	return &Handle{q, t, sync.OnceFunc(func() { p.release(key, q, t) })}
 }
 
-func (p *Pool) release(key entryKey, e *entry) {
+func (p *Pool) release(key Key, q *Producer, t *topic) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.shares.Add(-1) > 0 || p.closed {
+	if !q.release(t) || p.closed {
 		return
 	}
-	e.orphaned = time.Now()
 	after := idleTime
 	if p.o.OrphanTimeout > 0 {
 		after = min(after, p.o.OrphanTimeout)
 	}
-	if e.timer == nil {
-		e.timer = time.AfterFunc(after, func() { p.closeUnused(key, e) })
+	if timer := p.timers[t]; timer != nil {
+		timer.Reset(after)
 	} else {
-		e.timer.Reset(after)
+		p.timers[t] = time.AfterFunc(after, func() { p.closeUnused(key, q, t) })
 	}
 }
 
-// closeUnused closes the producer unless it is in use again. It waits for the delivery of
-// its records, but not beyond the orphan timeout.
-func (p *Pool) closeUnused(key entryKey, e *entry) {
+// closeUnused removes a topic that no instance uses from its producer, and closes a producer
+// without topics. It waits for the delivery of the topic's records, but not beyond the
+// orphan timeout.
+func (p *Pool) closeUnused(key Key, q *Producer, t *topic) {
 	p.mu.Lock()
-	if p.entries[key] != e || e.shares.Load() > 0 || p.closed {
+	if p.producers[key] != q || p.timers[t] == nil || p.closed {
 		p.mu.Unlock()
 		return
 	}
-	idle, buffered := e.unused()
-	again := idleTime - idle
-	if buffered {
+	u := q.unused(t)
+	again := idleTime - u.idle
+	if u.buffered {
 		again = time.Second
 		if p.o.OrphanTimeout > 0 {
-			again = min(again, p.o.OrphanTimeout-time.Since(e.orphaned))
+			again = min(again, p.o.OrphanTimeout-u.orphaned)
 		}
 	}
-	if again > 0 {
-		e.timer.Reset(again)
+	if u.shared || again > 0 {
+		if !u.shared {
+			p.timers[t].Reset(again)
+		}
 		p.mu.Unlock()
 		return
 	}
-	delete(p.entries, key)
-	p.late = append(p.late, e.Producer)
+	undelivered := &orphanedError{p.o.OrphanTimeout, t.log.lastError()}
+	switch {
+	case u.buffered && !u.gaveUp:
+		p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", t.name, "after", p.o.OrphanTimeout)
+	case !u.buffered && u.last:
+		p.o.Log.Info("closing an unused producer", "topic", t.name)
+	}
+	if !u.last {
+		// Records in flight are given up by the cluster, or when the producer is closed.
+		if u.buffered {
+			p.timers[t].Reset(time.Second)
+			p.mu.Unlock()
+			q.abandon(t, undelivered)
+			return
+		}
+		delete(p.timers, t)
+		p.past.Topics[p.topicIndex(t.name)].add(q.forget(t))
+		p.mu.Unlock()
+		return
+	}
+	delete(p.timers, t)
+	delete(p.producers, key)
+	p.late = append(p.late, q)
 	p.closing.Add(1)
 	p.mu.Unlock()
 	defer p.closing.Done()
 
 	ctx := context.Background() // its buffer is empty
-	if buffered {
-		p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", e.topic, "after", p.o.OrphanTimeout)
+	if u.buffered {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		cancel()
-	} else {
-		p.o.Log.Info("closing an unused producer", "topic", e.topic)
 	}
-	e.close(ctx, &orphanedError{p.o.OrphanTimeout, e.status.lastTrouble()})
+	q.close(ctx, undelivered)
 	p.mu.Lock()
 	p.settle()
 	p.mu.Unlock()
@@ -176,40 +208,33 @@ func (p *Pool) closeUnused(key entryKey, e *entry) {
 // settle adds up the counts of closed producers that will not change any more. The caller
 // holds p.mu.
 func (p *Pool) settle() {
-	p.late = slices.DeleteFunc(p.late, func(e *Producer) bool {
-		if !e.settled() {
+	p.late = slices.DeleteFunc(p.late, func(q *Producer) bool {
+		if !q.settled() {
 			return false
 		}
-		p.past.add(e, p.topicIndex(e.topic))
+		q.addTo(&p.past, p.topicIndex)
 		return true
 	})
 }
 
-// Close closes all producers, each of which delivers what it has until ctx
-// ends. Every record sent from now on is refused. What is left is logged, by
-// topic, and its number returned.
+// Close closes all producers, each of which delivers what it has until ctx ends. Every
+// record sent from now on is rejected. What is undelivered is logged, by topic, and its
+// number returned.
 func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 	p.mu.Lock()
 	p.closed = true
-	var entries []*entry
-	for _, e := range p.entries {
-		if e.timer != nil {
-			e.timer.Stop()
-		}
-		entries = append(entries, e)
+	producers := slices.Collect(maps.Values(p.producers))
+	for _, timer := range p.timers {
+		timer.Stop()
 	}
 	p.mu.Unlock()
 
 	var total atomic.Int64
 	var wg sync.WaitGroup
-	for _, e := range entries {
+	for _, q := range producers {
 		wg.Go(func() {
-			n := e.close(ctx, errAbandoned)
-			total.Add(n)
-			if n > 0 {
-				p.o.Log.Error("records left undelivered at shutdown", "topic", e.topic, "records", n,
-					"delivered", e.totals().Delivered, "error", e.status.lastCause())
-			}
+			total.Add(q.close(ctx, errAbandoned))
+			q.logUndelivered()
 		})
 	}
 	wg.Wait()
@@ -219,8 +244,8 @@ func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 
 // News returns a line for Kong's error log, "" for none: losses and rejections of any
 // producer that were not reported yet. There is at most one line a second for each
-// producer. A call without news is cheap.
-func (p *Pool) News() string { return p.news.next() }
+// topic of a producer. A call without news is cheap.
+func (p *Pool) News() string { return p.pending.next() }
 
 const (
 	// MaxTopics is how many topics are counted by name. Others add up as OtherTopics.
@@ -253,19 +278,18 @@ func (p *Pool) Stats() Stats {
 	defer p.mu.Unlock()
 	p.settle()
 	s := Stats{slices.Clone(p.past.Topics), p.past.Connections}
-	for _, e := range p.late {
-		s.add(e, p.topicIndex(e.topic))
+	indexOf := func(topic string) int {
+		i := p.topicIndex(topic)
+		if i == len(s.Topics) {
+			s.Topics = append(s.Topics, p.past.Topics[i])
+		}
+		return i
 	}
-	for _, e := range p.entries {
-		s.add(e.Producer, p.topicIndex(e.topic))
+	for _, q := range p.late {
+		q.addTo(&s, indexOf)
+	}
+	for _, q := range p.producers {
+		q.addTo(&s, indexOf)
 	}
 	return s
-}
-
-// add adds the counts of a producer to the topic with that index.
-func (s *Stats) add(p *Producer, i int) {
-	topic, connections := p.topicStats()
-	s.Topics[i].add(&topic)
-	s.Topics[i].Buffers = append(s.Topics[i].Buffers, topic.Buffers...)
-	s.Connections.add(&connections)
 }

@@ -25,7 +25,7 @@ func acquire(t *testing.T, p *Pool, o Options) *Handle {
 func producers(p *Pool) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.entries)
+	return len(p.producers)
 }
 
 func TestSameOptionsShareAProducer(t *testing.T) {
@@ -34,8 +34,8 @@ func TestSameOptionsShareAProducer(t *testing.T) {
 	a := acquire(t, pool, testOptions(brokers, nil))
 	b := acquire(t, pool, testOptions(brokers, nil))
 	c := acquire(t, pool, testOptions(brokers, func(o *Options) { o.Acks = -1 }))
-	if a.Producer != b.Producer || a.Producer == c.Producer {
-		t.Errorf("producers are %p, %p, %p", a.Producer, b.Producer, c.Producer)
+	if a.producer != b.producer || a.producer == c.producer {
+		t.Errorf("producers are %p, %p, %p", a.producer, b.producer, c.producer)
 	}
 	pool.Close(t.Context())
 }
@@ -55,12 +55,12 @@ func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 		time.Sleep(idleTime / 2)
 		c := acquire(t, pool, cfg) // as after a change in Kong
 		time.Sleep(2 * idleTime)
-		if producers(pool) != 1 || c.Producer != a.Producer {
+		if producers(pool) != 1 || c.producer != a.producer {
 			t.Fatal("closed while an instance has it again")
 		}
-		c.mu.Lock()
-		c.used = time.Now().Add(idleTime / 2) // a request that came late
-		c.mu.Unlock()
+		c.producer.mu.Lock()
+		c.topic.used = time.Now().Add(idleTime / 2) // a request that came late
+		c.producer.mu.Unlock()
 		c.Release()
 		time.Sleep(idleTime + time.Second)
 		if producers(pool) != 1 {
@@ -74,7 +74,7 @@ func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 		if err := c.Send(t.Context(), record("x")); !errors.Is(err, ErrClosed) {
 			t.Errorf("Send: %v", err)
 		}
-		if d := acquire(t, pool, cfg); d.Producer == c.Producer {
+		if d := acquire(t, pool, cfg); d.producer == c.producer {
 			t.Error("a closed producer was given out")
 		}
 		pool.Close(t.Context())
@@ -87,7 +87,7 @@ func TestPoolCloseDrainsAllAndRefusesAfterwards(t *testing.T) {
 	var handles []*Handle
 	for i := range 3 {
 		h := acquire(t, pool, testOptions(f.Addrs(), func(o *Options) { o.Linger = time.Hour; o.Keepalive = time.Duration(i+1) * time.Millisecond }))
-		send(t, h.Producer, "x")
+		send(t, h.producer, "x")
 		handles = append(handles, h)
 	}
 	if left := pool.Close(t.Context()); left != 0 {
@@ -126,7 +126,7 @@ func TestAccessIsReleasedWithItsProducer(t *testing.T) {
 		}, Release: func() { released++ }}, nil
 	}})
 	h := acquire(t, pool, testOptions([]string{closedPort(t)}, nil))
-	send(t, h.Producer, "x")
+	send(t, h.producer, "x")
 	<-failed // told of what goes wrong, so that a certificate may be looked at again
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -143,7 +143,7 @@ func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: 10 * time.Minute})
 		h := acquire(t, pool, testOptions([]string{address}, nil))
-		send(t, h.Producer, "a", "b")
+		send(t, h.producer, "a", "b")
 		time.Sleep(time.Minute)
 		if ready(pool) {
 			t.Error("ready, though an instance's records are not delivered")
@@ -168,8 +168,8 @@ func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
 			t.Errorf("Kong's error log reads %q", line)
 		}
 		time.Sleep(time.Minute)
-		if line := pool.News(); line != "" || len(pool.news.statuses) != 0 {
-			t.Errorf("it reads %q, of %d producers", line, len(pool.news.statuses))
+		if line := pool.News(); line != "" || len(pool.pending.logs) != 0 {
+			t.Errorf("it reads %q, of %d producers", line, len(pool.pending.logs))
 		}
 		pool.Close(expired(t))
 	})
@@ -181,12 +181,12 @@ func TestConfigurationThatComesBackTakesItsRecordsOver(t *testing.T) {
 		pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: time.Minute})
 		cfg := testOptions([]string{address}, nil)
 		h := acquire(t, pool, cfg)
-		send(t, h.Producer, "a")
+		send(t, h.producer, "a")
 		h.Release()
 		time.Sleep(50 * time.Second)
 		again := acquire(t, pool, cfg)
 		time.Sleep(time.Hour)
-		if s := pool.Stats().Totals(); s.Buffered != 1 || again.Producer != h.Producer || ready(pool) {
+		if s := pool.Stats().Totals(); s.Buffered != 1 || again.producer != h.producer || ready(pool) {
 			t.Errorf("%+v, ready: %v", s, ready(pool))
 		}
 		pool.Close(expired(t))

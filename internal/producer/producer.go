@@ -1,14 +1,14 @@
-// Package producer delivers records to Kafka by kafka-go's Writer: with a
-// bound on what is in memory, one fate for each record, and no caller that ever
-// waits for a broker without having asked to.
+// Package producer delivers records to Kafka by kafka-go's Writer: with a bound on what is in
+// memory, one result for each record, and no caller that ever waits for a broker without
+// having asked to.
 package producer
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -18,7 +18,7 @@ import (
 	rec "kafka-upstream/internal/record" // tests have a function named record
 )
 
-// Errors of Send. A record that met one of them was not accepted.
+// Errors of Send. The record was not accepted.
 var (
 	ErrFull   = errors.New("the buffer is full")
 	ErrClosed = errors.New("the producer is closed")
@@ -55,80 +55,73 @@ func memoryOf(size int64) int64 { return perRecord + size + size/8 }
 // have headers yet.
 type Record = rec.Record
 
-// Producer delivers the records of all instances whose configurations say the
-// same about Kafka. Its methods may be called from many goroutines at once.
+// Producer delivers records to any number of topics, with the same settings. Its methods
+// may be called from many goroutines at once.
 type Producer struct {
 	o       Options
-	topic   string
 	cluster *cluster.Cluster
-	status  *status
+	access  Access
 	memory  *memory.Limit
-	done    func() // called when all is over; may be nil
+	logger  *slog.Logger
+	pending *pendingLines
 
 	limit          int64         // of a record's bytes, with its envelope
 	idle           time.Duration // how long connections are kept after the last record
 	maxInFlight    int           // batches
 	maxUnavailable time.Duration // how long a record waits for a topic that brokers do not know
 
-	shares  atomic.Int64  // how many instances use the producer
-	wake    chan struct{} // wakes the dispatcher
-	drained chan struct{} // closed when p is closed and its dispatcher has ended
+	wake     chan struct{}  // wakes the dispatcher
+	drained  chan struct{}  // closed when p is closed and its dispatcher has ended
+	requests sync.WaitGroup // for metadata
 
-	mu         sync.Mutex
-	ledger     ledger
-	connected  ConnectionStats
-	ended      bool      // close has returned
-	used       time.Time // when a record was last sent
-	closed     bool
-	known      bool               // the topic's metadata was fetched
-	unkeyed    backlog            // of records without a key
-	keyed      map[int32]*backlog // of records with a key, by partition; none is empty
-	backlogged int                // records in all of them
-	inFlight   map[int32]bool     // partitions with a batch in flight
-	refusals   int32              // metadata requests that brokers refused
+	mu             sync.Mutex
+	topics         map[string]*topic
+	records, bytes quota // of the buffer
+	connections    ConnectionStats
+	shares         int       // how many instances use the producer
+	used           time.Time // when a record was last sent
+	closed         bool
+	ended          bool       // close has returned
+	due            topicQueue // topics that the dispatcher has something to do for
+	backlogged     int        // records in the backlogs of all topics
+	inFlight       int        // batches
+	forgotten      bool       // a topic was; the Writer has goroutines for its partitions until it is closed
 
-	dispatching      bool // the dispatcher runs
-	wakeOnRecord     bool // wake it when a record is accepted,
-	wakeOnFull       bool // when a batch is full,
-	wakeOnCompletion bool // or when a batch is completed
+	dispatching      bool      // the dispatcher runs
+	asleep           bool      // wake it for a full batch, and for a record that is due before wakeAt
+	wakeAt           time.Time // when it wakes by itself
+	wakeOnCompletion bool      // wake it for a completed batch, too
 
-	// Used by the dispatcher only, with mu held.
-	partitioner partitioner
-	messages    []kafka.Message // of the current batch
+	messages []kafka.Message // of the current batch; the dispatcher's
 }
 
-func newProducer(topic string, o Options, access Access, pool *PoolOptions, n *news) *Producer {
+func newProducer(o Options, access Access, pool *PoolOptions, n *pendingLines) *Producer {
 	if !o.Async {
 		o.Linger = 0
 	}
 	p := &Producer{
-		o: o, topic: topic, memory: pool.Memory, done: access.Release,
+		o: o, access: access, memory: pool.Memory, logger: pool.Log, pending: n,
 		limit:          min(int64(o.BatchBytes), o.BufferBytes+Overhead),
-		maxUnavailable: cluster.MaxUnavailable,
 		idle:           max(cluster.MetadataTTL, o.Keepalive),
 		maxInFlight:    max(maxInFlightBytes/(messageSize*o.BatchRecords), 1),
+		maxUnavailable: cluster.MaxUnavailable,
 		wake:           make(chan struct{}, 1),
 		drained:        make(chan struct{}),
+		topics:         make(map[string]*topic),
+		records:        quota{limit: int64(o.BufferRecords)},
+		bytes:          quota{limit: o.BufferBytes},
 		used:           time.Now(),
-		ledger:         newLedger(topic, &o),
-		keyed:          make(map[int32]*backlog),
-		inFlight:       make(map[int32]bool),
-		partitioner:    newPartitioner(o.BatchRecords, int64(o.BatchBytes-batchOverhead)),
 	}
-	p.status = newStatus(topic, pool.Log, n, func() int64 { return p.totals().Buffered })
-	p.status.failed = access.Failed
-	p.cluster = cluster.New(p.clusterOptions(access))
-	p.status.servers, p.status.redact = p.cluster.Addr().String(), access.Redact
+	p.cluster = cluster.New(p.clusterOptions())
 	return p
 }
 
-func (p *Producer) clusterOptions(access Access) cluster.Options {
+func (p *Producer) clusterOptions() cluster.Options {
 	o := &p.o
 	return cluster.Options{
 		Servers:        o.Servers,
-		Topics:         []string{p.topic},
-		TLS:            access.TLS,
-		SASL:           access.SASL,
+		TLS:            p.access.TLS,
+		SASL:           p.access.SASL,
 		Acks:           o.Acks,
 		RequestTimeout: o.RequestTimeout,
 		Timeout:        o.Timeout,
@@ -149,8 +142,8 @@ func (p *Producer) newWriter() *kafka.Writer {
 		Balancer:     assigned{},
 		RequiredAcks: kafka.RequiredAcks(p.o.Acks),
 		MaxAttempts:  1, // the cluster makes all of them, and bounds each
-		BatchSize:    p.partitioner.maxRecords,
-		BatchBytes:   p.partitioner.maxBytes,
+		BatchSize:    p.o.BatchRecords,
+		BatchBytes:   int64(p.o.BatchBytes - batchOverhead),
 		BatchTimeout: 1, // 0 means kafka-go's default
 		WriteTimeout: 1000 * time.Hour,
 		Async:        true, // senders that wait have a channel of their own
@@ -158,11 +151,11 @@ func (p *Producer) newWriter() *kafka.Writer {
 	}
 }
 
-// Send hands a record over. With producer_async it returns as soon as the
+// Send hands a record over, to the topic that it names. With Options.Async it returns as soon as the
 // record is in the buffer, at once in any case; without, when the record is
 // acknowledged as configured or ctx ends, whose error it returns then: the
 // record may still be delivered in that case. Other errors are [ErrFull],
-// [ErrClosed], a [*TooLargeError] and, without producer_async, the reason for
+// [ErrClosed], a [*TooLargeError] and, without Async, the reason for
 // which the record was given up.
 func (p *Producer) Send(ctx context.Context, r Record) error {
 	q := queued{key: r.Key, value: r.Value, time: r.Time}
@@ -172,7 +165,7 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 	if !p.o.Async {
 		q.done = make(chan error, 1)
 	}
-	if err := p.accept(&q); err != nil || p.o.Async {
+	if err := p.accept(r.Topic, &q); err != nil || p.o.Async {
 		return err
 	}
 	select {
@@ -184,41 +177,43 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 }
 
 // accept puts the record into the buffer unless a limit is reached.
-func (p *Producer) accept(q *queued) error {
+func (p *Producer) accept(topic string, q *queued) error {
 	size := q.size()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.used = q.time
+	t := p.topic(topic)
+	p.used, t.used = q.time, q.time
 	switch {
 	case size+Overhead > p.limit:
-		p.ledger.Rejected[TooLarge]++
+		t.ledger.Rejected[TooLarge]++
 		return &TooLargeError{int(size + Overhead), int(p.limit)}
 	case p.closed:
-		p.ledger.Rejected[ShuttingDown]++
+		t.ledger.Rejected[ShuttingDown]++
 		return ErrClosed
-	case p.ledger.Buffered.Records >= int64(p.o.BufferRecords), p.ledger.Buffered.Bytes+size > p.o.BufferBytes:
-		p.ledger.Rejected[BufferFull]++
-		p.status.refuse(q.time, ErrFull)
+	case !p.hasRoom(t, size):
+		t.ledger.Rejected[BufferFull]++
+		t.log.recordsRejected(q.time, ErrFull)
 		return ErrFull
 	case !p.memory.Take(memoryOf(size)):
-		p.ledger.Rejected[MemoryFull]++
-		p.status.refuse(q.time, memory.ErrFull)
+		t.ledger.Rejected[MemoryFull]++
+		t.log.recordsRejected(q.time, memory.ErrFull)
 		return memory.ErrFull
 	}
-	p.ledger.accept(size)
-	q.refusals = p.refusals
-	p.enqueue(*q)
+	p.reserve(t, Amount{1, size})
+	t.ledger.accept(size)
+	q.rejections = t.rejections
+	p.enqueue(t, *q)
 	return nil
 }
 
 // abandonTime is how long close waits for batches in flight to end without an answer.
 const abandonTime = 200 * time.Millisecond
 
-// errAbandoned is the fate of the records that a drain had no time for.
+// errAbandoned is the error of records that were not delivered before the drain timeout.
 var errAbandoned = errors.New("the server was shut down before the record was delivered")
 
 // close drains the buffer until ctx ends, gives up records that are undelivered then with
-// that error, and returns their number. Records that are sent from now on are refused.
+// that error, and returns their number. Records that are sent from now on are rejected.
 func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	p.mu.Lock()
 	if p.closed {
@@ -241,13 +236,16 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	case <-p.drained:
 	case <-time.After(abandonTime):
 	}
-	p.status.close()
-	if p.done != nil {
-		p.done()
-	}
+	p.requests.Wait()
 	p.mu.Lock()
 	p.ended = true
+	for _, t := range p.topics {
+		t.log.close()
+	}
 	p.mu.Unlock()
+	if p.access.Release != nil {
+		p.access.Release()
+	}
 	s := p.totals()
 	return s.Undelivered + s.Buffered
 }
@@ -256,38 +254,39 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 // producer without records has no use for it, and once its last instance is gone it only
 // delivers what it has.
 func (p *Producer) needsMetadata() bool {
-	idle, buffered := p.unused()
-	return buffered || p.shares.Load() > 0 && idle < cluster.MetadataTTL
-}
-
-// unused returns for how long nothing was sent, and whether records are buffered.
-func (p *Producer) unused() (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Since(p.used), p.ledger.Buffered.Records > 0
+	return p.records.used > 0 || p.shares > 0 && time.Since(p.used) < cluster.MetadataTTL
 }
 
-// topicStats returns the counts of the topic, and of the connections.
-func (p *Producer) topicStats() (TopicStats, ConnectionStats) {
+// addTo adds the counts of all topics to s. indexOf returns the index of a topic there.
+func (p *Producer) addTo(s *Stats, indexOf func(topic string) int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.ledger.TopicStats
-	if !p.ended {
-		s.Buffers = []BufferStats{p.ledger.buffer(p.shares.Load() == 0)}
+	s.Connections.add(&p.connections)
+	for _, t := range p.topics {
+		i := indexOf(t.name) // which may move s.Topics
+		to := &s.Topics[i]
+		to.add(&t.ledger.TopicStats)
+		if !p.ended {
+			to.Buffers = append(to.Buffers, p.bufferStats(t))
+		}
 	}
-	return s, p.connected
 }
 
 // settled reports whether the counts of a closed producer will not change any more.
 func (p *Producer) settled() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ended && p.ledger.Buffered.Records == 0 && p.connected.Opened == p.connected.Closed
+	return p.ended && p.records.used == 0 && p.connections.Opened == p.connections.Closed
 }
 
-func (p *Producer) totals() (t Totals) {
+// totals returns the sums over the topics.
+func (p *Producer) totals() (sum Totals) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t.add(&p.ledger.TopicStats)
-	return t
+	for _, t := range p.topics {
+		sum.add(&t.ledger.TopicStats)
+	}
+	return sum
 }

@@ -42,15 +42,9 @@ func testOptions(servers []string, set func(*Options)) Options {
 	return o
 }
 
-// newTestProducer returns a producer to topic "t".
 func newTestProducer(t testing.TB, servers []string, set func(*Options)) *Producer {
 	t.Helper()
-	return newTestProducerTo(t, "t", servers, set)
-}
-
-func newTestProducerTo(t testing.TB, topic string, servers []string, set func(*Options)) *Producer {
-	t.Helper()
-	p := newProducer(topic, testOptions(servers, set), Access{}, &PoolOptions{Log: discard}, new(news))
+	p := newProducer(testOptions(servers, set), Access{}, &PoolOptions{Log: discard}, new(pendingLines))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -59,9 +53,16 @@ func newTestProducerTo(t testing.TB, topic string, servers []string, set func(*O
 	return p
 }
 
+// topicOf returns topic "t", to which most tests send.
+func topicOf(p *Producer) *topic {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.topic("t")
+}
+
 // setOptions gives the producer, which was not used yet, another cluster.
 func setOptions(p *Producer, set func(*cluster.Options)) {
-	o := p.clusterOptions(Access{})
+	o := p.clusterOptions()
 	set(&o)
 	p.cluster.Close(nil)
 	p.cluster = cluster.New(o)
@@ -319,11 +320,11 @@ func TestBufferLimitsAreExactUnderManySenders(t *testing.T) {
 			if s := p.totals(); s != want {
 				t.Errorf("got %+v, want %+v", s, want)
 			}
-			eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
-			if news := p.status.news.next(); !strings.Contains(news, "780 records to topic t refused") || !strings.Contains(news, "connection refused") {
+			eventually(t, "the failure is noticed", func() bool { return topicOf(p).log.failing.Load() })
+			if news := p.pending.next(); !strings.Contains(news, "780 records to topic t rejected") || !strings.Contains(news, "connection refused") {
 				t.Errorf("Kong's error log reads %q", news)
 			}
-			if news := p.status.news.next(); news != "" {
+			if news := p.pending.next(); news != "" {
 				t.Errorf("and then at once %q", news)
 			}
 		})
@@ -359,7 +360,7 @@ func TestRecordsWaitForABrokerThatComesLater(t *testing.T) {
 	for i := range 1000 {
 		send(t, p, strconv.Itoa(i))
 	}
-	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	eventually(t, "the failure is noticed", func() bool { return topicOf(p).log.failing.Load() })
 	_, port, _ := net.SplitHostPort(address)
 	n, _ := strconv.Atoi(port)
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.Ports(n), kfake.SeedTopics(1, "t"))
@@ -387,7 +388,7 @@ func TestRecordsWaitForABrokerThatGoesAndComesBack(t *testing.T) {
 	for i := range 100 {
 		send(t, p, strconv.Itoa(i))
 	}
-	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	eventually(t, "the failure is noticed", func() bool { return topicOf(p).log.failing.Load() })
 	f = kafkatest.StartFake(t, opts...)
 	f.Records(t, "t", 101)
 	// One attempt of two meets the dying connection; none is used up while the
@@ -401,7 +402,7 @@ func TestTopicThatIsMissingMayComeLater(t *testing.T) {
 	f := kafkatest.StartFake(t)
 	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Backoff = 10 * time.Millisecond })
 	send(t, p, "x")
-	eventually(t, "the trouble is noticed", func() bool { return p.status.troubled.Load() })
+	eventually(t, "the failure is noticed", func() bool { return topicOf(p).log.failing.Load() })
 	if err := f.CreateTopic("t", 2, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -552,46 +553,47 @@ func TestEveryRecordMeetsOneFateWhileTheProducerCloses(t *testing.T) {
 	}
 }
 
-// testStatus is one of a producer with that many records in its buffer.
-func testStatus(log *slog.Logger, buffered int64) *status {
-	return newStatus("t", log, new(news), func() int64 { return buffered })
+// testLog is that of a topic.
+func testLog(log *slog.Logger) *deliveryLog {
+	p := newProducer(testOptions([]string{"kafka-1:9092", "kafka-2:9092"}, nil), Access{}, &PoolOptions{Log: log}, new(pendingLines))
+	return topicOf(p).log
 }
 
 func TestLossIsToldOnceAndCounted(t *testing.T) {
-	s := testStatus(discard, 0)
-	if s.kong() != "" {
+	s := testLog(discard)
+	if s.line() != "" {
 		t.Error("news of nothing")
 	}
 	for range 37 {
-		s.lose(1, place{}, errors.New("broker\nsays no"))
+		s.recordsLost(1, partitionLeader{}, errors.New("broker\nsays no"))
 	}
-	news := s.kong()
+	news := s.line()
 	if !strings.HasPrefix(news, "37 records to topic t lost since ") || !strings.HasSuffix(news, ": broker says no") {
 		t.Errorf("news are %q", news)
 	}
-	s.lose(1, place{}, errors.New("again"))
-	if news := s.kong(); news != "" {
+	s.recordsLost(1, partitionLeader{}, errors.New("again"))
+	if news := s.line(); news != "" {
 		t.Errorf("a second line within a second: %q", news)
 	}
 	s.mu.Lock()
-	s.told = time.Time{}
+	s.reported = time.Time{}
 	s.mu.Unlock()
-	if news := s.kong(); !strings.HasPrefix(news, "1 records to topic t lost") {
+	if news := s.line(); !strings.HasPrefix(news, "1 records to topic t lost") {
 		t.Errorf("a second later: %q", news)
 	}
 }
 
 func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
 	var out strings.Builder
-	s := testStatus(slog.New(slog.NewTextHandler(&out, nil)), 0)
+	s := testLog(slog.New(slog.NewTextHandler(&out, nil)))
 	now := time.Now()
 	for i := range 2000 { // in two seconds
-		s.refuse(now.Add(time.Duration(i)*time.Millisecond), ErrFull)
+		s.recordsRejected(now.Add(time.Duration(i)*time.Millisecond), ErrFull)
 	}
 	if text := out.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "records=1 ") || !strings.Contains(text, "records=1000 ") {
 		t.Errorf("the log reads\n%s", text)
 	}
-	if news := s.kong(); !strings.HasPrefix(news, "2000 records to topic t refused since ") {
+	if news := s.line(); !strings.HasPrefix(news, "2000 records to topic t rejected since ") {
 		t.Errorf("news are %q", news)
 	}
 }

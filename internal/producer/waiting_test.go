@@ -32,7 +32,7 @@ func TestOutageDoesNotCountAsTimeInWhichATopicIsMissing(t *testing.T) {
 func firstTime(p *Producer) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.unkeyed.first().time
+	return p.topics["t"].unkeyed.first().time
 }
 
 // A partition that was just added, of which its leader and another broker do not know for
@@ -80,7 +80,7 @@ func TestPartitionThatBrokersDoNotKnowYetIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := settled(t, p); s.Failed > 0 {
-		t.Errorf("%+v; Kong's error log reads %q", s, p.status.news.next())
+		t.Errorf("%+v; Kong's error log reads %q", s, p.pending.next())
 	}
 }
 
@@ -102,7 +102,7 @@ func TestRecordsWithoutKeyDoNotPassByOlderOnesWithAKey(t *testing.T) {
 	eventually(t, "it is", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return len(p.inFlight) == 1
+		return len(p.topics["t"].inFlight) == 1
 	})
 	if err := p.Send(t.Context(), Record{Topic: "t", Key: []byte("k"), Value: []byte("keyed")}); err != nil {
 		t.Fatal(err)
@@ -125,8 +125,8 @@ func TestRecordsThatOutliveTheirProducerAreCountedAndToldOf(t *testing.T) {
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
 	pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: 50 * time.Millisecond})
 	h := acquire(t, pool, testOptions(f.Addrs(), func(o *Options) { o.Backoff = time.Second }))
-	send(t, h.Producer, "a", "b")
-	eventually(t, "an attempt failed", func() bool { return h.status.troubled.Load() })
+	send(t, h.producer, "a", "b")
+	eventually(t, "an attempt failed", func() bool { return topicOf(h.producer).log.failing.Load() })
 	h.Release()
 	var told strings.Builder
 	eventually(t, "they are counted and told of", func() bool {
@@ -142,16 +142,15 @@ func TestProducerThatIsInUseIsNotClosedForAnEarlierOne(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: time.Minute})
 	cfg := testOptions([]string{"127.0.0.1:1"}, nil)
 	h := acquire(t, pool, cfg)
-	h.mu.Lock()
-	h.used = time.Now().Add(-time.Hour)
-	h.mu.Unlock()
-	key := entryKey{"t", cfg.Key()}
-	e := pool.entries[key]
+	h.producer.mu.Lock()
+	h.topic.used = time.Now().Add(-time.Hour)
+	h.producer.mu.Unlock()
+	key := cfg.Key()
 	h.Release()
-	pool.closeUnused(key, e)
+	pool.closeUnused(key, h.producer, h.topic)
 	again := acquire(t, pool, cfg)
-	pool.closeUnused(key, e)
-	if pool.entries[key] == nil || pool.entries[key].Producer != again.Producer {
+	pool.closeUnused(key, h.producer, h.topic)
+	if again.producer == h.producer || pool.producers[key] != again.producer {
 		t.Error("a producer in use is not the pool's any more")
 	}
 	pool.Close(t.Context())

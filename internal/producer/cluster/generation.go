@@ -83,6 +83,7 @@ func (c *Cluster) invalidate(g *generation) {
 func (c *Cluster) rotateOrMark() {
 	if c.stale = time.Since(c.rotated) < c.o.MinPause; !c.stale {
 		c.rotate()
+		c.rotated = time.Now()
 	}
 }
 
@@ -91,7 +92,7 @@ func (c *Cluster) rotateOrMark() {
 func (c *Cluster) rotate() {
 	old := c.generation
 	c.generation = c.newGeneration(old.number + 1)
-	c.rotated, c.stale = time.Now(), false
+	c.stale = false
 	old.replaced.Store(true)
 	if c.ctx.Err() != nil { // Close may be waiting already
 		old.close(c.ctx)

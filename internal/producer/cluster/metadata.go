@@ -50,6 +50,15 @@ func (c *Cluster) use(name string) *topic {
 	return t
 }
 
+// Forget has no further generation fetch the metadata of a topic.
+func (c *Cluster) Forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	topics := maps.Clone(*c.topics.Load())
+	delete(topics, name)
+	c.topics.Store(&topics)
+}
+
 func (c *Cluster) metadataOf(name string) *metadata {
 	if t := (*c.topics.Load())[name]; t != nil {
 		return t.metadata.Load()

@@ -9,7 +9,7 @@ import (
 // and leader of its record.
 type undeliveredError struct {
 	error
-	at place
+	at partitionLeader
 }
 
 func (e *undeliveredError) Unwrap() error { return e.error }
@@ -32,17 +32,19 @@ func (e *orphanedError) Error() string {
 // Cause returns why the records could not be delivered; it may be nil.
 func (e *orphanedError) Cause() error { return e.cause }
 
-// place is where records go: a partition, and its leader as far as is known.
-type place struct {
+// partitionLeader is a partition with the address of its leader, as far as it is known.
+type partitionLeader struct {
 	partition int32
 	broker    string
 }
 
-// placeOf returns a partition with the address of its leader, as far as it is known.
-func (p *Producer) placeOf(partition int32) place {
-	at := place{partition, p.cluster.Leader(p.topic, partition)}
+// noPartition stands for the partition of failures that belong to none.
+var noPartition = partitionLeader{partition: -1, broker: "unknown"}
+
+func (p *Producer) leaderOf(topic string, partition int32) partitionLeader {
+	at := partitionLeader{partition, p.cluster.Leader(topic, partition)}
 	if at.broker == "" {
-		at.broker = nowhere.broker
+		at.broker = noPartition.broker
 	}
 	return at
 }

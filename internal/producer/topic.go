@@ -1,0 +1,280 @@
+package producer
+
+import (
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// topic is the state of one topic in a producer, whose mutex guards it.
+type topic struct {
+	name   string
+	ledger ledger
+	log    *deliveryLog
+
+	shares   int       // how many instances use the topic
+	orphaned time.Time // when the last of them was gone; zero if there is one, or never was
+	used     time.Time // when a record was last sent
+	gaveUp   bool      // its records were given up because it is orphaned
+
+	known      bool  // its metadata was fetched
+	awaiting   bool  // its metadata is being requested
+	rejections int32 // of metadata requests, by brokers
+
+	unkeyed     backlog            // of records without a key
+	keyed       map[int32]*backlog // of records with a key, by partition; none is empty
+	backlogged  int                // records in all of them
+	inFlight    map[int32]bool     // partitions with a batch in flight
+	partitioner partitioner
+}
+
+// topic returns the topic of that name. A topic that is new gets its share of the buffer.
+// The caller holds p.mu.
+func (p *Producer) topic(name string) *topic {
+	t := p.topics[name]
+	if t == nil {
+		t = &topic{
+			name:        name,
+			ledger:      newLedger(name, &p.o),
+			used:        time.Now(),
+			keyed:       make(map[int32]*backlog),
+			inFlight:    make(map[int32]bool),
+			partitioner: newPartitioner(p.o.BatchRecords, int64(p.o.BatchBytes-batchOverhead)),
+		}
+		t.log = p.newDeliveryLog(t)
+		p.topics[name] = t
+		p.shareBuffer()
+	}
+	return t
+}
+
+// acquire adds an instance's share in a topic.
+func (p *Producer) acquire(name string) *topic {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.topic(name)
+	t.shares++
+	p.shares++
+	t.orphaned, t.gaveUp = time.Time{}, false
+	return t
+}
+
+// release takes an instance's share back. It reports whether it was the topic's last one.
+func (p *Producer) release(t *topic) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.shares--
+	p.shares--
+	if t.shares > 0 {
+		return false
+	}
+	t.orphaned = time.Now()
+	return true
+}
+
+// unused is the state of a topic that may be unused.
+type unused struct {
+	shared         bool          // an instance uses the topic
+	idle, orphaned time.Duration // for how long nothing was sent, and no instance was there
+	buffered       bool          // there are records
+	gaveUp         bool          // abandon was called
+	last           bool          // the producer has no other topic
+}
+
+func (p *Producer) unused(t *topic) unused {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return unused{t.shares > 0, time.Since(t.used), time.Since(t.orphaned), t.ledger.Buffered.Records > 0, t.gaveUp, len(p.topics) == 1}
+}
+
+// abandon gives up the records of a topic that are not in flight.
+func (p *Producer) abandon(t *topic, err error) {
+	p.mu.Lock()
+	t.gaveUp = true
+	p.mu.Unlock()
+	p.fail(t, func(*queued) bool { return true }, err)
+}
+
+// forget removes a topic without records, and returns its counts. Its share of the buffer
+// goes to the others.
+func (p *Producer) forget(t *topic) *TopicStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.topics, t.name)
+	p.forgotten = true
+	p.cluster.Forget(t.name)
+	p.shareBuffer()
+	t.log.close()
+	return &t.ledger.TopicStats
+}
+
+// logUndelivered logs, by topic, how many records a closed producer did not deliver.
+func (p *Producer) logUndelivered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.topics {
+		if s := &t.ledger; s.Undelivered.Records+s.Buffered.Records > 0 {
+			p.logger.Error("records left undelivered at shutdown", "topic", t.name,
+				"records", s.Undelivered.Records+s.Buffered.Records, "delivered", s.Delivered.Records, "error", t.log.lastCause())
+		}
+	}
+}
+
+func (p *Producer) shareBuffer() {
+	var records, bytes []int64
+	for _, t := range p.topics {
+		records = append(records, t.ledger.Buffered.Records)
+		bytes = append(bytes, t.ledger.Buffered.Bytes)
+	}
+	p.records.share(records)
+	p.bytes.share(bytes)
+}
+
+// hasRoom reports whether the buffer has room for a record of that size. The caller holds
+// p.mu.
+func (p *Producer) hasRoom(t *topic, size int64) bool {
+	b := &t.ledger.Buffered
+	return p.records.room(b.Records) >= 1 && p.bytes.room(b.Bytes) >= size
+}
+
+// reserve adds to what the topic uses of the buffer, before the ledger does. The caller
+// holds p.mu.
+func (p *Producer) reserve(t *topic, a Amount) {
+	b := &t.ledger.Buffered
+	p.records.add(b.Records, a.Records)
+	p.bytes.add(b.Bytes, a.Bytes)
+}
+
+// bufferStats returns the state of the buffer for a topic. The caller holds p.mu.
+func (p *Producer) bufferStats(t *topic) BufferStats {
+	b := t.ledger.Buffered
+	return BufferStats{
+		Buffered: b,
+		Limit:    Amount{p.records.limit, p.bytes.limit},
+		Fill:     max(p.records.fill(b.Records), p.bytes.fill(b.Bytes)),
+		Stalled:  t.ledger.stalled(),
+		Orphaned: !t.orphaned.IsZero(),
+	}
+}
+
+// unassigned stands for the partition of keyed records until the metadata is known.
+const unassigned = -1
+
+// backlogOf returns the topic's backlog for a key; nil means no key. The caller holds p.mu.
+func (p *Producer) backlogOf(t *topic, key []byte) *backlog {
+	if key == nil {
+		return &t.unkeyed
+	}
+	partition := int32(unassigned)
+	if t.known {
+		partition = partitionOf(key, p.cluster.Partitions(t.name))
+	}
+	b := t.keyed[partition]
+	if b == nil {
+		b = new(backlog)
+		t.keyed[partition] = b
+	}
+	return b
+}
+
+// addBacklogged counts records that were put into a backlog of the topic, or with a negative
+// n were taken out. The caller holds p.mu.
+func (p *Producer) addBacklogged(t *topic, n int) {
+	before := t.backlogged
+	t.backlogged += n
+	p.backlogged += n
+	if t.known {
+		p.due.update(t, before)
+	}
+}
+
+// nextBatchOf takes the records of a batch of the topic that is due and whose partition has
+// none in flight, or returns how long to wait for one. The caller holds p.mu, and is the
+// dispatcher.
+func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Message, wait time.Duration) {
+	wait = time.Hour
+	due := func(b *backlog) bool {
+		if b.len() == 0 {
+			return false
+		}
+		rest := p.o.Linger - now.Sub(b.first().time)
+		if p.closed || p.full(b) || rest <= early || rest > p.o.Linger { // more than linger: its time is in the future
+			return true
+		}
+		wait = min(wait, rest)
+		return false
+	}
+	// A topic may always have one batch in flight, so that no topic waits for others that
+	// have theirs with brokers that do not answer.
+	free := p.inFlight < p.maxInFlight || len(t.inFlight) == 0
+	maxRecords, maxBytes := t.partitioner.maxRecords, t.partitioner.maxBytes
+	if b := &t.unkeyed; due(b) {
+		if free {
+			n, bytes := b.batch(maxRecords, maxBytes)
+			if partition, ok := t.partitioner.choose(p.cluster.Partitions(t.name), t.inFlight, n, bytes); ok {
+				if k := t.keyed[partition]; k != nil && due(k) && k.first().time.Before(b.first().time) {
+					b = k // or they would wait for as long as others come
+					n, _ = b.batch(maxRecords, maxBytes)
+				}
+				return p.take(t, b, n, partition), 0
+			}
+		}
+		p.wakeOnCompletion = true
+	}
+	for partition, b := range t.keyed {
+		if !due(b) {
+			continue
+		}
+		if free && !t.inFlight[partition] {
+			n, _ := b.batch(maxRecords, maxBytes)
+			return p.take(t, b, n, partition), 0
+		}
+		p.wakeOnCompletion = true
+	}
+	return nil, wait
+}
+
+// full reports whether a batch of the backlog need not wait for more records.
+func (p *Producer) full(b *backlog) bool {
+	return p.o.Linger == 0 || b.len() >= p.o.BatchRecords || b.bytes >= int64(p.o.BatchBytes-batchOverhead)
+}
+
+// take returns the first n records of the backlog as messages to that partition, valid
+// until the next call. The caller holds p.mu, and is the dispatcher.
+func (p *Producer) take(t *topic, b *backlog, n int, partition int32) []kafka.Message {
+	t.inFlight[partition] = true
+	p.inFlight++
+	p.messages = p.messages[:0]
+	b.take(n, func(q *queued) {
+		p.messages = append(p.messages, q.message(t.name, partition))
+	})
+	if b.len() == 0 && t.keyed[partition] == b {
+		delete(t.keyed, partition)
+	}
+	p.addBacklogged(t, -n)
+	return p.messages
+}
+
+// topicQueue has the topics whose metadata is known and that have a backlog. The dispatcher
+// serves them in turn.
+type topicQueue struct {
+	topics []*topic
+	next   int
+}
+
+// update adds or removes t after its backlog was changed from that number of records.
+func (q *topicQueue) update(t *topic, before int) {
+	switch {
+	case before == 0 && t.backlogged > 0:
+		q.topics = append(q.topics, t)
+	case before > 0 && t.backlogged == 0:
+		for i := range q.topics {
+			if q.topics[i] == t {
+				last := len(q.topics) - 1
+				q.topics[i], q.topics[last] = q.topics[last], nil
+				q.topics = q.topics[:last]
+				return
+			}
+		}
+	}
+}
