@@ -56,7 +56,7 @@ func TestAnswers(t *testing.T) {
 		{name: "sync: not delivered", config: rig.Settings(t, away, map[string]any{"producer_async": false, "producer_request_retries_max_attempts": 1}),
 			status: 502, body: `{"message":"Bad Gateway","error":"could not send message to topic"}`, log: "cannot reach broker " + away[0]},
 		{name: "async: buffer full", before: 1, config: rig.Settings(t, away, map[string]any{"producer_async_buffering_limits_messages_in_memory": 1}),
-			status: 503, body: notSent, headers: map[string]string{"Retry-After": "1"}, log: "refused"},
+			status: 503, body: notSent, headers: map[string]string{"Retry-After": "1"}, log: "rejected"},
 		{name: "async: buffer full by bytes", config: rig.Settings(t, away, map[string]any{"producer_async_buffering_limits_bytes_in_memory": 1024}),
 			kong: &rig.Kong{Body: rig.Inline(`["` + strings.Repeat("x", 300) + `"]`)}, before: 1,
 			status: 503, body: notSent, headers: map[string]string{"Retry-After": "1"}, log: "the buffer is full"},

@@ -53,7 +53,7 @@ var faults = []fault{
 	}, refuses: true, told: "could not send a record to topic t"},
 	{name: "buffer full while all brokers are away for 3 s", more: map[string]any{"producer_async_buffering_limits_messages_in_memory": 100}, do: func(x *stage) {
 		x.b.away(3 * time.Second)
-	}, refuses: true, told: "refused"},
+	}, refuses: true, told: "rejected"},
 	{name: "Kong reloaded 5 times", do: func(x *stage) {
 		for range 5 {
 			if err := x.sim.Reload(); err != nil {
