@@ -116,12 +116,7 @@ func settled(t testing.TB, p *Producer) Totals {
 // closedPort returns an address where nobody listens.
 func closedPort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return kafkatest.ClosedPort(t)
 }
 
 func TestRecordArrivesAsItWasSent(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
+
+	"kafka-upstream/internal/test/kafkatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,9 +91,7 @@ func eventually(t testing.TB, what string, cond func() bool) {
 // closedPort returns an address where nobody listens.
 func closedPort(t testing.TB) string {
 	t.Helper()
-	l := listen(t)
-	_ = l.Close()
-	return l.Addr().String()
+	return kafkatest.ClosedPort(t)
 }
 
 func expired(t testing.TB, cause error) context.Context {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"testing"
 )
 
 // Ports are taken below the range that systems take outgoing connections'
@@ -58,6 +59,18 @@ func leasePorts(n int) (*portLease, error) {
 		l.locks = append(l.locks, lock)
 	}
 	return l, nil
+}
+
+// ClosedPort returns an address of 127.0.0.1 where nothing listens. No other test is
+// given its port until the end of t, so t may have something listen there later.
+func ClosedPort(t testing.TB) string {
+	t.Helper()
+	l, err := leasePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.release)
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.ports[0]))
 }
 
 // lockPort fails with EWOULDBLOCK where another test holds the port.

@@ -14,6 +14,7 @@ import (
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/proto"
 
+	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/kongsim"
 )
 
@@ -91,12 +92,7 @@ func InFile(path string) *pb.RawBodyResult {
 // ClosedPort returns an address where nobody listens.
 func ClosedPort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return kafkatest.ClosedPort(t)
 }
 
 // Settings returns a configuration for topic "t" as Kong hands it over.
