@@ -70,8 +70,8 @@ func (in *instance) respond(err error) Response {
 	for _, line := range a.Log {
 		in.log.Error("request failed", "topic", in.cfg.Topic, "error", line)
 	}
-	if news := in.pool.News(); news != "" {
-		a.Log = append(a.Log, news)
+	if line := in.pool.PendingLogLine(); line != "" {
+		a.Log = append(a.Log, line)
 	}
 	return a
 }

@@ -85,7 +85,7 @@ func undeliveredAs(err error, p explainer, took time.Duration) error {
 	case tooLarge, errors.Is(err, producer.ErrFull), errors.Is(err, memory.ErrFull), errors.Is(err, producer.ErrClosed):
 		return err
 	case errors.Is(err, errOutOfTime):
-		return &undeliveredError{TimedOut, p.Trouble(), took, err}
+		return &undeliveredError{TimedOut, p.Unavailable(), took, err}
 	}
 	return &undeliveredError{NotDelivered, p.Explain(err), took, err}
 }
@@ -93,5 +93,5 @@ func undeliveredAs(err error, p explainer, took time.Duration) error {
 // explainer is what undeliveredAs needs of a [producer.Producer].
 type explainer interface {
 	Explain(err error) string
-	Trouble() string
+	Unavailable() string
 }

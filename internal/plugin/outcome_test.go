@@ -17,7 +17,7 @@ import (
 type told struct{ explanation, trouble string }
 
 func (p told) Explain(error) string { return p.explanation }
-func (p told) Trouble() string      { return p.trouble }
+func (p told) Unavailable() string  { return p.trouble }
 
 func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
 	const cause = "cannot deliver since 11:01:48: broker kafka:9092, partition 3: no answer within 21s"

@@ -192,7 +192,7 @@ func TestSumsAgreeAtEveryInstant(t *testing.T) {
 					return
 				default:
 				}
-				_ = pool.News() // a request asks for it at any time
+				_ = pool.PendingLogLine() // a request asks for it at any time
 				s := pool.Stats()
 				for _, topic := range s.Topics {
 					checkSums(t, &topic)

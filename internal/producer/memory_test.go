@@ -101,7 +101,7 @@ func TestMemoryLimitBoundsAllProducersTogether(t *testing.T) {
 	if grown := heap() - before; grown > limit || l.Used() > limit || grown > l.Used()+1<<20 {
 		t.Errorf("%d KiB are held, and %d KiB are counted", grown>>10, l.Used()>>10)
 	}
-	if line := pool.News(); !strings.Contains(line, "-memory-limit") {
+	if line := pool.PendingLogLine(); !strings.Contains(line, "-memory-limit") {
 		t.Errorf("Kong's error log reads %q", line)
 	}
 	pool.Close(expired(t))

@@ -85,9 +85,9 @@ func (h *Handle) Explain(err error) string {
 	return h.topic.log.sentence(err, at)
 }
 
-// Trouble returns why records to the topic cannot be delivered at present, and since when;
+// Unavailable returns why records to the topic cannot be delivered at present, and since when;
 // "" if no reason is known.
-func (h *Handle) Trouble() string { return h.topic.log.unavailableSince() }
+func (h *Handle) Unavailable() string { return h.topic.log.unavailableSince() }
 
 // Acquire returns a share in the producer with these options, made if there is none, for
 // records to one topic. It opens no connection to a broker. The error is the Security's.
@@ -242,10 +242,10 @@ func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 	return total.Load()
 }
 
-// News returns a line for Kong's error log, "" for none: losses and rejections of any
-// producer that were not reported yet. There is at most one line a second for each
-// topic of a producer. A call without news is cheap.
-func (p *Pool) News() string { return p.pending.next() }
+// PendingLogLine returns a line for Kong's error log, "" for none: losses and rejections of
+// any producer that were not reported yet. There is at most one line a second for each topic
+// of a producer. A call is cheap if there is none.
+func (p *Pool) PendingLogLine() string { return p.pending.next() }
 
 const (
 	// MaxTopics is how many topics are counted by name. Others add up as OtherTopics.

@@ -152,7 +152,7 @@ func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
 		if !ready(pool) {
 			t.Error("not ready for records that no instance has")
 		}
-		if line := pool.News(); !strings.Contains(line, "2 records to topic t are waiting") || !strings.Contains(line, "connection refused") {
+		if line := pool.PendingLogLine(); !strings.Contains(line, "2 records to topic t are waiting") || !strings.Contains(line, "connection refused") {
 			t.Errorf("Kong's error log reads %q", line)
 		}
 		time.Sleep(10*time.Minute - time.Second)
@@ -164,11 +164,11 @@ func TestRecordsOfAConfigurationThatIsNoMoreAreToldOfAndGivenUp(t *testing.T) {
 		if s := pool.Stats().Totals(); s.Failed != 2 || s.Buffered != 0 || producers(pool) != 0 {
 			t.Errorf("%+v, %d producers", s, producers(pool))
 		}
-		if line := pool.News(); !strings.Contains(line, "2 records to topic t lost") || !strings.Contains(line, "10m0s (-orphan-timeout)") || !strings.Contains(line, "connection refused") {
+		if line := pool.PendingLogLine(); !strings.Contains(line, "2 records to topic t lost") || !strings.Contains(line, "10m0s (-orphan-timeout)") || !strings.Contains(line, "connection refused") {
 			t.Errorf("Kong's error log reads %q", line)
 		}
 		time.Sleep(time.Minute)
-		if line := pool.News(); line != "" || len(pool.pending.logs) != 0 {
+		if line := pool.PendingLogLine(); line != "" || len(pool.pending.logs) != 0 {
 			t.Errorf("it reads %q, of %d producers", line, len(pool.pending.logs))
 		}
 		pool.Close(expired(t))

@@ -68,7 +68,7 @@ func TestErrorOfASenderIsExplainedByTheLastFailure(t *testing.T) {
 	s, _ := secretLog()
 	h := &Handle{topic: &topic{log: s}}
 	at := partitionLeader{partition: 3, broker: "kafka-3:9092"}
-	if got := h.Trouble(); got != "" {
+	if got := h.Unavailable(); got != "" {
 		t.Errorf("at first: %s", got)
 	}
 	s.attemptFailed(at, kafka.NotEnoughReplicas)
@@ -82,11 +82,11 @@ func TestErrorOfASenderIsExplainedByTheLastFailure(t *testing.T) {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}
-	if got := h.Trouble(); !strings.HasPrefix(got, "cannot deliver since ") || !strings.Contains(got, "broker kafka-3:9092, partition 3: [19]") {
+	if got := h.Unavailable(); !strings.HasPrefix(got, "cannot deliver since ") || !strings.Contains(got, "broker kafka-3:9092, partition 3: [19]") {
 		t.Errorf("while it cannot deliver: %s", got)
 	}
 	s.recovered()
-	if got := h.Trouble(); got != "" {
+	if got := h.Unavailable(); got != "" {
 		t.Errorf("afterwards: %s", got)
 	}
 }

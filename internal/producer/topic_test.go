@@ -297,7 +297,7 @@ func TestTopicWithoutInstanceIsGivenUpAndForgotten(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if line := pool.News(); !strings.Contains(line, "2 records to topic t lost") || !strings.Contains(line, "10m0s (-orphan-timeout)") {
+		if line := pool.PendingLogLine(); !strings.Contains(line, "2 records to topic t lost") || !strings.Contains(line, "10m0s (-orphan-timeout)") {
 			t.Errorf("Kong's error log reads %q", line)
 		}
 		time.Sleep(2 * time.Minute)

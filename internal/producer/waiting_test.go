@@ -130,7 +130,7 @@ func TestRecordsThatOutliveTheirProducerAreCountedAndToldOf(t *testing.T) {
 	h.Release()
 	var told strings.Builder
 	eventually(t, "they are counted and told of", func() bool {
-		told.WriteString(pool.News())
+		told.WriteString(pool.PendingLogLine())
 		s := pool.Stats().Totals()
 		return s.Failed == 2 && s.Buffered == 0 && strings.Contains(told.String(), "2 records to topic t lost")
 	})
