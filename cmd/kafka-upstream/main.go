@@ -23,6 +23,10 @@ import (
 	"kafka-upstream/schema"
 )
 
+// ballast, in bytes, is how much garbage may pile up before Go collects it; see
+// docs/decisions/values.md for what that costs and saves.
+const ballast = 16 << 20
+
 // fault changes the plugin in a program built with the tag "faults"; see faults.go.
 var fault func(*kongpdk.Plugin)
 
@@ -73,6 +77,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	}
 	defer release()
 	limit := o.limit(log)
+	memory.SetBallast(ballast)
 	pool := producer.NewPool(producer.PoolOptions{Security: secure, Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
