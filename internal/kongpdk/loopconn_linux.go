@@ -88,11 +88,7 @@ func (p *loopConn) proceed() (more bool) {
 			p.detach()
 		case run:
 			s.run()
-		case done:
-			if p.stopping {
-				s.fail(errDone)
-				return false
-			}
+		case done: // a connection that is to stop is read once more, and closed by ending
 		case end:
 			return false
 		}
