@@ -221,7 +221,7 @@ func (l *loop) wait() (int, error) {
 	}
 	for {
 		n, err := unix.EpollWait(l.epoll, l.events[:], timeout)
-		if !errors.Is(err, unix.EINTR) {
+		if err != unix.EINTR {
 			return n, err
 		}
 	}

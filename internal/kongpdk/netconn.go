@@ -89,7 +89,8 @@ func (c *netConn) do(act action) bool {
 	case detach: // it is
 		return true
 	case done:
-		return c.done()
+		c.done()
+		return true
 	}
 	return false
 }
@@ -132,15 +133,15 @@ func (c *netConn) begin() bool {
 	return true
 }
 
-func (c *netConn) done() bool {
+// done ends a command. A connection that is to stop is still read for a moment.
+func (c *netConn) done() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy = false
 	_ = c.nc.SetDeadline(time.Time{})
 	if c.stopping {
-		c.s.fail(errDone)
+		c.readLast()
 	}
-	return !c.stopping
 }
 
 // stopWhenIdle has the connection end as soon as it is not busy.
@@ -152,11 +153,13 @@ func (c *netConn) stopWhenIdle() {
 		_ = c.nc.SetDeadline(time.Now().Add(c.s.server.endTimeout)) // see await
 		return
 	}
-	// Wakes the reader, after it has read what was received: closing with unread data
-	// would reset the connection, and Kong sends a command to our successor only if the
-	// connection was closed.
-	_ = c.nc.SetReadDeadline(time.Now().Add(lastRead))
+	c.readLast()
 }
+
+// readLast has an idle connection end once it was read for lastRead: closing with unread
+// data would reset the connection, and Kong sends a command to our successor only if the
+// connection was closed.
+func (c *netConn) readLast() { _ = c.nc.SetReadDeadline(time.Now().Add(lastRead)) }
 
 // await is called before each wait for the peer to send or to read. While the server
 // shuts down, it bounds each such wait by endTimeout; what the instance does between them
@@ -177,7 +180,7 @@ func (c *netConn) closeIfIdle() {
 	case c.busy || c.stopping:
 	case c.idleSeen:
 		c.stopping = true
-		_ = c.nc.SetReadDeadline(time.Now().Add(lastRead)) // as in stopWhenIdle
+		c.readLast()
 	default:
 		c.idleSeen = true
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
@@ -196,9 +197,15 @@ func (s *session) take() (err error) {
 	return nil
 }
 
-// call sends calls, and has the session wait for their replies.
+// call sends calls, and has the session wait for their replies. Where a peer has sent the
+// replies before the calls, earlier ones may not be written yet.
 func (s *session) call(c *calls) {
-	s.send, s.limits, s.first, s.state = c.frames, c.limits, len(s.x.replies), replies
+	if len(s.send) == 0 {
+		s.send = c.frames
+	} else {
+		s.send = append(slices.Clip(s.send), c.frames...)
+	}
+	s.limits, s.first, s.state = c.limits, len(s.x.replies), replies
 }
 
 // endEvent ends the event without an answer to the client: the empty frame says that

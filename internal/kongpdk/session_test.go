@@ -94,6 +94,7 @@ func TestSession(t *testing.T) {
 	event := func(id int32) []byte { return eventCall(7, id, "access") }
 	type row struct {
 		access func(x *Exchange) // of an instance that calls get_method with a limit of 100 bytes
+		more   bool              // and then calls get_method again
 		memory int64             // 0: no limit
 		in     func(id int32) []byte
 		steps  string
@@ -115,6 +116,8 @@ func TestSession(t *testing.T) {
 		"half a frame": {in: func(int32) []byte { return []byte{9, 0, 0, 0, 1} }, steps: "read"},
 		"an event": {access: replied("GET"), in: func(id int32) []byte { return frames(event(id), []byte("GET")) },
 			steps: "begin run end", sent: []string{method, "", "kong.response.exit", "…"}, err: errDone.Error()},
+		"an event with two rounds of calls, and replies before either": {more: true, in: func(id int32) []byte { return frames(event(id), nil, nil) },
+			steps: "begin run end", sent: []string{method, "", method, "", "kong.response.exit", "…"}, err: errDone.Error()},
 		"an event that waits for its reply": {in: func(id int32) []byte { return frames(event(id)) },
 			steps: "begin read", sent: []string{method, ""}},
 		"an event with a log line": {access: func(x *Exchange) { x.logError("line"); x.exit(ok) },
@@ -165,7 +168,16 @@ func TestSession(t *testing.T) {
 				if row.access == nil {
 					row.access = exits
 				}
-				id, _ := server.instances.add(&instance{calls: c, access: row.access, close: func() {}}, 0)
+				in := &instance{calls: c, access: row.access, close: func() {}}
+				if row.more {
+					in.nextCalls = func(x *Exchange) *calls {
+						if len(x.replies) > 1 {
+							return nil
+						}
+						return c
+					}
+				}
+				id, _ := server.instances.add(in, 0)
 				d := &aDriver{s: &session{server: server, in: buffer{buf: getBuffer(), memory: server.Memory}}}
 				d.s.driver = d
 				d.put(row.in(id), atOnce)

@@ -193,6 +193,22 @@ func TestRequestsOfAHandler(t *testing.T) {
 	}
 }
 
+// Neither Kong nor the pool would tell of it.
+func TestRequestWithoutMemoryIsLogged(t *testing.T) {
+	large := &request.Request{Body: []byte(strings.Repeat("x", 100<<10))}
+	for name, refuse := range map[string]func(h Handler) Response{
+		"for the request": func(h Handler) Response { return h.Refuse(fmt.Errorf("headers: %w", memory.ErrFull)) },
+		"for its value":   func(h Handler) Response { return h.Handle(t.Context(), &door{limit: memory.NewLimit(1)}, large) },
+	} {
+		_, h := started(t, `"forward_body":true`, nil)
+		var log strings.Builder
+		h.(*instance).log = slog.New(slog.NewTextHandler(&log, nil))
+		if a := refuse(h); a.Reason != MemoryFull || strings.Count(log.String(), memory.ErrFull.Error()) != 1 {
+			t.Errorf("%s: %s, and the log is %q", name, a.Reason, log.String())
+		}
+	}
+}
+
 func TestHandlerNeedsWhatItForwards(t *testing.T) {
 	_, h := started(t, `"forward_headers":true,"producer_request_limits_bytes_per_request":5000`, nil)
 	if got, want := h.Needs(), (request.Fields{Headers: true, Body: true, MaxBody: 5000 - producer.Overhead}); got != want {

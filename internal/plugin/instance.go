@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/record/jsonmsg"
@@ -62,7 +63,19 @@ func (in *instance) Handle(ctx context.Context, x Exchange, r *request.Request) 
 }
 
 // Refuse implements Handler.
-func (in *instance) Refuse(err error) Response { return in.respond(err) }
+func (in *instance) Refuse(err error) Response {
+	in.logMemoryFull(err)
+	return in.respond(err)
+}
+
+// logMemoryFull logs a request that was refused for want of memory before it was a record.
+// The pool tells of records that it refused, and knows nothing of this one. Kong's error log
+// gets no line: each would cost one more call while memory is short.
+func (in *instance) logMemoryFull(err error) {
+	if errors.Is(err, memory.ErrFull) {
+		in.log.Error("request failed", "topic", in.cfg.Topic, "error", err)
+	}
+}
 
 // respond returns the response to a request that ended with err, and logs a failure.
 func (in *instance) respond(err error) Response {
@@ -82,6 +95,7 @@ func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h 
 	records, err := in.builder.Append(one[:0], r, x.Began(), x)
 	x.Release() // Send counts a record itself, and may block for long
 	if err != nil {
+		in.logMemoryFull(err)
 		return err
 	}
 	if !in.cfg.Async {

@@ -39,7 +39,7 @@ func outcome(err error, topic string, limit int) Response {
 	case errors.Is(err, producer.ErrFull):
 		return BufferFull.Response() // the pool's news say how many records were refused, and why
 	case errors.Is(err, memory.ErrFull):
-		return MemoryFull.Response() // the pool's news say so
+		return MemoryFull.Response() // the pool's news say so, or the instance's own log
 	case errors.Is(err, producer.ErrClosed):
 		return logged(ShuttingDown, "a record to topic "+topic+" was refused: the server is shutting down")
 	case errors.Is(err, errConfig):
