@@ -89,7 +89,13 @@ func (p *Producer) fail(t *topic, over func(*queued) bool, err error) {
 		}
 	}
 	p.mu.Unlock()
-	if len(failed) > 0 {
-		p.complete(t, failed, err)
+	if len(failed) == 0 {
+		return
+	}
+	p.complete(t, failed, err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wakeOnCompletion { // these may be the last records of a closed producer
+		p.signal()
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kafka-upstream/internal/test/kafkatest"
 )
@@ -109,5 +111,18 @@ func TestRecordsThatWaitForABrokerAreLeftAtShutdown(t *testing.T) {
 		send(t, p, "one", "two")
 		eventually(t, "it is known that no broker is there", func() bool { return topicOf(p).log.failing.Load() })
 		wantLeft(t, p, 2)
+	}
+}
+
+func TestCloseEndsWhenTheLastRecordsAreGivenUp(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "t", Err: kerr.TopicAuthorizationFailed, Count: -1})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.MaxAttempts = 5 })
+	send(t, p, "x")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	p.close(ctx, errAbandoned)
+	if s := p.totals(); s.Failed != 1 || ctx.Err() != nil {
+		t.Errorf("%+v, %v", s, ctx.Err())
 	}
 }

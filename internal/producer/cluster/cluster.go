@@ -119,9 +119,10 @@ type Cluster struct {
 
 	mu         sync.Mutex
 	generation *generation
-	rotated    time.Time
-	stale      bool   // generation is to be replaced once rotated is MinPause ago
-	authFailed uint64 // the number of the last generation whose login was refused
+	rotated    time.Time // because a generation was stale
+	collected  time.Time // the last rotation for new topics
+	stale      bool      // generation is to be replaced once rotated is MinPause ago
+	authFailed uint64    // the number of the last generation whose login was refused
 }
 
 var _ kafka.RoundTripper = (*Cluster)(nil)

@@ -62,10 +62,31 @@ func (c *Cluster) current(t *topic) *generation {
 	switch {
 	case t != nil && c.generation.number < t.generation:
 		c.rotate()
+		c.collected = time.Now()
 	case c.stale:
 		c.rotateOrMark()
 	}
 	return c.generation
+}
+
+// collectTopics waits, if the topic takes a new generation, until the last one for a new topic
+// is MinPause old. So topics that are new at about the same time share a generation, and the
+// start of a gateway with a thousand topics does not open a thousand connections. It returns
+// why there is no time left for that.
+func (c *Cluster) collectTopics(ctx context.Context, t *topic) error {
+	c.mu.Lock()
+	var wait time.Duration
+	if c.generation.number < t.generation {
+		wait = c.o.MinPause - time.Since(c.collected)
+	}
+	c.mu.Unlock()
+	if wait <= 0 || c.sleep(ctx, wait) {
+		return nil
+	}
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	return context.Cause(ctx)
 }
 
 // invalidate replaces the generation, unless that was done already. Requests in flight keep
@@ -74,6 +95,20 @@ func (c *Cluster) invalidate(g *generation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.generation == g {
+		c.rotateOrMark()
+	}
+}
+
+// refusedPause is the shortest time between two generations where a topic is refused.
+const refusedPause = time.Second
+
+// invalidateRarely replaces the generation, unless there was another one refusedPause ago. A
+// generation keeps its answer, so another one is needed to ask again, but all topics lose
+// their connections to it. Until then the answer is the last one.
+func (c *Cluster) invalidateRarely(g *generation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.generation == g && time.Since(c.rotated) >= refusedPause {
 		c.rotateOrMark()
 	}
 }

@@ -3,13 +3,17 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -211,5 +215,57 @@ func TestMissingTopicDisturbsNoOther(t *testing.T) {
 	}
 	if err := c.Await(t.Context(), "missing"); err != nil || len(c.Partitions("missing")) != 2 {
 		t.Errorf("%v, %d partitions", err, len(c.Partitions("missing")))
+	}
+}
+
+// Nor does a topic that brokers refuse, although only a new generation asks for it again.
+func TestRefusedTopicDisturbsNoOther(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t", "refused"))
+	fault := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "refused", Err: kerr.TopicAuthorizationFailed, Count: -1})
+	c := newTestCluster(t, f.Addrs(), nil)
+	produce(t, c, "x")
+	refused := func() {
+		t.Helper()
+		if err := c.Await(t.Context(), "refused"); !errors.Is(err, kafka.TopicAuthorizationFailed) {
+			t.Fatal(err)
+		}
+	}
+	refused()
+	g := c.current(nil)
+	for range 5 {
+		c.rotated = time.Now().Add(-minPause)
+		refused()
+		produce(t, c, "x")
+	}
+	if c.current(nil) != g {
+		t.Error("the connections were replaced")
+	}
+	fault.Remove()
+	c.rotated = time.Now().Add(-refusedPause)
+	refused() // by what is known
+	if err := c.Await(t.Context(), "refused"); err != nil {
+		t.Errorf("it is refused no more: %v", err)
+	}
+}
+
+// Many topics that are used for the first time at once do not each open connections.
+func TestNewTopicsShareAGeneration(t *testing.T) {
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprint("t", i))
+	}
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, names...))
+	c := newTestCluster(t, f.Addrs(), func(o *Options) { o.MinPause = time.Second })
+	var wg sync.WaitGroup
+	for _, name := range names {
+		wg.Go(func() {
+			if err := c.Await(t.Context(), name); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := c.current(nil).number; n > 5 {
+		t.Errorf("there were %d generations", n)
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // topic is a topic in use.
@@ -99,16 +101,28 @@ func (c *Cluster) Leader(topic string, partition int32) string {
 // does for Kong's own producer.
 func (c *Cluster) Await(ctx context.Context, topic string) error {
 	t := c.use(topic)
+	if err := c.collectTopics(ctx, t); err != nil {
+		return err
+	}
 	g := c.current(t)
 	err := c.fetchMetadata(ctx, t, true)
 	switch {
 	case errors.Is(err, kafka.UnknownTopicOrPartition): // kafka-go asks again by itself; the other topics are fine
+	case isRefusal(err):
+		c.invalidateRarely(g)
 	case err != nil:
 		c.invalidate(g)
 	case c.newerThanAuthFailure(g):
 		c.auth.succeeded()
 	}
 	return err
+}
+
+// isRefusal reports whether brokers answer that the topic is not to be had, such as for want of
+// an ACL. It will not pass soon, and says nothing about other topics.
+func isRefusal(err error) bool {
+	code, ok := errors.AsType[kafka.Error](err)
+	return ok && !kafkaerr.IsTemporary(code) && !kafkaerr.IsAuthentication(err)
 }
 
 // Refresh requests the topic's metadata in the background if it is old.
