@@ -181,8 +181,12 @@ func (p *Pool) closeUnused(key Key, q *Producer, t *topic) {
 			q.abandon(t, undelivered)
 			return
 		}
-		delete(p.timers, t)
-		p.past.Topics[p.topicIndex(t.name)].add(q.forget(t))
+		if counts := q.forget(t); counts != nil {
+			delete(p.timers, t)
+			p.past.Topics[p.topicIndex(t.name)].add(counts)
+		} else { // a request of a released instance has just sent a record
+			p.timers[t].Reset(time.Second)
+		}
 		p.mu.Unlock()
 		return
 	}

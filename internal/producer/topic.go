@@ -95,11 +95,14 @@ func (p *Producer) abandon(t *topic, err error) {
 	p.fail(t, func(*queued) bool { return true }, err)
 }
 
-// forget removes a topic without records, and returns its counts. Its share of the buffer
-// goes to the others.
+// forget removes a topic without records, and returns its counts, or nil if it has records
+// after all. Its share of the buffer goes to the others.
 func (p *Producer) forget(t *topic) *TopicStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if t.ledger.Buffered.Records > 0 {
+		return nil
+	}
 	delete(p.topics, t.name)
 	p.forgotten = true
 	p.cluster.Forget(t.name)

@@ -345,6 +345,17 @@ func TestForgottenTopicLeavesNoGoroutine(t *testing.T) {
 	eventually(t, "its goroutines have ended", func() bool { return partitionWriters() == 1 })
 }
 
+func TestTopicWithRecordsIsNotForgotten(t *testing.T) {
+	p := newTestProducer(t, []string{closedPort(t)}, nil)
+	send(t, p, "x")
+	p.mu.Lock()
+	last := p.topics["t"]
+	p.mu.Unlock()
+	if p.forget(last) != nil || p.totals().Buffered != 1 {
+		t.Errorf("the topic is forgotten, with %+v", p.totals())
+	}
+}
+
 func partitionWriters() int {
 	stacks := make([]byte, 4<<20)
 	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "partitionWriter).writeBatches(")
