@@ -77,11 +77,11 @@ func checkDirectory(dir string) error {
 	if err == nil || errors.Is(err, syscall.ENOSYS) {
 		return nil
 	}
-	return fmt.Errorf("the plugin server, as %s, cannot make its socket in %s (%w): give that user, as whom Kong's workers run, write permission, or choose another directory with -kong-prefix or -socket", who(), dir, err)
+	return fmt.Errorf("the plugin server, as %s, cannot make its socket in %s (%w): give that user, as whom Kong's workers run, write permission, or choose another directory with -kong-prefix or -socket", currentUser(), dir, err)
 }
 
-// who returns the user that this process runs as.
-func who() string {
+// currentUser returns the user that this process runs as.
+func currentUser() string {
 	id := os.Geteuid()
 	if u, err := user.LookupId(strconv.Itoa(id)); err == nil {
 		return "user " + u.Username
@@ -109,7 +109,7 @@ func checkAddress(flag, address string) error {
 func (o *options) refuse(code int, reason error, stdin *os.File, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "kafka-upstream: %v\n", reason)
 	if !o.dump {
-		o.lastWords(stdin, reason)
+		o.logFailure(stdin, reason)
 		return code
 	}
 	// Kong ignores stderr and the exit code, but quotes output that is JSON and not a table in

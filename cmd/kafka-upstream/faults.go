@@ -8,7 +8,7 @@ import (
 
 	"kafka-upstream/internal/kongpdk"
 	"kafka-upstream/internal/plugin"
-	client "kafka-upstream/internal/request"
+	"kafka-upstream/internal/request"
 )
 
 // A program built with the tag "faults" panics at each request of the topic "fault-panic", so
@@ -28,6 +28,6 @@ func init() {
 
 type panicking struct{ plugin.Handler }
 
-func (panicking) Handle(context.Context, plugin.Exchange, *client.Request) plugin.Response {
+func (panicking) Handle(context.Context, plugin.Exchange, *request.Request) plugin.Response {
 	panic("a fault was injected")
 }

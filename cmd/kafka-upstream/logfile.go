@@ -13,14 +13,14 @@ import (
 )
 
 // Kong copies stderr to its error log, but only at level info, and only while Kong runs: a
-// server that drains after Kong has ended, or that cannot start, is not heard. The server
+// line of a server that drains after Kong has ended, or that cannot start, is lost. The server
 // therefore also writes what an operator must know to a file.
 
 // noLogFile is the value of -log-file that turns the file off.
 const noLogFile = "off"
 
-// couldNot is the message of the line with the reason why the process has failed.
-const couldNot = "kafka-upstream has ended with an error"
+// endedWithError is the message of the line that says why the process has failed.
+const endedWithError = "kafka-upstream has ended with an error"
 
 // logFiles returns candidate paths; the first that can be opened is the log file. The default
 // is beside Kong's own logs, or else in the prefix, where the socket is: the logs directory
@@ -58,7 +58,7 @@ type logging struct {
 func (o *options) openLog(stderr *slog.Logger) logging {
 	file, err := o.openLogFile()
 	if file == nil {
-		if err != nil && (o.logFile != "" || !errors.Is(err, fs.ErrNotExist)) { // without a prefix Kong did not start this
+		if err != nil && (o.logFile != "" || !errors.Is(err, fs.ErrNotExist)) { // without its prefix, Kong cannot have started this process
 			stderr.Warn("there is no log file: records that are lost after Kong has ended will not be reported; see -log-file", "error", err)
 		}
 		return logging{stderr, stderr, nil, func() {}}
@@ -81,9 +81,9 @@ func (l logging) reopen() string {
 	return "the log file was reopened"
 }
 
-// lastWords writes to the log file why a process without a logger ends. Without -log-file it
+// logFailure writes to the log file why a process without a logger ends. Without -log-file it
 // writes only if Kong has started the process, not if somebody mistyped a flag in a shell.
-func (o *options) lastWords(stdin *os.File, reason error) {
+func (o *options) logFailure(stdin *os.File, reason error) {
 	if o.logFile == "" && !isPipe(stdin) {
 		return
 	}
@@ -92,5 +92,5 @@ func (o *options) lastWords(stdin *os.File, reason error) {
 		return
 	}
 	defer file.Close()
-	logs.New(file, slog.LevelInfo, logs.Text).Error(couldNot, "pid", os.Getpid(), "error", reason)
+	logs.New(file, slog.LevelInfo, logs.Text).Error(endedWithError, "pid", os.Getpid(), "error", reason)
 }

@@ -77,13 +77,13 @@ func TestUndeliveredRecordsAreToldThoughKongIsGone(t *testing.T) {
 			_ = cmd.Wait()
 			path := filepath.Join(dir, c.want)
 			rig.Eventually(t, "the server has ended", func() bool {
-				return strings.Contains(contents(path), "msg=ended") && strings.Contains(contents(path), couldNot)
+				return strings.Contains(contents(path), "msg=ended") && strings.Contains(contents(path), endedWithError)
 			})
 			got := contents(path)
 			for _, want := range []string{
 				"msg=serving pid=", "msg=ending pid=",
 				"topic=missing records=251 delivered=0 error=", "topic=absent records=3 delivered=0 error=", "Unknown Topic Or Partition",
-				"accepted=259 delivered=5 failed=0 left=254", "254 records were not delivered within the drain timeout of 1s",
+				"accepted=259 delivered=5 failed=0 undelivered=254", "254 records were not delivered within the drain timeout of 1s",
 			} {
 				if !strings.Contains(got, want) {
 					t.Errorf("the log file lacks %q", want)
@@ -184,7 +184,7 @@ func TestLogFileSaysWhyTheServerCannotStart(t *testing.T) {
 			args := append([]string{"-kong-prefix", dir}, c.args(dir)...)
 			_, stderr, code := rig.Run(t, true, args...)
 			got := contents(dir + "/kafka-upstream.log")
-			if code == 0 || !strings.Contains(stderr, c.want) || !strings.Contains(got, couldNot) || !strings.Contains(got, c.want) {
+			if code == 0 || !strings.Contains(stderr, c.want) || !strings.Contains(got, endedWithError) || !strings.Contains(got, c.want) {
 				t.Errorf("exit code %d\nstderr %s\nlog file %s", code, stderr, got)
 			}
 		})

@@ -47,7 +47,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	// Kong reads stdout and stderr. Once it has ended, the server drains, and a log line must
 	// not kill it.
 	signal.Ignore(syscall.SIGPIPE)
-	ignoreRest()
+	ignoreOthers()
 	if o.dump {
 		if code, ok := o.dumpAsWorker(args, stdin, stdout, stderr); ok {
 			return code
@@ -105,7 +105,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if err := serve(o, served, pool, m, limit, stdin, logging); err != nil {
-		logging.events.Error(couldNot, "error", err)
+		logging.events.Error(endedWithError, "error", err)
 		return 1
 	}
 	return 0

@@ -143,7 +143,7 @@ func TestEndTellsWhatItLeavesAndExitsWithOne(t *testing.T) {
 	if code := s.Wait(); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{`topic=t records=7`, `accepted=7 delivered=0 failed=0 left=7`, "7 records were not delivered"} {
+	for _, want := range []string{`topic=t records=7`, `accepted=7 delivered=0 failed=0 undelivered=7`, "7 records were not delivered"} {
 		if !strings.Contains(s.Log.String(), want) {
 			t.Errorf("the log lacks %q", want)
 		}

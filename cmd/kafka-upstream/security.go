@@ -9,8 +9,8 @@ import (
 	"kafka-upstream/internal/security/certs"
 )
 
-// secure returns how producers reach their brokers, and what ends that. The error names a
-// flag that cannot be used.
+// secure returns the function that gives producers access to their brokers, and the function
+// that ends its background work. The error names a flag that cannot be used.
 func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
 	p, err := security.NewProvider(certs.Options{
 		Dir: o.certificates, AdminURL: o.adminURL, AdminTokenFile: o.token, CAFile: o.ca, Log: log,

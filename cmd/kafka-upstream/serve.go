@@ -42,7 +42,7 @@ func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metric
 	watched, unwatch := context.WithCancel(context.Background()) // to the very end
 	watch, err := m.Serve(watched, o.metrics, log)
 	if err != nil { // requests are served without metrics
-		log.Error("metrics cannot be served", "error", err)
+		log.Error("cannot serve metrics", "error", err)
 	}
 	defer func() {
 		unwatch()
@@ -66,25 +66,25 @@ func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metric
 	}
 	m.NotReady("shutting down")
 
-	left, cut := drain(draining, server, pool, o.drain)
-	err = errors.Join(err, cut)
+	undelivered, closeErr := drain(draining, server, pool, o.drain)
+	err = errors.Join(err, closeErr)
 	s := pool.Stats().Totals()
 	logging.flush()
-	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "left", left, "refused", s.Rejected)
+	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "undelivered", undelivered, "rejected", s.Rejected)
 	switch cause := context.Cause(draining); {
-	case left > 0 && cause != nil:
-		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", left, cause))
-	case left > 0:
-		err = errors.Join(err, fmt.Errorf("%d records were not delivered within the drain timeout of %v: raise -drain-timeout if the brokers were reachable", left, o.drain))
+	case undelivered > 0 && cause != nil:
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", undelivered, cause))
+	case undelivered > 0:
+		err = errors.Join(err, fmt.Errorf("%d records were not delivered within the drain timeout of %v: raise -drain-timeout if the brokers were reachable", undelivered, o.drain))
 	}
 	return err
 }
 
-// drain shuts down within timeout, or when ctx ends: the requests in flight are answered, then
-// the buffers are drained. After half of the timeout, requests still in flight are refused,
-// which leaves time for the buffers. It returns the number of undelivered records, and an
-// error if requests were cut off.
-func drain(ctx context.Context, server *kongpdk.Server, pool *producer.Pool, timeout time.Duration) (left int64, err error) {
+// drain shuts down within timeout, or when ctx ends: it waits until the requests in flight are
+// answered, then drains the buffers. After half of the timeout it rejects the requests still in
+// flight, to have time for the buffers. It returns the number of undelivered records, and an
+// error if connections were closed before their requests were done.
+func drain(ctx context.Context, server *kongpdk.Server, pool *producer.Pool, timeout time.Duration) (undelivered int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answered := make(chan error, 1)
@@ -95,8 +95,8 @@ func drain(ctx context.Context, server *kongpdk.Server, pool *producer.Pool, tim
 	case <-time.After(timeout / 2):
 	case <-ctx.Done():
 	}
-	left = pool.Close(ctx)
-	return left, <-answered
+	undelivered = pool.Close(ctx)
+	return undelivered, <-answered
 }
 
 // waitForKong returns true when stdin is closed, if it is the pipe that Kong holds open while

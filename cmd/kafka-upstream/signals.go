@@ -19,7 +19,7 @@ import (
 //	XCPU, PWR              drain: KILL, or a power failure, is imminent (Linux)
 //	USR1                   reopens the log file, as nginx reopens its logs
 //	USR2                   only logs a line: it is meant for nginx
-//	all others             nothing: Go's runtime catches them, or [ignoreRest] does
+//	all others             nothing: Go's runtime catches them, or [ignoreOthers] does
 
 // isEnd reports whether a second such signal ends the drain at once.
 func isEnd(s os.Signal) bool { return s == syscall.SIGINT || s == syscall.SIGTERM }

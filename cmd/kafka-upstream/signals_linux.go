@@ -21,10 +21,10 @@ type sigaction struct {
 
 const ignored = 1 // SIG_IGN
 
-// ignoreRest has the kernel ignore the signals that would still end the process because Go's
+// ignoreOthers has the kernel ignore the signals that would still end the process because Go's
 // runtime does not handle them: STKFLT, and 32 to 34, which C libraries use for their threads
 // (in some, one of them is SIGRTMIN). It leaves other handlers in place.
-func ignoreRest() {
+func ignoreOthers() {
 	for _, s := range []syscall.Signal{syscall.SIGSTKFLT, 32, 33, 34} {
 		set := sigaction{handler: ignored}
 		var old sigaction

@@ -122,7 +122,7 @@ func TestSecondSignalEndsTheDrainAtOnceAndTellsWhatIsUndelivered(t *testing.T) {
 				if code := s.Wait(); code != 1 {
 					t.Errorf("exit code %d", code)
 				}
-				for _, want := range []string{"topic=t records=7", "left=7", "7 records were not delivered: a second signal, " + unix.SignalName(two[1])} {
+				for _, want := range []string{"topic=t records=7", "undelivered=7", "7 records were not delivered: a second signal, " + unix.SignalName(two[1])} {
 					if !strings.Contains(s.Log.String(), want) {
 						t.Errorf("the log lacks %q", want)
 					}

@@ -6,5 +6,5 @@ import "os"
 
 var limits []os.Signal
 
-// ignoreRest does nothing: Go's runtime catches all signals that can be caught.
-func ignoreRest() {}
+// ignoreOthers does nothing: Go's runtime catches all signals that can be caught.
+func ignoreOthers() {}

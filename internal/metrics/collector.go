@@ -33,22 +33,22 @@ func perTopic(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descProducers    = perTopic("producers", "Producers that serve the topic now: one for each set of settings for Kafka that instances have in common.")
-	descFill         = perTopic("buffer_fill_ratio", "How full the buffer of the fullest producer is to the topic, by records or by bytes, whichever is nearer to its limit; at 1 its records are rejected.")
-	descStalled      = perTopic("stalled_seconds", "For how long the producer that is stalled for longest has had records of the topic that were due, beyond its flush timeout, and delivered none; near 0 while all goes well.")
-	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of the topic's producers may hold, with those of other topics that share them.")
-	descLimitBytes   = perTopic("buffer_limit_bytes", "Bytes of keys and values that the buffers of the topic's producers may hold, with those of other topics that share them.")
+	descProducers    = perTopic("producers", "Producers that serve the topic now: one for each set of settings for Kafka that instances share.")
+	descFill         = perTopic("buffer_fill_ratio", "How full the fullest buffer for the topic is, in records or in bytes, whichever is nearer to its limit; at 1 the topic's records are rejected.")
+	descStalled      = perTopic("stalled_seconds", "Longest time for which a producer has had records of the topic that were due, beyond its flush timeout, and delivered none; near 0 while all is well.")
+	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of the topic's producers may hold, including those of other topics that share them.")
+	descLimitBytes   = perTopic("buffer_limit_bytes", "Bytes of keys and values that the buffers of the topic's producers may hold, including those of other topics that share them.")
 
-	descBufferedRecords    = perTopic("buffered_records", "Records that are accepted and not completed: they wait, or are in flight.")
+	descBufferedRecords    = perTopic("buffered_records", "Accepted records that are waiting or in flight.")
 	descBufferedBytes      = perTopic("buffered_bytes", "Bytes of the keys and values of buffered records.")
-	descAcceptedRecords    = perTopic("accepted_records_total", "Records that went into a buffer. It is the sum of delivered, sent, failed, undelivered and buffered.")
+	descAcceptedRecords    = perTopic("accepted_records_total", "Records accepted into a buffer: the sum of delivered, sent, failed, undelivered and buffered.")
 	descAcceptedBytes      = perTopic("accepted_bytes_total", "Bytes of the keys and values of accepted records.")
 	descRejectedRecords    = perTopic("rejected_records_total", "Records that were not accepted, by reason.", "reason")
 	descDeliveredRecords   = perTopic("delivered_records_total", "Records that the brokers acknowledged (acks 1 and -1).")
 	descDeliveredBytes     = perTopic("delivered_bytes_total", "Bytes of the keys and values of delivered records.")
-	descSentRecords        = perTopic("sent_records_total", "Records that were written to a connection and will not be acknowledged (acks 0): nobody knows whether a broker has them.")
+	descSentRecords        = perTopic("sent_records_total", "Records that were written to a connection and will not be acknowledged (acks 0): whether a broker has them is unknown.")
 	descSentBytes          = perTopic("sent_bytes_total", "Bytes of the keys and values of sent records.")
-	descFailedRecords      = perTopic("failed_records_total", "Records that were accepted and given up, by reason. They are lost, or with producer_async off their clients were told.", "reason")
+	descFailedRecords      = perTopic("failed_records_total", "Records that were accepted and given up, by reason. They are lost; with producer_async off, their clients were answered 502.", "reason")
 	descFailedBytes        = perTopic("failed_bytes_total", "Bytes of the keys and values of failed records, by reason.", "reason")
 	descUndeliveredRecords = perTopic("undelivered_records_total", "Records that were accepted and given up because the server ended. They are lost.")
 	descUndeliveredBytes   = perTopic("undelivered_bytes_total", "Bytes of the keys and values of undelivered records.")
@@ -56,16 +56,16 @@ var (
 	descRequests         = perTopic("produce_requests_total", "Produce requests. Each is an attempt to deliver a batch.")
 	descRequestsFailed   = perTopic("produce_requests_failed_total", "Produce requests that failed, by reason.", "reason")
 	descRetries          = perTopic("produce_retries_total", "Produce requests that were not the first of their batch.")
-	descMetadata         = perTopic("metadata_requests_total", "Requests for the topic's partitions and their leaders.")
-	descMetadataFailed   = perTopic("metadata_requests_failed_total", "Requests for the topic's partitions that failed, by reason. While no broker can be reached these go on, and produce requests do not.", "reason")
-	descRequestDuration  = perTopic("produce_request_duration_seconds", "Time of a produce request, successful or not, with what it waited for a broker that can be reached.")
+	descMetadata         = perTopic("metadata_requests_total", "Metadata requests, for the topic's partitions and their leaders.")
+	descMetadataFailed   = perTopic("metadata_requests_failed_total", "Metadata requests that failed, by reason. While no broker can be reached these continue, and produce requests do not.", "reason")
+	descRequestDuration  = perTopic("produce_request_duration_seconds", "Time of a produce request, successful or not, including the wait for a reachable broker.")
 	descDeliveryDuration = perTopic("delivery_duration_seconds", "Time from the first produce request of a batch to the end of the last one.")
 	descBatchRecords     = perTopic("batch_records", "Records in a batch.")
 	descBatchBytes       = perTopic("batch_bytes", "Bytes of the keys and values in a batch.")
 
 	descConnections       = description("connections", "Connections to brokers that are open now.")
 	descConnectionsOpened = description("connections_opened_total", "Connections to brokers that were opened.")
-	descConnectionsFailed = description("connections_failed_total", "Connections to brokers that could not be opened, by reason. TLS and SASL come later: produce and metadata requests fail by them.", "reason")
+	descConnectionsFailed = description("connections_failed_total", "Connections to brokers that could not be opened, by reason. Failures of TLS and SASL come later, and count as failed produce or metadata requests.", "reason")
 )
 
 // Describe implements prometheus.Collector. The collector is unchecked, because which
@@ -75,7 +75,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	stats := c.metrics.stats()
-	rest := producer.TopicStats{Topic: producer.OtherTopics} // has the histograms of topics that are not detailed
+	other := producer.TopicStats{Topic: producer.OtherTopics} // has the histograms of topics that are not detailed
 	for i := range stats.Topics {
 		t := topicCollector{&stats.Topics[i], i < detailedTopics, ch}
 		t.collect()
@@ -83,13 +83,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			collectHistograms(t.TopicStats, ch)
 			continue
 		}
-		rest.RequestDuration.Add(&t.RequestDuration)
-		rest.DeliveryDuration.Add(&t.DeliveryDuration)
-		rest.BatchRecords.Add(&t.BatchRecords)
-		rest.BatchBytes.Add(&t.BatchBytes)
+		other.RequestDuration.Add(&t.RequestDuration)
+		other.DeliveryDuration.Add(&t.DeliveryDuration)
+		other.BatchRecords.Add(&t.BatchRecords)
+		other.BatchBytes.Add(&t.BatchBytes)
 	}
 	if len(stats.Topics) > detailedTopics {
-		collectHistograms(&rest, ch)
+		collectHistograms(&other, ch)
 	}
 	n := &stats.Connections
 	ch <- prometheus.MustNewConstMetric(descConnections, prometheus.GaugeValue, float64(n.Opened-n.Closed))

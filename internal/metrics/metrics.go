@@ -1,6 +1,5 @@
-// Package metrics is what operators read: metrics for Prometheus, and whether
-// the server is alive and ready, over HTTP. It reads the counts of the producers when it
-// is scraped.
+// Package metrics serves metrics for Prometheus, health and readiness over HTTP. It reads
+// the counts of the producers when it is scraped.
 //
 // Metrics are off unless asked for: a nil [*Metrics] is valid, and its methods do nothing.
 package metrics
@@ -42,7 +41,7 @@ func New(version string, stats func() producer.Stats) *Metrics {
 		collector{m}, buildInfo(version),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "ready",
-			Help: "1 where /readyz answers 200, 0 where it answers 503.",
+			Help: "1 if /readyz answers 200, 0 if it answers 503.",
 		}, func() float64 {
 			if stats := m.stats(); len(m.causes(&stats)) > 0 {
 				return 0
@@ -55,7 +54,7 @@ func New(version string, stats func() producer.Stats) *Metrics {
 	return m
 }
 
-// Memory exposes a limit of the process, and how much of it is taken.
+// Memory exposes the memory limit of the process, and how much of it is used.
 func (m *Metrics) Memory(l *memory.Limit) {
 	if m == nil {
 		return
@@ -65,8 +64,8 @@ func (m *Metrics) Memory(l *memory.Limit) {
 			func() float64 { return float64(value()) })
 	}
 	m.registry.MustRegister(
-		gauge("memory_limit_bytes", "What records and bodies may take in all (-memory-limit); 0 is no limit.", l.Size),
-		gauge("memory_used_bytes", "What records and bodies take, with what is needed to keep them.", l.Used))
+		gauge("memory_limit_bytes", "Memory that records and bodies may take together (-memory-limit); 0 is no limit.", l.Size),
+		gauge("memory_used_bytes", "Memory that records and bodies take, with its overhead.", l.Used))
 }
 
 func buildInfo(release string) prometheus.Collector {

@@ -12,7 +12,7 @@ import (
 const fullRatio = 0.9
 
 // NotReady makes the server not ready, for that reason, as when it is shutting down. An
-// empty reason takes that back.
+// empty reason makes it ready again.
 func (m *Metrics) NotReady(reason string) {
 	if m == nil {
 		return

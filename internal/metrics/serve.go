@@ -25,13 +25,12 @@ const (
 	scrapeTimeout = 10 * time.Second
 	// retryEvery is how often an address that is in use is tried again.
 	retryEvery = 250 * time.Millisecond
-	// closeTimeout bounds how long the end waits for answers under way.
+	// closeTimeout bounds the wait for responses in progress at the end.
 	closeTimeout = time.Second
 )
 
-// Handler serves /metrics for Prometheus, /healthz and /readyz for whoever
-// watches the process, and an overview for people at /. On a nil *Metrics it
-// finds nothing.
+// Handler serves /metrics for Prometheus, /healthz and /readyz for probes, and an overview
+// for humans at /. On a nil *Metrics it answers 404.
 func (m *Metrics) Handler() http.Handler {
 	if m == nil {
 		return http.NotFoundHandler()
@@ -65,7 +64,7 @@ func (m *Metrics) readyz(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "ready\n")
 }
 
-// overview is for people.
+// overview answers with a summary for humans.
 func (m *Metrics) overview(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kafka-upstream %s\n\n", m.version)
@@ -75,7 +74,7 @@ func (m *Metrics) overview(w http.ResponseWriter, _ *http.Request) {
 	} else {
 		b.WriteString("ready\n\n")
 	}
-	b.WriteString("/metrics  for Prometheus\n/healthz  200 while the process serves\n/readyz   200 while it delivers, 503 and why where it does not\n")
+	b.WriteString("/metrics  for Prometheus\n/healthz  200 while the process serves\n/readyz   200 if it is ready, 503 with the causes if not\n")
 	if all := stats.Topics; len(all) > 0 {
 		slices.SortFunc(all, func(a, b producer.TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
 		b.WriteString("\nrecords\n")
@@ -99,17 +98,17 @@ func (m *Metrics) overview(w http.ResponseWriter, _ *http.Request) {
 
 // Server is the HTTP server of a process's metrics.
 type Server struct {
-	over sync.WaitGroup
+	serving sync.WaitGroup
 
 	mu   sync.Mutex
 	addr net.Addr
 }
 
-// Serve serves Handler on address, host:port, until ctx ends. It returns as soon
-// as it listens. An address that another process has is no error: the
-// predecessor has it while it drains, so it is waited for, and log told so. The
-// error of any other address that cannot be listened on is a sentence. On a nil
-// *Metrics nothing is served, and the *Server is nil.
+// Serve serves Handler on address, host:port, until ctx ends. It returns as soon as it
+// listens. An address in use is no error: after a reload of Kong the predecessor has it
+// until it has drained, so Serve logs that and retries in the background. On any other
+// error it serves nothing; the error is a sentence. On a nil *Metrics it does nothing,
+// and the *Server is nil.
 func (m *Metrics) Serve(ctx context.Context, address string, log *slog.Logger) (*Server, error) {
 	if m == nil {
 		return nil, nil
@@ -119,26 +118,27 @@ func (m *Metrics) Serve(ctx context.Context, address string, log *slog.Logger) (
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("metrics cannot be served on %q: %w: choose another address", address, plain(err))
+		return nil, fmt.Errorf("metrics cannot be served on %q: %w: choose another address", address, systemError(err))
 	}
 	s := new(Server)
 	if l != nil {
 		s.addr = l.Addr()
 	}
-	s.over.Go(func() { s.run(ctx, l, address, m.Handler(), log) })
+	s.serving.Go(func() { s.run(ctx, l, address, m.Handler(), log) })
 	return s, nil
 }
 
-// plain is err without what the sentence around it says already.
-func plain(err error) error {
+// systemError returns the system's error in err, without the operation and the address,
+// which the caller names.
+func systemError(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}
 	return err
 }
 
-// Addr returns the address that is listened on; nil as long as another process
-// has it, and on a nil *Server.
+// Addr returns the address that the server listens on. It is nil while another process has
+// it, and on a nil *Server.
 func (s *Server) Addr() net.Addr {
 	if s == nil {
 		return nil
@@ -148,17 +148,17 @@ func (s *Server) Addr() net.Addr {
 	return s.addr
 }
 
-// Wait returns when the end of the context has ended the server. Answers that
-// are under way get a second.
+// Wait waits until the server has ended, after its context. Responses in progress get a
+// second.
 func (s *Server) Wait() {
 	if s != nil {
-		s.over.Wait()
+		s.serving.Wait()
 	}
 }
 
 func (s *Server) run(ctx context.Context, l net.Listener, address string, h http.Handler, log *slog.Logger) {
 	if l == nil {
-		log.Warn("the address for metrics is in use, and is taken as soon as it is free", "address", address)
+		log.Warn("cannot serve metrics yet: the address is in use; retrying until it is free", "address", address)
 		if l = s.listen(ctx, address, log); l == nil {
 			return
 		}
@@ -183,14 +183,15 @@ func (s *Server) run(ctx context.Context, l net.Listener, address string, h http
 		}
 	})
 	if err := hs.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		log.Error("metrics are not served any more", "error", err)
+		log.Error("stopped serving metrics", "error", err)
 	}
 	if !stop() {
 		<-ended
 	}
 }
 
-// listen waits for the address. It returns nil when ctx ends before.
+// listen retries until it can listen on the address. It returns nil if it never can, or if
+// ctx ends first.
 func (s *Server) listen(ctx context.Context, address string, log *slog.Logger) net.Listener {
 	ticker := time.NewTicker(retryEvery)
 	defer ticker.Stop()
@@ -208,7 +209,7 @@ func (s *Server) listen(ctx context.Context, address string, log *slog.Logger) n
 			s.mu.Unlock()
 			return l
 		case !errors.Is(err, syscall.EADDRINUSE):
-			log.Error("metrics are not served", "address", address, "error", plain(err))
+			log.Error("cannot serve metrics", "address", address, "error", systemError(err))
 			return nil
 		}
 	}

@@ -170,7 +170,7 @@ func (b *brokers) fault() string {
 	}
 }
 
-var ended = regexp.MustCompile(`msg=ended accepted=(\d+) delivered=(\d+) failed=(\d+) left=(\d+) refused=(\d+)`)
+var ended = regexp.MustCompile(`msg=ended accepted=(\d+) delivered=(\d+) failed=(\d+) undelivered=(\d+) rejected=(\d+)`)
 
 // Each accepted record has one fate, whatever happens to the brokers, to Kong's
 // configuration and to this process: requests = 200 + refused by status, and
