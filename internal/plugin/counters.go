@@ -42,11 +42,11 @@ type Counts struct {
 	Status  int
 	Reason  string
 	Count   uint64
-	Seconds float64            // that all of them took together
-	Buckets map[float64]uint64 // how many took at most so many seconds
+	Seconds float64            // the sum of their durations
+	Buckets map[float64]uint64 // how many took at most that many seconds, by seconds
 }
 
-// Counts returns the counts of every reason, also where they are 0.
+// Counts returns the counts of every reason, also if they are 0.
 func (c *Counters) Counts() iter.Seq[Counts] {
 	return func(yield func(Counts) bool) {
 		for r := range Reasons() {

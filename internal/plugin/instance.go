@@ -19,8 +19,8 @@ import (
 	"kafka-upstream/internal/security"
 )
 
-// syncTimeout is how long a client waits at most for its record to be
-// acknowledged. It is below the 60 s after which Kong gives up on us.
+// syncTimeout bounds how long a client waits for its record to be acknowledged. It is
+// below the 60 s after which Kong gives up on the plugin server.
 const syncTimeout = 55 * time.Second
 
 // instance is the plugin with one configuration.
@@ -93,7 +93,7 @@ func (in *instance) respond(err error) Response {
 func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h *producer.Handle) error {
 	var one [1]record.Record
 	records, err := in.builder.Append(one[:0], r, x.Began(), x)
-	x.Release() // Send counts a record itself, and may block for long
+	x.Release() // Send counts the record itself, and may block for long
 	if err != nil {
 		in.logMemoryFull(err)
 		return err
@@ -101,7 +101,7 @@ func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h 
 	if !in.cfg.Async {
 		x.WillBlock()
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, syncTimeout, errOutOfTime)
+		ctx, cancel = context.WithTimeoutCause(ctx, syncTimeout, errSyncTimeout)
 		defer cancel()
 	}
 	for i := range records {
@@ -112,9 +112,8 @@ func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h 
 	return nil
 }
 
-// producer returns the instance's share in a producer. It is taken with the
-// first request, and again with a later one where that failed: a certificate
-// may be there by then.
+// producer returns the instance's share in a producer. The first request acquires it. If
+// that fails, the next request tries again: the certificate may be available by then.
 func (in *instance) producer(ctx context.Context, x Exchange) (*producer.Handle, error) {
 	if h := in.handle.Load(); h != nil {
 		return h, nil
@@ -132,7 +131,7 @@ func (in *instance) producer(ctx context.Context, x Exchange) (*producer.Handle,
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if other := in.handle.Load(); other != nil || in.closed {
-		h.Release() // it lives for long enough to take this request's record
+		h.Release() // the producer lives for long enough to take this request's record
 		return cmp.Or(other, h), nil
 	}
 	in.handle.Store(h)

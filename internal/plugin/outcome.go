@@ -37,11 +37,11 @@ func outcome(err error, topic string, limit int) Response {
 	}
 	switch {
 	case errors.Is(err, producer.ErrFull):
-		return BufferFull.Response() // the pool's news say how many records were refused, and why
+		return BufferFull.Response() // the pool's news say how many records were rejected, and why
 	case errors.Is(err, memory.ErrFull):
 		return MemoryFull.Response() // the pool's news say so, or the instance's own log
 	case errors.Is(err, producer.ErrClosed):
-		return logged(ShuttingDown, "a record to topic "+topic+" was refused: the server is shutting down")
+		return logged(ShuttingDown, "a record to topic "+topic+" was rejected: the server is shutting down")
 	case errors.Is(err, errConfig):
 		return logged(BadConfig, err.Error())
 	}
@@ -51,12 +51,12 @@ func outcome(err error, topic string, limit int) Response {
 	return logged(Unexpected, err.Error())
 }
 
-// errOutOfTime is the error of a request that has waited for syncTimeout, as opposed to
+// errSyncTimeout is the error of a request that has waited for syncTimeout, as opposed to
 // that of an attempt or of a connection that timed out.
-var errOutOfTime = errors.New("the request has no time left")
+var errSyncTimeout = errors.New("the record was not acknowledged in time")
 
-// undeliveredError is the error of a record that the producer has accepted and that was
-// not acknowledged when its request is answered.
+// undeliveredError is the error of a record that was accepted by the producer, and was not
+// acknowledged when its request was answered.
 type undeliveredError struct {
 	reason Reason        // NotDelivered or TimedOut
 	why    string        // for the log
@@ -84,7 +84,7 @@ func undeliveredAs(err error, p explainer, took time.Duration) error {
 	switch {
 	case tooLarge, errors.Is(err, producer.ErrFull), errors.Is(err, memory.ErrFull), errors.Is(err, producer.ErrClosed):
 		return err
-	case errors.Is(err, errOutOfTime):
+	case errors.Is(err, errSyncTimeout):
 		return &undeliveredError{TimedOut, p.Unavailable(), took, err}
 	}
 	return &undeliveredError{NotDelivered, p.Explain(err), took, err}

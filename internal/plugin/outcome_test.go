@@ -29,16 +29,16 @@ func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
 		reason Reason
 		log    string
 	}{
-		{"the request's time", errOutOfTime, told{trouble: cause}, 55*time.Second + 300*time.Microsecond, TimedOut,
+		{"the request's time", errSyncTimeout, told{trouble: cause}, 55*time.Second + 300*time.Microsecond, TimedOut,
 			"could not send a record to topic orders: no acknowledgement within 55s: " + cause},
-		{"the request's time, and nothing is known", errOutOfTime, told{}, 55 * time.Second, TimedOut,
+		{"the request's time, and nothing is known", errSyncTimeout, told{}, 55 * time.Second, TimedOut,
 			"could not send a record to topic orders: no acknowledgement within 55s"},
 		{"an attempt's time", fmt.Errorf("attempt: %w", context.DeadlineExceeded), told{explanation: "broker kafka:9092: no answer within 7s"}, 14200 * time.Millisecond, NotDelivered,
 			"could not send a record to topic orders: broker kafka:9092: no answer within 7s (after 14.2s)"},
 		{"a connection's time", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, told{explanation: "broker kafka:9092: i/o timeout"}, 3 * time.Millisecond, NotDelivered,
 			"could not send a record to topic orders: broker kafka:9092: i/o timeout (after 3ms)"},
 		{"no room", producer.ErrFull, told{}, time.Second, BufferFull, ""},
-		{"no producer", producer.ErrClosed, told{}, time.Second, ShuttingDown, "a record to topic orders was refused: the server is shutting down"},
+		{"no producer", producer.ErrClosed, told{}, time.Second, ShuttingDown, "a record to topic orders was rejected: the server is shutting down"},
 		{"a large record", &producer.TooLargeError{Size: 2, Limit: 1}, told{}, time.Second, TooLarge, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -1,6 +1,6 @@
 // Package plugin is the plugin, whichever door its requests come through: it makes
-// records of a request, hands them to the producer of its configuration, and says what
-// the client is answered.
+// records of a request, hands them to the producer of its configuration, and returns the
+// response.
 package plugin
 
 import (
@@ -28,32 +28,31 @@ const (
 type Handler interface {
 	// Needs returns what a door has to find out about each request.
 	Needs() request.Fields
-	// Handle handles one request. It may block, after it has said so to x, and it keeps
-	// nothing of r. What has to happen for the request has happened when it returns.
+	// Handle handles one request. It calls x.WillBlock before it blocks, and keeps nothing
+	// of r. All work for the request is done when it returns.
 	Handle(ctx context.Context, x Exchange, r *request.Request) Response
 	// Refuse returns the response to a request that a door could not read. The error is
 	// [request.ErrTooLarge], a [*request.BodyError], memory.ErrFull, or any other, which
 	// counts as unexpected.
 	Refuse(err error) Response
-	// Close tells that no further request will come. Requests may still be in Handle.
+	// Close is called when no further request will come. Handle may still be running.
 	Close()
 }
 
-// Exchange is what a door lends a Handler for one request. It is used by one goroutine,
-// until Handle returns.
+// Exchange is a door's side of one request. One goroutine uses it, until Handle returns.
 type Exchange interface {
 	// Began returns when the request came.
 	Began() time.Time
-	// WillBlock is to be called before anything that may take long, such as waiting for
-	// another service: the goroutine may serve other requests, too. Calls after the first
+	// WillBlock must be called before anything that may take long, such as waiting for
+	// another service: the goroutine may serve other requests too. Calls after the first
 	// cost nothing.
 	WillBlock()
 	// Reserve takes n bytes of the process's memory limit for what is made of the
 	// request, and reports false if fewer are free. Release, or the return of Handle,
 	// gives them back.
 	Reserve(n int64) bool
-	// Release gives back what was reserved and the memory of the request, which must not
-	// be used any more. Call it before a long wait.
+	// Release gives back what was reserved, and the memory of the request, which must not
+	// be used after that. Call it before a long wait.
 	Release()
 }
 
@@ -74,8 +73,8 @@ type Plugin struct {
 func New(o Options) *Plugin { return &Plugin{Options: o} }
 
 // Start returns the handler of a configuration, which is JSON as Kong sends it. It cannot
-// fail: the handler of a configuration that cannot be used refuses each request. Were the
-// start refused instead, Kong would answer without a reason that anybody could find.
+// fail: the handler of a configuration that cannot be used refuses each request. If the
+// start failed instead, Kong would answer 500, and no log would have the reason.
 func (p *Plugin) Start(b []byte) Handler {
 	cfg, err := config.Parse(b)
 	if err == nil {

@@ -19,34 +19,33 @@ type Response struct {
 // Header is a header of a Response.
 type Header struct{ Name, Value string }
 
-// Reason is why a request was answered as it was. The zero value is that of a request
-// that went wrong in a way that nobody has thought of, so one that was forgotten is never
-// taken for a success.
+// Reason is why a request was answered as it was. The zero value is Unexpected, so a Reason
+// that is not set never counts as a success.
 type Reason uint8
 
 // The reasons. Each has a row in the table of responses.
 const (
-	Unexpected     Reason = iota // what Kong says cannot be understood
+	Unexpected     Reason = iota // Kong's replies cannot be understood
 	Sent                         // accepted; or acknowledged, without producer_async
 	BadBody                      // the body cannot be parsed as what it claims to be
 	TooLarge                     // the message is above the limit
 	NotDelivered                 // all attempts failed
 	TimedOut                     // not acknowledged in time; it may still be delivered
-	BufferFull                   // refused
-	MemoryFull                   // refused: the process holds as much as it may
-	ShuttingDown                 // refused
+	BufferFull                   // the record was rejected
+	MemoryFull                   // the record was rejected: the memory limit of the process is reached
+	ShuttingDown                 // the record was rejected
 	NoCertificate                // the certificate of the configuration cannot be loaded
 	BadConfig                    // the configuration cannot be used
 	BodyUnreadable               // the body cannot be read
-	Panic                        // the request's handling has panicked
+	Panic                        // the handler panicked
 	reasons
 )
 
 const msgNotSent = "could not send message to topic"
 
 // table has the name of each reason, as metrics have it, and the response. Messages are
-// those of Kong's own plugin, where it has them. A cause that depends on the request is
-// left out here.
+// those of Kong's own plugin, if it has one. A cause that depends on the request is empty
+// here.
 var table = [reasons]struct {
 	name           string
 	status         int
@@ -109,7 +108,7 @@ var (
 	headersRetry = append(headers[:1:1], Header{"Retry-After", strconv.Itoa(retryAfter)})
 )
 
-// retryAfter is in how many seconds a client may try again that was answered 503.
+// retryAfter is after how many seconds a client that was answered 503 may try again.
 const retryAfter = 1
 
 // response returns the response for r with that cause, which the client reads.

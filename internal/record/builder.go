@@ -8,24 +8,24 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// Builder makes the records of the requests of one configuration. It is read-only once it
-// is in use, by many goroutines at once.
+// Builder makes the records of the requests of one configuration. It is read-only once in
+// use. Many goroutines use it at once.
 type Builder struct {
 	Topic      string
 	Transforms []Transform // in their order
 	Encoder    Encoder
-	MaxValue   int // in bytes; a request whose value is surely larger is refused
+	MaxValue   int // in bytes; a request whose value would surely be larger is rejected
 }
 
-// Memory is the limit that what is made of large requests counts against.
+// Memory is the memory limit for the values of large requests.
 type Memory interface {
 	// Reserve takes n bytes of the limit, and reports false if fewer are free.
 	Reserve(n int64) bool
 }
 
-// Append appends the records of r, which came at that time, to dst. Their values are in
-// memory of their own, of just their size, because they may wait in a buffer for long
-// with many others. The error is a [*BadRequest], [request.ErrTooLarge],
+// Append appends the records of r, which came at that time, to dst. Each value has memory of
+// its own, of exactly its size, because it may wait in a buffer for long, with many others.
+// The error is a [*BadRequest], [request.ErrTooLarge],
 // [memory.ErrFull], or that of a Transform.
 func (b *Builder) Append(dst []Record, r *request.Request, at time.Time, m Memory) ([]Record, error) {
 	s := scratches.Get().(*scratch)
@@ -49,7 +49,7 @@ func (b *Builder) Append(dst []Record, r *request.Request, at time.Time, m Memor
 	return append(dst, d.Record), nil
 }
 
-// scratch is what Append needs until it returns.
+// scratch is memory that Append needs until it returns.
 type scratch struct {
 	draft Draft
 	value []byte
@@ -68,7 +68,7 @@ func (s *scratch) free() {
 }
 
 // large is the size of a body or a message above which memory is reserved for the value
-// before it is made. A smaller value is made in a scratch buffer, too small to count.
+// before it is made. A smaller value is made in a scratch buffer, which is too small to count.
 const large = 32 << 10
 
 // value returns the value of the draft.

@@ -1,9 +1,9 @@
 // Package record makes the records of a request.
 //
-// A [Builder] decides what records there are, with which topics, keys and headers. An
-// [Encoder] makes their values. Where [Transform]s change a message before that, it is a
-// [Draft] in between; where there are none, the Encoder goes straight from the request to
-// the bytes.
+// A [Builder] decides how many records there are, and their topics, keys and headers. An
+// [Encoder] makes their values. If [Transform]s change the message before that, it is a
+// [Draft] in between; if there are none, the Encoder goes straight from the request to the
+// bytes.
 package record
 
 import (
@@ -18,7 +18,7 @@ type Record struct {
 	Key     []byte // nil: any partition
 	Value   []byte
 	Headers []Header
-	Time    time.Time // when the request came; zero: now
+	Time    time.Time // of the request; zero: now
 }
 
 // Header is a header of a Record.
@@ -27,13 +27,13 @@ type Header struct {
 	Value []byte
 }
 
-// Draft is a record of which the value is not made yet.
+// Draft is a record whose value is not made yet.
 type Draft struct {
 	Record
-	// Request is what the record is made of. It is read-only.
+	// Request is the request that the record is made of. It is read-only.
 	Request *request.Request
-	// Message is what Transforms change: JSON, as docs/message.md has it. It is nil
-	// where there are none, and the value is made of the Request.
+	// Message is what Transforms change: JSON, as in docs/message.md. It is nil if there
+	// are none: the value is then made of the Request.
 	Message []byte
 }
 
@@ -42,8 +42,8 @@ type Transform func(*Draft) error
 
 // Encoder makes values. Many goroutines use one at once.
 type Encoder interface {
-	// Append appends the value of d to dst and returns the longer slice. It keeps
-	// nothing of d, and all the capacity of dst is its to write to. The error is a
+	// Append appends the value of d to dst and returns the longer slice. It keeps nothing
+	// of d, does not wait, and may write to all of dst's capacity. The error is a
 	// [*BadRequest] if the client is at fault.
 	Append(dst []byte, d *Draft) ([]byte, error)
 	// Size estimates the length of the value: least is a lower bound if the value can be
@@ -51,12 +51,12 @@ type Encoder interface {
 	Size(d *Draft) (least, most int)
 }
 
-// BadRequest is the error of a request that cannot become a record by a fault of the
+// BadRequest is the error of a request that cannot become a record, through a fault of the
 // client.
 type BadRequest struct {
-	// Reason is for the client: a lower-case fragment of fixed text that holds
-	// none of the client's bytes.
+	// Reason is for the client: fixed text in lower case, without any of the client's
+	// bytes.
 	Reason string
 }
 
-func (e *BadRequest) Error() string { return "the request cannot be made a message: " + e.Reason }
+func (e *BadRequest) Error() string { return "cannot make a message of the request: " + e.Reason }
