@@ -28,9 +28,9 @@ func (q *queued) message(topic string, partition int32) kafka.Message {
 
 // backlog is a FIFO of records for one partition, or of records without a key.
 type backlog struct {
-	records []queued // those before head were taken
+	records []queued // those before head are taken
 	head    int
-	bytes   int64 // of those from head on, as they count in a batch
+	bytes   int64 // of the records from head on, as they count in a batch
 }
 
 // keepBacklog is the capacity, in records, that an empty backlog keeps.

@@ -54,14 +54,14 @@ func (p *Producer) completeWhole(t *topic, messages []kafka.Message, err error) 
 	p.complete(t, messages, err)
 }
 
-// complete accounts for accepted records that are delivered or given up, and tells
-// senders that wait. Each record passes through it exactly once.
+// complete accounts for accepted records that are delivered or given up, and passes the
+// result to senders that wait for it. Each record passes through it exactly once.
 func (p *Producer) complete(t *topic, messages []kafka.Message, err error) {
 	amount, taken := amountOf(messages), int64(0)
 	for i := range messages {
 		taken += memoryOf(int64(len(messages[i].Key) + len(messages[i].Value)))
 	}
-	if err != nil && p.o.Async && !errors.Is(err, errAbandoned) { // else the sender is told
+	if err != nil && p.o.Async && !errors.Is(err, errAbandoned) { // else the sender gets the error
 		t.log.recordsLost(len(messages), p.leaderOf(t.name, int32(messages[0].Partition)), err)
 	}
 	p.memory.Return(taken)
@@ -88,9 +88,9 @@ func amountOf(messages []kafka.Message) Amount {
 	return a
 }
 
-// split delivers a batch that was too large for the broker (its
-// message.max.bytes, or the topic's, is below our limit) in halves, recursively, so
-// that only records that are too large by themselves fail.
+// split delivers a batch that was too large for the broker (message.max.bytes, or the
+// topic's max.message.bytes, is below BatchBytes) in halves, recursively, so that only
+// records that are too large by themselves fail.
 func (p *Producer) split(t *topic, messages []kafka.Message) {
 	half := len(messages) / 2
 	for _, part := range [][]kafka.Message{messages[:half], messages[half:]} {

@@ -35,11 +35,11 @@ type deliveryLog struct {
 	buffered func() int64 // how many records the buffer holds
 	lines    *pendingLines
 	failing  atomic.Bool // cause is set
-	pending  atomic.Bool // there may be something to report to Kong
+	pending  atomic.Bool // there may be a line for Kong
 	closed   atomic.Bool // close was called
 
 	mu       sync.Mutex
-	cause    string // why nothing can be delivered now; "" if that is not known to be so
+	cause    string // why nothing can be delivered now; "" if no reason is known
 	last     string // the latest cause, kept by close
 	err      error  // the error of last
 	since    time.Time
@@ -81,7 +81,7 @@ func (p *Producer) newDeliveryLog(t *topic) *deliveryLog {
 }
 
 // close is called when the topic is forgotten, or its producer is closed. What was not
-// reported yet still will be.
+// reported yet is still reported after that.
 func (l *deliveryLog) close() {
 	l.mu.Lock()
 	l.cause = ""
@@ -99,7 +99,7 @@ func (l *deliveryLog) schedule(first bool) {
 	l.lines.schedule(first)
 }
 
-// lastError returns why nothing can be delivered now, nil if that is not known.
+// lastError returns why nothing can be delivered now, nil if no reason is known.
 func (l *deliveryLog) lastError() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,7 +159,7 @@ func (l *deliveryLog) lastCause() string {
 // recordsLost notes records that were accepted and will not be delivered.
 func (l *deliveryLog) recordsLost(n int, at partitionLeader, err error) {
 	cause := l.sentence(err, at)
-	if l.closed.Load() { // its producer did not wait for the batch
+	if l.closed.Load() { // the producer was closed before this batch was completed
 		l.lines.add(l)
 	}
 	l.mu.Lock()
@@ -220,9 +220,9 @@ func (l *deliveryLog) line() string {
 	return strings.Join(parts, "; ")
 }
 
-// names matches the beginning of errors that name the broker themselves. What a broker
-// sent comes only after that.
-var names = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d`)
+// namesBroker matches the beginning of errors that name the broker themselves. Text that a
+// broker sent comes only after it.
+var namesBroker = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d`)
 
 // sentence returns err as one line of bounded length that names a broker: the one that
 // the error names, else the partition's leader, else the bootstrap servers. Secrets of
@@ -232,7 +232,7 @@ func (l *deliveryLog) sentence(err error, at partitionLeader) string {
 	text := l.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
 	text = foreign.Text(strings.Join(strings.Fields(text), " "))
 	switch {
-	case names.MatchString(text):
+	case namesBroker.MatchString(text):
 		return text
 	case at.broker != "" && at.broker != noPartition.broker:
 		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Text(at.broker), at.partition, text)

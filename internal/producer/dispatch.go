@@ -10,11 +10,11 @@ import (
 )
 
 // The dispatcher is the one goroutine that calls kafka-go's Writer. It hands over whole
-// batches, each for one partition, and none for a partition that has one in flight. So
-// each partition keeps its order, records linger only in the backlog, and what cannot be
-// delivered now stays there too, where it takes little more than its bytes: the Writer
-// allocates a full batch (152 bytes a record) with the first record of each, and its
-// queue is unbounded.
+// batches, each for one partition, and none for a partition that has one in flight. So each
+// partition keeps its order. Records linger only in the backlog, and those that cannot be
+// delivered now stay there too, where they take little more than their bytes: the Writer
+// allocates a full batch (152 bytes a record) with the first record of each, and its queue
+// is unbounded.
 //
 // The dispatcher runs while there are records, and for Producer.idle after the last one.
 // An unused producer has no goroutine and no connection.
@@ -24,7 +24,7 @@ const (
 	// counting their records' bytes. Each topic may always have one batch in flight.
 	maxInFlightBytes = 16 << 20
 	messageSize      = 152 // of a kafka.Message
-	// early is how long before its linger is over a batch may be sent: no timer is set
+	// early is how long before the end of its linger a batch may be sent: no timer is set
 	// for less.
 	early = time.Millisecond / 2
 )
@@ -35,7 +35,7 @@ func (p *Producer) dispatch() {
 		ctx    = p.cluster.Context()
 		ended  = ctx.Done()
 		timer  = time.NewTimer(time.Hour)
-		ticked = true // it has slept for one linger
+		ticked = true // it has slept for one linger since the last batch
 	)
 	defer timer.Stop()
 	for {
@@ -47,8 +47,8 @@ func (p *Producer) dispatch() {
 		p.mu.Lock()
 		messages, wait := p.nextBatch(now)
 		if len(messages) > 0 {
-			renew := p.forgotten
-			p.forgotten = false
+			renew := p.renewWriter
+			p.renewWriter = false
 			p.mu.Unlock()
 			if renew {
 				go writer.Close() // once what is in flight is completed
@@ -97,7 +97,7 @@ func (p *Producer) dispatch() {
 }
 
 // enqueue adds a record to its backlog. It starts the dispatcher if there is none, and
-// wakes it if it would sleep too long for this record. The caller holds p.mu.
+// wakes it if it would sleep for too long for this record. The caller holds p.mu.
 func (p *Producer) enqueue(t *topic, q queued) {
 	b := p.backlogOf(t, q.key)
 	first := b.len() == 0
@@ -120,7 +120,7 @@ func (p *Producer) enqueue(t *topic, q queued) {
 // dueBeforeWake reports whether the linger of a record of that time is over before the
 // dispatcher wakes. The caller holds p.mu.
 func (p *Producer) dueBeforeWake(t time.Time) bool {
-	if now := time.Now(); t.After(now) { // a time to come is not waited for
+	if now := time.Now(); t.After(now) { // a time in the future counts as now
 		t = now
 	}
 	return t.Add(p.o.Linger + early).Before(p.wakeAt)
@@ -145,11 +145,11 @@ func (p *Producer) nextBatch(now time.Time) (messages []kafka.Message, wait time
 		if q.next++; q.next >= len(q.topics) {
 			q.next = 0
 		}
-		messages, rest := p.nextBatchOf(q.topics[q.next], now)
+		messages, w := p.nextBatchOf(q.topics[q.next], now)
 		if len(messages) > 0 {
 			return messages, 0
 		}
-		wait = min(wait, rest)
+		wait = min(wait, w)
 	}
 	return nil, wait
 }

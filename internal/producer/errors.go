@@ -14,8 +14,8 @@ type undeliveredError struct {
 
 func (e *undeliveredError) Unwrap() error { return e.error }
 
-// orphanedError is the error of records that were undelivered when the orphan timeout
-// was over. It must not unwrap to its cause, for which a batch might be split.
+// orphanedError is the error of records that were undelivered when the orphan timeout was
+// over. It must not unwrap to its cause: a batch might be split because of that.
 type orphanedError struct {
 	after time.Duration
 	cause error // may be nil

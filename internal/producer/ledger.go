@@ -11,14 +11,14 @@ import (
 // election of leaders takes a few seconds, the restart of a broker some more.
 const StallLimit = 30 * time.Second
 
-// ledger counts what becomes of one topic's records in one producer, whose mutex guards
-// it. Nothing else counts records.
+// ledger counts the records of one topic in one producer, whose mutex guards it. Nothing
+// else counts records.
 type ledger struct {
 	TopicStats
 	linger      time.Duration
 	unconfirmed bool // no broker acknowledges anything
 
-	since  time.Time // nothing was delivered since, though there was something to deliver
+	since  time.Time // when a record was last delivered, or began to wait after that
 	failed time.Time // last failure since a delivery; zero for none
 }
 
@@ -33,8 +33,8 @@ func newLedger(topic string, o *Options) ledger {
 // accept counts a record that goes into the buffer.
 func (l *ledger) accept(bytes int64) {
 	if l.Buffered.Records == 0 {
-		// Records can be late from now on; but a producer that loses all it is given has an
-		// empty buffer again and again, and is stalled since the first loss.
+		// Records can be late from now on. But a producer that loses every record has an empty
+		// buffer again and again, and has been stalled since the first loss.
 		now := time.Now()
 		if l.failed.IsZero() || now.Sub(l.failed) >= l.linger+StallLimit {
 			l.since = now
@@ -62,8 +62,7 @@ func (l *ledger) complete(a Amount, err error) {
 	}
 }
 
-// batch counts a batch that was completed. Records that were given up before they were
-// made a batch are none.
+// batch counts a completed batch. Records that were given up in the backlog are none.
 func (l *ledger) batch(a Amount) {
 	l.BatchRecords.Observe(RecordsBounds, float64(a.Records))
 	l.BatchBytes.Observe(BytesBounds, float64(a.Bytes))

@@ -13,7 +13,7 @@ import (
 // gives up when the topic's backlog is empty, or when the producer is closed.
 func (p *Producer) awaitMetadata(t *topic) {
 	ctx := p.cluster.Context()
-	var missing time.Time // since when brokers have said that the topic does not exist
+	var missing time.Time // since when brokers have answered that the topic does not exist
 	for {
 		err := p.cluster.Await(ctx, t.name)
 		if err == nil {
@@ -56,7 +56,7 @@ func (p *Producer) awaitMetadata(t *topic) {
 	}
 }
 
-// metadataKnown has the dispatcher deliver the topic's records from now on.
+// metadataKnown lets the dispatcher deliver the topic's records from now on.
 func (p *Producer) metadataKnown(t *topic) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"kafka-upstream/internal/producer/cluster"
 )
 
-// observer passes on what the cluster reports: to the topic's ledger and log.
+// observer passes what the cluster reports to the topic's ledger and log.
 type observer struct{ p *Producer }
 
 var _ cluster.Observer = observer{}

@@ -20,13 +20,13 @@ type partitioner struct {
 	maxRecords int   // in a batch
 	maxBytes   int64 // in a batch, with recordOverhead for each record
 
-	position int   // of the partition, modulo how many there are
+	position int   // of the partition, modulo the number of partitions
 	records  int   // sent to the partition since it was chosen
 	bytes    int64 // of those records
 }
 
-// newPartitioner starts at a random partition, so that many gateways started together do not move
-// through the partitions in step.
+// newPartitioner starts at a random partition, so that many gateways that start together do
+// not move through the partitions in step.
 func newPartitioner(maxRecords int, maxBytes int64) partitioner {
 	return partitioner{maxRecords: maxRecords, maxBytes: maxBytes, position: rand.IntN(1 << 20)}
 }

@@ -9,15 +9,16 @@ import (
 // searchEvery is the shortest time between two searches for lines that found none.
 const searchEvery = 100 * time.Millisecond
 
-// pendingLines has the delivery logs of all topics of the process, for lines that are due
-// in Kong's error log. When a record is lost its request was answered long before, and its
-// configuration may get no further request, so the next request of any reports it.
+// pendingLines has the delivery logs of all topics of the process, and finds lines that are
+// due in Kong's error log. When a record is lost, its request was answered long before, and
+// its configuration may get no further request, so the next request of any configuration
+// reports the loss.
 type pendingLines struct {
 	any   atomic.Bool // there may be a line
-	first atomic.Bool // there is a line that must not wait for again
+	first atomic.Bool // there is a line that must not wait until nextSearch
 
-	searching sync.Mutex // held by next, and not by those that add
-	again     time.Time  // when the next search may begin
+	searching  sync.Mutex // held by next alone
+	nextSearch time.Time  // when the next search may begin
 
 	mu   sync.Mutex // no other mutex is locked while this one is
 	logs map[*deliveryLog]struct{}
@@ -45,15 +46,15 @@ func (n *pendingLines) schedule(first bool) {
 	n.any.Store(true)
 }
 
-// next returns one line, "" for none. It never waits for another search: while there is
-// one it returns "".
+// next returns one line, "" for none. It never waits: it returns "" while another goroutine
+// searches.
 func (n *pendingLines) next() string {
 	if !n.any.Load() || !n.searching.TryLock() {
 		return ""
 	}
 	defer n.searching.Unlock()
 	now := time.Now()
-	if now.Before(n.again) && !n.first.Load() {
+	if now.Before(n.nextSearch) && !n.first.Load() {
 		return ""
 	}
 	n.first.Store(false)
@@ -67,7 +68,7 @@ func (n *pendingLines) next() string {
 			n.remove(l)
 		}
 	}
-	n.again = now.Add(searchEvery)
+	n.nextSearch = now.Add(searchEvery)
 	return ""
 }
 

@@ -22,9 +22,8 @@ type Access = security.Access
 // is called again for a later request.
 type Security func(ctx context.Context, o Options) (Access, error)
 
-// idleTime is how long a producer lives without an instance and without a
-// record. Kong closes instances and starts others after any change, so most
-// that are let go are wanted again at once.
+// idleTime is how long a producer lives without an instance and without a record. After any
+// change, Kong closes instances and starts others, which mostly need the same producers.
 const idleTime = 60 * time.Second
 
 // PoolOptions say what all producers of a process have in common.
@@ -46,10 +45,10 @@ type Pool struct {
 	mu        sync.Mutex // locked before a Producer's
 	producers map[Key]*Producer
 	closed    bool
-	past      Stats                  // of topics and producers that are not in use any more; it has all topics there ever were
-	topics    map[string]int         // their indexes in past
+	past      Stats                  // of topics and producers that are gone; it has an entry for every topic that was ever used
+	topics    map[string]int         // the index of each topic in past
 	timers    map[*topic]*time.Timer // run closeUnused
-	late      []*Producer            // being closed, or with something in flight that was not given up yet
+	unsettled []*Producer            // closed or being closed, with counts that may still change
 	closing   sync.WaitGroup         // unused producers that are being closed
 }
 
@@ -58,22 +57,23 @@ func NewPool(o PoolOptions) *Pool {
 	return &Pool{o: o, producers: make(map[Key]*Producer), topics: make(map[string]int), timers: make(map[*topic]*time.Timer)}
 }
 
-// Handle is an instance's share in a producer, for records to one topic.
+// Handle is an instance's share in a producer, for records to one topic. A producer never
+// forgets a topic that no Handle was acquired for.
 type Handle struct {
 	producer *Producer
 	topic    *topic
 	release  func()
 }
 
-// Send is [Producer.Send].
+// Send is [Producer.Send], for a record to the topic of h.
 func (h *Handle) Send(ctx context.Context, r Record) error { return h.producer.Send(ctx, r) }
 
 // Release gives the share back. The producer lives on while others have a share,
 // and for a minute after the last record.
 func (h *Handle) Release() { h.release() }
 
-// Explain returns an error of Send as a sentence for a log, with the broker and without
-// secrets.
+// Explain returns an error of Send as a sentence for a log, which names the broker and has
+// no secrets.
 func (h *Handle) Explain(err error) string {
 	if errors.Is(err, ErrFull) || errors.Is(err, memory.ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, errAbandoned) {
 		return err.Error()
@@ -89,8 +89,9 @@ func (h *Handle) Explain(err error) string {
 // "" if no reason is known.
 func (h *Handle) Unavailable() string { return h.topic.log.unavailableSince() }
 
-// Acquire returns a share in the producer with these options, made if there is none, for
-// records to one topic. It opens no connection to a broker. The error is the Security's.
+// Acquire returns a share, for records to one topic, in the producer with these options,
+// which it creates if there is none. It opens no connection to a broker. The error is that
+// of PoolOptions.Security.
 func (p *Pool) Acquire(ctx context.Context, topic string, o Options) (*Handle, error) {
 	key := o.Key()
 	if h := p.share(key, topic, nil); h != nil {
@@ -192,7 +193,7 @@ func (p *Pool) closeUnused(key Key, q *Producer, t *topic) {
 	}
 	delete(p.timers, t)
 	delete(p.producers, key)
-	p.late = append(p.late, q)
+	p.unsettled = append(p.unsettled, q)
 	p.closing.Add(1)
 	p.mu.Unlock()
 	defer p.closing.Done()
@@ -209,10 +210,10 @@ func (p *Pool) closeUnused(key Key, q *Producer, t *topic) {
 	p.mu.Unlock()
 }
 
-// settle adds up the counts of closed producers that will not change any more. The caller
+// settle moves the counts of closed producers into p.past once they are final. The caller
 // holds p.mu.
 func (p *Pool) settle() {
-	p.late = slices.DeleteFunc(p.late, func(q *Producer) bool {
+	p.unsettled = slices.DeleteFunc(p.unsettled, func(q *Producer) bool {
 		if !q.settled() {
 			return false
 		}
@@ -221,9 +222,8 @@ func (p *Pool) settle() {
 	})
 }
 
-// Close closes all producers, each of which delivers what it has until ctx ends. Every
-// record sent from now on is rejected. What is undelivered is logged, by topic, and its
-// number returned.
+// Close drains all producers until ctx ends, and closes them. Every record that is sent from
+// now on is rejected. It logs the undelivered records, by topic, and returns their number.
 func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 	p.mu.Lock()
 	p.closed = true
@@ -246,9 +246,9 @@ func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 	return total.Load()
 }
 
-// PendingLogLine returns a line for Kong's error log, "" for none: losses and rejections of
-// any producer that were not reported yet. There is at most one line a second for each topic
-// of a producer. A call is cheap if there is none.
+// PendingLogLine returns a line for Kong's error log, "" for none: losses and rejections of any
+// producer that were not reported yet. There is at most one line a second for each topic of
+// a producer. A call that returns "" is cheap.
 func (p *Pool) PendingLogLine() string { return p.pending.next() }
 
 const (
@@ -276,7 +276,7 @@ func (p *Pool) topicIndex(name string) int {
 	return p.topics[name]
 }
 
-// Stats returns the sums over all producers there are and were, by topic.
+// Stats returns the sums over all producers, closed ones included, by topic.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -289,7 +289,7 @@ func (p *Pool) Stats() Stats {
 		}
 		return i
 	}
-	for _, q := range p.late {
+	for _, q := range p.unsettled {
 		q.addTo(&s, indexOf)
 	}
 	for _, q := range p.producers {

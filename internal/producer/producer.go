@@ -1,6 +1,6 @@
-// Package producer delivers records to Kafka by kafka-go's Writer: with a bound on what is in
-// memory, one result for each record, and no caller that ever waits for a broker without
-// having asked to.
+// Package producer delivers records to Kafka by kafka-go's Writer. Its memory is bounded,
+// each record is delivered, failed or undelivered exactly once, and Send waits for a broker
+// only without Options.Async.
 package producer
 
 import (
@@ -31,9 +31,8 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("the record has %d bytes with its envelope, and producer_request_limits_bytes_per_request allows %d", e.Size, e.Limit)
 }
 
-// Overheads of a record batch (format v2, KIP-98), upper bounds: of the batch
-// itself, and of each record in it. kafka-go counts the second, but not the
-// first, so a batch it takes for full is larger than it thinks.
+// Upper bounds of the overheads of a record batch (format v2, KIP-98): of the batch itself,
+// and of each record in it. kafka-go counts only the second.
 const (
 	batchOverhead  = 61
 	recordOverhead = 23
@@ -51,8 +50,8 @@ const perRecord = 256
 // rounds sizes up by at most an eighth.
 func memoryOf(size int64) int64 { return perRecord + size + size/8 }
 
-// Record is one record. The producer owns its bytes once Send was called. It must not
-// have headers yet.
+// Record is one record. Its bytes belong to the producer once Send was called. Its headers
+// are not sent yet.
 type Record = rec.Record
 
 // Producer delivers records to any number of topics, with the same settings. Its methods
@@ -71,7 +70,7 @@ type Producer struct {
 	maxUnavailable time.Duration // how long a record waits for a topic that brokers do not know
 
 	wake     chan struct{}  // wakes the dispatcher
-	drained  chan struct{}  // closed when p is closed and its dispatcher has ended
+	drained  chan struct{}  // closed once p is closed and its dispatcher has ended
 	requests sync.WaitGroup // for metadata
 
 	mu             sync.Mutex
@@ -85,12 +84,12 @@ type Producer struct {
 	due            topicQueue // topics that the dispatcher has something to do for
 	backlogged     int        // records in the backlogs of all topics
 	inFlight       int        // batches
-	forgotten      bool       // a topic was; the Writer has goroutines for its partitions until it is closed
+	renewWriter    bool       // a topic was forgotten, and the Writer keeps a goroutine for each of its partitions
 
 	dispatching      bool      // the dispatcher runs
-	asleep           bool      // wake it for a full batch, and for a record that is due before wakeAt
-	wakeAt           time.Time // when it wakes by itself
-	wakeOnCompletion bool      // wake it for a completed batch, too
+	asleep           bool      // the dispatcher must be woken for a full batch, or a record that is due before wakeAt
+	wakeAt           time.Time // when the dispatcher wakes by itself
+	wakeOnCompletion bool      // the dispatcher must be woken for a completed batch, too
 
 	messages []kafka.Message // of the current batch; the dispatcher's
 }
@@ -151,12 +150,11 @@ func (p *Producer) newWriter() *kafka.Writer {
 	}
 }
 
-// Send hands a record over, to the topic that it names. With Options.Async it returns as soon as the
-// record is in the buffer, at once in any case; without, when the record is
-// acknowledged as configured or ctx ends, whose error it returns then: the
-// record may still be delivered in that case. Other errors are [ErrFull],
-// [ErrClosed], a [*TooLargeError] and, without Async, the reason for
-// which the record was given up.
+// Send puts a record into the buffer, for the topic that it names. With Options.Async it
+// returns at once. Otherwise it returns when the record is acknowledged as configured, or
+// when ctx ends, with the cause of that; the record may still be delivered then. The record
+// was not accepted if the error is [ErrFull], [memory.ErrFull], [ErrClosed] or a
+// [*TooLargeError]. Without Async, any other error is why the record was given up.
 func (p *Producer) Send(ctx context.Context, r Record) error {
 	q := queued{key: r.Key, value: r.Value, time: r.Time}
 	if q.time.IsZero() {
@@ -212,8 +210,9 @@ const abandonTime = 200 * time.Millisecond
 // errAbandoned is the error of records that were not delivered before the drain timeout.
 var errAbandoned = errors.New("the server was shut down before the record was delivered")
 
-// close drains the buffer until ctx ends, gives up records that are undelivered then with
-// that error, and returns their number. Records that are sent from now on are rejected.
+// close drains the buffer until ctx ends, gives up the records that are undelivered then,
+// with the error undelivered, and returns their number. Records that are sent from now on
+// are rejected.
 func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	p.mu.Lock()
 	if p.closed {
@@ -250,9 +249,8 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	return s.Undelivered + s.Buffered
 }
 
-// needsMetadata reports whether metadata is to be kept fresh while no record needs it. A
-// producer without records has no use for it, and once its last instance is gone it only
-// delivers what it has.
+// needsMetadata reports whether metadata must be kept fresh in the background: while there
+// are records, and for cluster.MetadataTTL after the last one if an instance uses p.
 func (p *Producer) needsMetadata() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,7 +11,7 @@ type quota struct {
 	committed int64 // the sum of max(used, reserved) over the topics
 }
 
-// share divides the reserved half among the topics, given what each of them uses.
+// share divides the reserved half among the topics; used has what each of them uses.
 func (q *quota) share(used []int64) {
 	q.reserved = q.limit / 2 / int64(max(len(used), 1))
 	q.committed = 0
@@ -20,18 +20,18 @@ func (q *quota) share(used []int64) {
 	}
 }
 
-// room returns how much more a topic may use that uses so much.
+// room returns how much more a topic that uses that much may use.
 func (q *quota) room(used int64) int64 {
 	return min(q.limit-q.used, max(q.reserved-used, 0)+max(q.limit-q.committed, 0))
 }
 
-// add adds n, which may be negative, to the use of a topic that uses so much.
+// add adds n, which may be negative, to what a topic uses; used is what it uses before.
 func (q *quota) add(used, n int64) {
 	q.used += n
 	q.committed += max(used+n, q.reserved) - max(used, q.reserved)
 }
 
-// fill returns how full the buffer is to a topic that uses so much: 1 if it has no room.
+// fill returns how full the buffer is for a topic that uses that much: 1 if it has no room.
 func (q *quota) fill(used int64) float64 {
 	if q.limit == 0 {
 		return 0

@@ -6,8 +6,7 @@ import (
 	"kafka-upstream/internal/kafkaerr"
 )
 
-// Stats is what became of the records that producers were handed, at one moment. Counts
-// never go back.
+// Stats are the counts of all records that were sent, at one moment. They never decrease.
 type Stats struct {
 	Topics      []TopicStats // in the order in which they were first used
 	Connections ConnectionStats
@@ -45,15 +44,15 @@ type TopicStats struct {
 	BatchRecords     Histogram
 	BatchBytes       Histogram // of keys and values
 
-	Buffers []BufferStats // of the producers there are
+	Buffers []BufferStats // one for each producer that has the topic
 }
 
 // BufferStats is the state of a producer's buffer for one topic.
 type BufferStats struct {
 	Buffered, Limit Amount
 	Fill            float64       // 1: no record is accepted
-	Stalled         time.Duration // how long records have been due and none was delivered; 0 if they move
-	Orphaned        bool          // no instance uses it: it is only drained
+	Stalled         time.Duration // how long records have been due and none was delivered; 0 if records are delivered
+	Orphaned        bool          // no instance uses the topic: its records are only drained
 }
 
 // ConnectionStats are the counts of connections to brokers.

@@ -13,7 +13,7 @@ type topic struct {
 	log    *deliveryLog
 
 	shares   int       // how many instances use the topic
-	orphaned time.Time // when the last of them was gone; zero if there is one, or never was
+	orphaned time.Time // when the last of them released it; zero if there is one, or never was
 	used     time.Time // when a record was last sent
 	gaveUp   bool      // its records were given up because it is orphaned
 
@@ -75,7 +75,7 @@ func (p *Producer) release(t *topic) bool {
 // unused is the state of a topic that may be unused.
 type unused struct {
 	shared         bool          // an instance uses the topic
-	idle, orphaned time.Duration // for how long nothing was sent, and no instance was there
+	idle, orphaned time.Duration // since the last record, and since the last instance
 	buffered       bool          // there are records
 	gaveUp         bool          // abandon was called
 	last           bool          // the producer has no other topic
@@ -104,7 +104,7 @@ func (p *Producer) forget(t *topic) *TopicStats {
 		return nil
 	}
 	delete(p.topics, t.name)
-	p.forgotten = true
+	p.renewWriter = true
 	p.cluster.Forget(t.name)
 	p.shareBuffer()
 	t.log.close()
@@ -200,15 +200,15 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 		if b.len() == 0 {
 			return false
 		}
-		rest := p.o.Linger - now.Sub(b.first().time)
-		if p.closed || p.full(b) || rest <= early || rest > p.o.Linger { // more than linger: its time is in the future
+		remaining := p.o.Linger - now.Sub(b.first().time)
+		if p.closed || p.full(b) || remaining <= early || remaining > p.o.Linger { // more than linger: its time is in the future
 			return true
 		}
-		wait = min(wait, rest)
+		wait = min(wait, remaining)
 		return false
 	}
-	// A topic may always have one batch in flight, so that no topic waits for others that
-	// have theirs with brokers that do not answer.
+	// A topic may always have one batch in flight, so that it does not wait for other topics
+	// whose brokers do not answer.
 	free := p.inFlight < p.maxInFlight || len(t.inFlight) == 0
 	maxRecords, maxBytes := t.partitioner.maxRecords, t.partitioner.maxBytes
 	if b := &t.unkeyed; due(b) {
@@ -216,7 +216,7 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 			n, bytes := b.batch(maxRecords, maxBytes)
 			if partition, ok := t.partitioner.choose(p.cluster.Partitions(t.name), t.inFlight, n, bytes); ok {
 				if k := t.keyed[partition]; k != nil && due(k) && k.first().time.Before(b.first().time) {
-					b = k // or they would wait for as long as others come
+					b = k // or keyed records would wait for as long as others arrive
 					n, _ = b.batch(maxRecords, maxBytes)
 				}
 				return p.take(t, b, n, partition), 0
@@ -258,14 +258,14 @@ func (p *Producer) take(t *topic, b *backlog, n int, partition int32) []kafka.Me
 	return p.messages
 }
 
-// topicQueue has the topics whose metadata is known and that have a backlog. The dispatcher
-// serves them in turn.
+// topicQueue has the topics with a backlog whose metadata is known. The dispatcher serves
+// them in turn.
 type topicQueue struct {
 	topics []*topic
 	next   int
 }
 
-// update adds or removes t after its backlog was changed from that number of records.
+// update adds or removes t after a change of its backlog, which had that many records before.
 func (q *topicQueue) update(t *topic, before int) {
 	switch {
 	case before == 0 && t.backlogged > 0:

@@ -11,9 +11,9 @@ import (
 	"kafka-upstream/internal/kafkaerr"
 )
 
-// authBackoff limits logins after one that was refused to one in each pause. Otherwise each
-// partition would try its own, as often as its attempts allow, which locks accounts and is a
-// burden to brokers.
+// authBackoff limits logins to one in each pause after one has failed. Otherwise each
+// partition would try its own, as often as its attempts allow, which locks accounts and
+// burdens brokers.
 type authBackoff struct {
 	pause  time.Duration
 	active atomic.Bool // failure is set
@@ -23,7 +23,7 @@ type authBackoff struct {
 	next    time.Time // when another one may be tried
 }
 
-// failed notes a login that the brokers refused.
+// failed records a login that the brokers rejected.
 func (a *authBackoff) failed(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -36,7 +36,7 @@ func (a *authBackoff) failed(err error) {
 	a.active.Store(a.failure != nil)
 }
 
-// succeeded notes that brokers accept our logins.
+// succeeded records that brokers accept logins.
 func (a *authBackoff) succeeded() {
 	if !a.active.Load() {
 		return
@@ -76,7 +76,7 @@ func (a *authBackoff) releaseLogin() {
 	a.next = time.Now()
 }
 
-// noteAuthFailure suppresses further logins if err is a refused one.
+// noteAuthFailure suppresses further logins if err is that of a rejected one.
 func (c *Cluster) noteAuthFailure(g *generation, err error) {
 	if err == nil || !kafkaerr.IsAuthentication(err) {
 		return
@@ -101,15 +101,15 @@ func (c *Cluster) authRecovered(ctx context.Context, g *generation, t *topic, er
 }
 
 // newerThanAuthFailure reports whether the generation is newer than the last login that was
-// refused. An older one may know its metadata from before.
+// rejected. An older one may have its metadata from before that.
 func (c *Cluster) newerThanAuthFailure(g *generation) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return g.number > c.authFailed
 }
 
-// mechanism returns m such that each login that a broker accepts ends the back-off. nil
-// stays nil.
+// mechanism wraps m so that each login that a broker accepts ends the back-off. nil stays
+// nil.
 func (a *authBackoff) mechanism(m sasl.Mechanism) sasl.Mechanism {
 	if m == nil {
 		return nil

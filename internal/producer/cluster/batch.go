@@ -10,10 +10,10 @@ import (
 	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
 )
 
-// batch is what a produce request sends, for any number of requests. kafka-go's own reader
-// of records can be read only once: a second request would have no records, and count as
-// delivered. A batch does not change once it is made, since a request that was not answered
-// leaves its connection reading from it.
+// batch holds the records of a produce request, so that it can be sent any number of times.
+// kafka-go's own reader of records can be read only once: a second request would have no
+// records, and count as delivered. A batch does not change once it is made: the connection
+// of an unanswered request may still read from it.
 type batch struct {
 	topic      string
 	partition  int32
@@ -62,7 +62,7 @@ func newBatch(req *produceAPI.Request) (*batch, error) {
 	}
 }
 
-// free puts b up for reuse.
+// free makes b available for reuse, unless a connection may still read from it.
 func (b *batch) free() {
 	if !b.unanswered {
 		clear(b.records)

@@ -1,17 +1,17 @@
-// Package cluster stands between kafka-go's Writer and its Transport, and mends what loses
-// records or costs time if the two are used alone (measured for v0.4.51):
+// Package cluster stands between kafka-go's Writer and its Transport. Used alone, the two
+// lose records or time in ways that it avoids (measured for v0.4.51):
 //
-//   - The Writer asks for metadata with each record. Here the answer is the last known
-//     metadata, without a lock or a wait; it is refreshed in the background.
+//   - The Writer asks for metadata with each record. The Cluster answers with the last known
+//     metadata, without a lock or a wait, and refreshes it in the background.
 //   - When a broker is no longer the leader, or a connection breaks, the Transport's
 //     metadata and idle connections are worthless, but it uses them until the attempts are
-//     used up. Here the first failure replaces both, as a new generation.
-//   - The Writer does not retry all errors that pass, such as a connection that ends in the
+//     used up. The Cluster replaces both at the first failure, as a new generation.
+//   - The Writer does not retry all temporary errors, such as a connection that ends in the
 //     handshake, a partition without a leader, codes 8 and 9, and it sleeps through a
-//     shutdown. Here each produce request makes all its attempts itself, so the Writer
-//     makes one.
-//   - While no broker can be reached nothing is attempted, so no attempt is used up.
-//   - The Writer tells brokers half of its own timeout; here they are told the configured one.
+//     shutdown. The Cluster makes all attempts of a produce request, so the Writer makes one.
+//   - The Writer uses up attempts while no broker can be reached. With WaitForBroker, the
+//     Cluster makes none then.
+//   - The Writer sends brokers half of its own timeout. The Cluster sends the configured one.
 //   - The Transport logs in although no record needs it; see generation.
 package cluster
 
@@ -33,21 +33,20 @@ import (
 const (
 	// MetadataTTL is how long a topic's metadata is used before it is refreshed.
 	MetadataTTL = 10 * time.Second
-	// MaxUnavailable is how long a record waits, while brokers answer, for what they should
-	// have soon: a leader of its partition, or its topic. An election takes a few seconds;
-	// a partition without a living replica, or a topic that nobody creates, must not hold
-	// the buffer for ever.
+	// MaxUnavailable is how long a record waits for its topic, or for a leader of its
+	// partition, while brokers answer. An election takes a few seconds. A partition without
+	// a living replica, or a topic that is never created, must not fill the buffer forever.
 	MaxUnavailable = 60 * time.Second
 	// minPause is the default of Options.MinPause.
 	minPause = 20 * time.Millisecond
-	// spread is how long brokers may take to learn of a partition, one after another.
-	spread = 2 * time.Second
+	// propagation is how long a change of a topic's partitions may take to reach all brokers.
+	propagation = 2 * time.Second
 )
 
 // Options configure a [Cluster].
 type Options struct {
 	Servers []string       // the bootstrap servers, host:port
-	Topics  []string       // that will be used; [Cluster.Await] adds others
+	Topics  []string       // topics that will be used; [Cluster.Await] adds others
 	TLS     *tls.Config    // nil: plain TCP
 	SASL    sasl.Mechanism // nil: no login
 
@@ -76,17 +75,17 @@ type Observer interface {
 	AttemptDone(topic string, a Attempt)
 	// MetadataRequested reports a metadata request; err is nil, or why it failed.
 	MetadataRequested(topic string, err error)
-	// ConnectionOpened reports a connection to a broker. It returns what is called once it
-	// is closed.
+	// ConnectionOpened reports a new connection to a broker. The function that it returns is
+	// called when the connection is closed.
 	ConnectionOpened() (closed func())
 	// ConnectionFailed reports a connection that could not be opened.
 	ConnectionFailed(err error)
 	// Unavailable reports why records for the partition cannot be delivered now. They wait,
-	// or are tried again.
+	// or are retried.
 	Unavailable(topic string, partition int32, err error)
 	// Recovered reports that a broker accepted a batch.
 	Recovered(topic string)
-	// NeedsMetadata reports whether metadata is to be kept fresh while no record needs it.
+	// NeedsMetadata reports whether metadata must be kept fresh in the background.
 	NeedsMetadata() bool
 }
 
@@ -94,7 +93,7 @@ type Observer interface {
 type Attempt struct {
 	Retry bool          // not the first of its batch
 	Last  bool          // of its batch
-	Took  time.Duration // with the time in which no broker could be reached
+	Took  time.Duration // including the time in which no broker could be reached
 	Total time.Duration // since the first attempt began
 	Err   error         // why it failed: an error, or the code in the broker's answer
 }
@@ -122,7 +121,7 @@ type Cluster struct {
 	rotated    time.Time // because a generation was stale
 	collected  time.Time // the last rotation for new topics
 	stale      bool      // generation is to be replaced once rotated is MinPause ago
-	authFailed uint64    // the number of the last generation whose login was refused
+	authFailed uint64    // the number of the last generation whose login was rejected
 }
 
 var _ kafka.RoundTripper = (*Cluster)(nil)
@@ -177,8 +176,8 @@ func (c *Cluster) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Reques
 	}
 }
 
-// Pause waits before another metadata request is worth its while. It reports false if
-// there is no time left for that.
+// Pause waits until another metadata request may be sent. It reports false if ctx or the
+// Cluster ended first.
 func (c *Cluster) Pause(ctx context.Context) bool { return c.sleep(ctx, c.pause) }
 
 func (c *Cluster) sleep(ctx context.Context, d time.Duration) bool {
@@ -193,15 +192,15 @@ func (c *Cluster) sleep(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// limited returns a context for one request, which ends with the Cluster too.
+// limited returns a context for one request, which also ends with the Cluster.
 func (c *Cluster) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, c.attempt)
 	stop := context.AfterFunc(c.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
 }
 
-// CloseIdleConnections also ends kafka-go's goroutine that refreshes the metadata. The next
-// request opens new connections.
+// CloseIdleConnections closes idle connections, and ends the goroutine in which kafka-go
+// refreshes the metadata. The next request opens new connections.
 func (c *Cluster) CloseIdleConnections() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,8 +215,8 @@ func (c *Cluster) Close(cause error) {
 	c.closing.Wait()
 }
 
-// servers are the bootstrap servers as kafka-go takes them: lists joined by commas. Joined
-// once, because kafka-go asks for them with every record.
+// servers are the bootstrap servers as kafka-go takes them: lists joined by commas. They are
+// joined once, because kafka-go asks for them with every record.
 type servers struct{ network, address string }
 
 var _ net.Addr = (*servers)(nil)

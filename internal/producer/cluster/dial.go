@@ -13,8 +13,8 @@ import (
 // write and every answer, is bounded by timeout: kafka-go itself sets no deadline during
 // SASL, where a broker that never answers would block it forever.
 //
-// The dialer speaks TLS, not the kafka.Transport, because brokerconn checks each answer
-// of a broker before kafka-go reads it.
+// The dialer speaks TLS instead of the kafka.Transport, because brokerconn must read each
+// answer of a broker before kafka-go does.
 type dialer struct {
 	timeout     time.Duration
 	connect     time.Duration // of timeout, for the connect

@@ -28,12 +28,12 @@ func (e *PartitionGoneError) Error() string {
 	return fmt.Sprintf("partition %d of topic %s, to which the record's key belongs, is gone: the topic has %d partitions now", e.partition, e.topic, e.now)
 }
 
-// Unwrap returns what brokers say of such a partition.
+// Unwrap returns the code with which brokers answer for such a partition.
 func (e *PartitionGoneError) Unwrap() error { return kafka.UnknownTopicOrPartition }
 
 // RecordsRejectedError is the error of a batch that the broker rejected for some of its
 // records, which it names (KIP-467): their timestamps are too far from its clock, or they
-// lack the key that a compacted topic wants.
+// lack the key that a compacted topic requires.
 type RecordsRejectedError struct {
 	// Records has the positions in the batch of the records that the broker names.
 	Records map[int]bool
@@ -47,7 +47,7 @@ func (e *RecordsRejectedError) Error() string { return e.code.Error() + ": " + e
 // Unwrap returns the broker's code.
 func (e *RecordsRejectedError) Unwrap() error { return e.code }
 
-// recordsRejected returns what the answer says of single records, nil for nothing.
+// recordsRejected returns the error for the records that the answer names, nil for none.
 func recordsRejected(answer *produceAPI.ResponsePartition) error {
 	if len(answer.RecordErrors) == 0 {
 		return nil
@@ -62,7 +62,7 @@ func recordsRejected(answer *produceAPI.ResponsePartition) error {
 	return e
 }
 
-// gaveUpError ends the attempts for records that have waited for long enough.
+// gaveUpError ends the attempts for records that have waited for too long.
 type gaveUpError struct {
 	cause error
 	after time.Duration
@@ -114,8 +114,8 @@ func (e *noAnswerError) Error() string {
 }
 func (e *noAnswerError) Unwrap() error { return e.err }
 
-// withDuration returns err with how long the request took if that was too long: kafka-go
-// does not say.
+// withDuration adds to the error of a deadline how long the request took, which kafka-go does
+// not report.
 func withDuration(err error, began time.Time) error {
 	if err == context.DeadlineExceeded {
 		return &noAnswerError{time.Since(began), err}

@@ -19,9 +19,9 @@ import (
 // that it has fetched. Both are replaced together when either is stale.
 //
 // A kafka.Transport refreshes its metadata at random intervals for as long as it lives: even
-// with the password of a configuration that was removed, and right after a login was
-// refused. It reports no error of that. So dial refuses a refresh a connection unless
-// somebody needs fresh metadata.
+// with the password of a configuration that was removed, and right after a login failed. It
+// drops the errors of that. So dial refuses a connection for a refresh unless fresh metadata
+// is needed.
 type generation struct {
 	*kafka.Transport
 	addr     net.Addr
@@ -155,16 +155,16 @@ func (g *generation) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Req
 	return res, err
 }
 
-// lull is how long to wait before the connections of a replaced generation are closed:
+// closeDelay is how long to wait before the connections of a replaced generation are closed:
 // kafka-go marks a connection idle only some time after its answer, and hangUp would miss it.
-const lull = 50 * time.Millisecond
+const closeDelay = 50 * time.Millisecond
 
-// close closes idle connections, after the lull or once ctx is done. Requests in flight
+// close closes idle connections, after closeDelay or once ctx is done. Requests in flight
 // keep theirs.
 func (g *generation) close(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(lull):
+	case <-time.After(closeDelay):
 	}
 	if !g.closed.Swap(true) && g.used.Load() {
 		g.hangUp()
@@ -195,9 +195,9 @@ func (g *generation) hangUp() {
 
 var errGoodbye = errors.New("the connection is not used any more")
 
-// goodbye is a request that is never sent, and makes kafka-go close the idle connection
-// that it is given: one to a broker, by the index of its id, or for the index after the
-// last one to a bootstrap server.
+// goodbye is a request that is never sent, and makes kafka-go close the idle connection that
+// it would be sent on: to the broker with that index by id or, for the index after the last
+// one, to a bootstrap server.
 type goodbye struct{ broker, brokers int }
 
 var (
@@ -220,25 +220,25 @@ func (g *goodbye) Broker(c protocol.Cluster) (protocol.Broker, error) {
 
 type requestedKey struct{} // in the context of our own requests
 
-// errNotNeeded is why a refresh got no connection. Nobody sees it: an error changes nothing
-// of metadata that is known.
-var errNotNeeded = errors.New("nobody needs a connection")
+// errNotNeeded is why a refresh gets no connection. kafka-go drops it, and keeps the metadata
+// that it knows.
+var errNotNeeded = errors.New("no connection is needed")
 
-// dial is the kafka.Transport's.
+// dial opens the connections of the kafka.Transport.
 func (g *generation) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	requested := ctx.Value(requestedKey{}) != nil
 	switch {
 	case requested:
 	case g.hangingUp.Load():
 		return nil, errNotNeeded
-	case g.replaced.Load(): // a request that still begins here needs this generation's metadata
+	case g.replaced.Load(): // a request that began before the replacement needs this generation's metadata
 	case g.known.Load():
 		if !g.observer.NeedsMetadata() {
 			return nil, errNotNeeded
 		}
 	case g.refreshFailed.Load():
-		// The requests that waited for the first metadata are told now why it failed, and
-		// replace the generation. Another refresh would log in for nobody.
+		// The requests that waited for the first metadata now get its error, and replace the
+		// generation. Another refresh would be a login that no request needs.
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	}
@@ -249,16 +249,16 @@ func (g *generation) dial(ctx context.Context, network, address string) (net.Con
 	return &connection{nc, g, requested}, nil
 }
 
-// connection is one to a broker.
+// connection is a connection to a broker.
 type connection struct {
 	net.Conn
 	generation *generation
-	requested  bool // made for a request of ours, not for a refresh
+	requested  bool // opened for one of our own requests, not for a refresh
 }
 
-// Write writes a request, or a part of one. A metadata refresh that is not needed fails,
-// which closes the connection: otherwise kafka-go would go on to refresh on it, and so
-// keep it open.
+// Write writes a request, or a part of one. It fails a metadata refresh that is not needed,
+// which closes the connection: otherwise kafka-go would go on refreshing on it, and so keep
+// it open.
 func (n *connection) Write(p []byte) (int, error) {
 	const key = 4 // after the size
 	if g := n.generation; len(p) > key+1 && protocol.ApiKey(binary.BigEndian.Uint16(p[key:])) == protocol.Metadata &&

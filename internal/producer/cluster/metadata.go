@@ -25,7 +25,7 @@ type topic struct {
 	refreshing atomic.Bool
 }
 
-// metadata is what the cluster said about a topic.
+// metadata is what the cluster answered about a topic.
 type metadata struct {
 	response   *metadataAPI.Response
 	partitions []metadataAPI.ResponsePartition // at least one
@@ -34,8 +34,8 @@ type metadata struct {
 
 var errNoMetadata = errors.New("the topic's metadata is not known yet")
 
-// use returns the topic of that name. A kafka.Transport fetches the metadata of the topics
-// that it was made for, so a new topic takes a new generation.
+// use returns the topic of that name. A kafka.Transport fetches the metadata only of the
+// topics that it was created with, so a new topic needs a new generation.
 func (c *Cluster) use(name string) *topic {
 	if t := (*c.topics.Load())[name]; t != nil {
 		return t
@@ -52,7 +52,7 @@ func (c *Cluster) use(name string) *topic {
 	return t
 }
 
-// Forget has no further generation fetch the metadata of a topic.
+// Forget removes a topic: further generations do not fetch its metadata.
 func (c *Cluster) Forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,7 +107,7 @@ func (c *Cluster) Await(ctx context.Context, topic string) error {
 	g := c.current(t)
 	err := c.fetchMetadata(ctx, t, true)
 	switch {
-	case errors.Is(err, kafka.UnknownTopicOrPartition): // kafka-go asks again by itself; the other topics are fine
+	case errors.Is(err, kafka.UnknownTopicOrPartition): // kafka-go asks again by itself, and the other topics are unaffected
 	case isRefusal(err):
 		c.invalidateRarely(g)
 	case err != nil:
@@ -141,13 +141,13 @@ func (c *Cluster) refreshAsync(t *topic) {
 		defer t.refreshing.Store(false)
 		if err := c.Await(c.ctx, t.name); err != nil {
 			m := t.metadata.Load()
-			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, time.Now()}) // not again at once
+			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, time.Now()}) // the next refresh is not due at once
 		}
 	})
 }
 
-// fetchMetadata has the current generation tell the topic's metadata, or why there is none.
-// It makes at most one request: when the generation is new.
+// fetchMetadata gets the topic's metadata from the current generation, or the error for which
+// there is none. Only a new generation sends a request for it, and only one.
 func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) error {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()

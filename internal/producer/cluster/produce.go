@@ -79,7 +79,7 @@ func (c *Cluster) failureOf(res kafka.Response, err error) (failure error, retry
 // produceOnce makes one attempt. With WaitForBroker it lasts for as long as no broker can be
 // reached, and, up to MaxUnavailable, while brokers do not know the partition or its leader.
 func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Response, error) {
-	var waiting time.Time // since when this attempt has waited for what brokers will know
+	var waiting time.Time // since when this attempt has waited for the topic or a leader
 	var gone time.Time    // since when the metadata has lacked the partition
 	for {
 		g := c.current(t)
@@ -90,7 +90,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 			if rejection == nil || kafka.Error(rejection.ErrorCode) != kafka.UnknownTopicOrPartition || !c.partitionGone(ctx, t, b.partition) {
 				return res, err
 			}
-			if exceeds(&gone, spread) {
+			if exceeds(&gone, propagation) {
 				return nil, c.newPartitionGoneError(t, b.partition)
 			}
 			if !c.Pause(ctx) {
@@ -98,7 +98,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 			}
 			continue
 		}
-		if isStaleConnection(err) { // the next one is another that is idle, or a new one
+		if isStaleConnection(err) { // retry on another idle connection, or a new one
 			continue
 		}
 		c.noteAuthFailure(g, err)
@@ -109,7 +109,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 		waits := c.o.WaitForBroker && unsent
 		var reason error // why there is no metadata
 		if unsent {
-			// Is it this partition, or the whole cluster? The metadata tells.
+			// The metadata shows whether this concerns the partition or the whole cluster.
 			if reason = c.fetchMetadata(ctx, t, false); reason != nil {
 				err = reason
 			}
@@ -121,12 +121,12 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 		if c.ctx.Err() != nil {
 			return nil, context.Cause(c.ctx)
 		}
-		// A broker may not know a partition yet that was just added.
+		// A broker may not know yet of a partition that was just added.
 		if reason == nil && errors.Is(err, protocol.ErrNoPartition) && c.partitionGone(ctx, t, b.partition) {
-			if exceeds(&gone, spread) {
+			if exceeds(&gone, propagation) {
 				return nil, c.newPartitionGoneError(t, b.partition)
 			}
-			waits = true // be it for its last attempt
+			waits = true // even at its last attempt
 		}
 		c.o.Observer.Unavailable(t.name, b.partition, err)
 		switch {
@@ -136,11 +136,11 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 			if exceeds(&waiting, c.o.MaxUnavailable) {
 				return nil, &gaveUpError{err, c.o.MaxUnavailable}
 			}
-		case !kafkaerr.IsUnreachable(reason): // a broker answers, and says no
+		case !kafkaerr.IsUnreachable(reason): // a broker answers, with an error
 			return nil, err
 		}
 		if !c.Pause(ctx) {
-			if c.ctx.Err() != nil { // the record waits, be it for its last attempt
+			if c.ctx.Err() != nil { // even at its last attempt, the record was waiting
 				return nil, context.Cause(c.ctx)
 			}
 			return nil, err
@@ -166,9 +166,9 @@ func (c *Cluster) send(ctx context.Context, g *generation, b *batch) (kafka.Resp
 	return res, withDuration(err, began)
 }
 
-// answered acts on a broker's answer: rejection is nil if it has accepted the batch. The
-// Writer reads the answer too, but fetches no metadata, and does not tell which records were
-// rejected.
+// answered acts on a broker's answer: rejection is nil if the broker accepted the batch. The
+// Writer reads the answer too, but fetches no metadata, and does not report which records
+// were rejected.
 func (c *Cluster) answered(g *generation, t *topic, b *batch, rejection *produceAPI.ResponsePartition) error {
 	if rejection == nil {
 		c.o.Observer.Recovered(t.name)
@@ -186,8 +186,8 @@ func (c *Cluster) answered(g *generation, t *topic, b *batch, rejection *produce
 	return nil
 }
 
-// rejectionIn returns what the answer says of the partition, nil if the broker has accepted
-// the batch, or sends no answer (acks 0).
+// rejectionIn returns the partition in the answer if the broker rejected the batch. It
+// returns nil if the broker accepted it, or sends no answer (acks 0).
 func rejectionIn(res kafka.Response) *produceAPI.ResponsePartition {
 	r, ok := res.(*produceAPI.Response)
 	if !ok {
