@@ -172,7 +172,7 @@ func TestLogFileSaysWhyTheServerCannotStart(t *testing.T) {
 		"format":            {func(string) []string { return []string{"-log-format", "xml"} }, "use text or json"},
 		"argument":          {func(string) []string { return []string{"serve"} }, "unexpected argument"},
 		"long path":         {func(dir string) []string { return []string{"-socket", dir + "/" + strings.Repeat("x", 100)} }, "cannot have more than 107"},
-		"directory":         {func(dir string) []string { return []string{"-socket", dir} }, "is no socket"},
+		"directory":         {func(dir string) []string { return []string{"-socket", dir} }, "is not a socket"},
 		"file as directory": {func(dir string) []string { return []string{"-socket", rig.Binary + "/s"} }, "not a directory"},
 		"nowhere":           {func(dir string) []string { return []string{"-socket", dir + "/none/s"} }, "/none/s"},
 		"CA file":           {func(dir string) []string { return []string{"-ca-file", dir + "/none.pem"} }, "none.pem"},

@@ -70,7 +70,7 @@ func TestFlagsThatAreWrongAreExplained(t *testing.T) {
 		{[]string{"-log-level", "loud"}, 2, "log-level"},
 		{[]string{"-log-format", "xml"}, 2, "use text or json"},
 		{[]string{"-kong-prefix", "/nowhere"}, 1, "/nowhere/kafka-upstream.socket"},
-		{[]string{"-socket", "/etc/passwd"}, 1, "is no socket"},
+		{[]string{"-socket", "/etc/passwd"}, 1, "is not a socket"},
 		{[]string{"-ca-file", "/nowhere/ca.pem", "-socket", filepath.Join(t.TempDir(), "s")}, 1, "/nowhere/ca.pem"},
 		{[]string{"-help"}, 0, "-kong-prefix"},
 	} {

@@ -10,16 +10,16 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// lender is what reading a body needs of the [Exchange].
-type lender interface {
+// bodyExchange is the part of [Exchange] that reading a body needs.
+type bodyExchange interface {
 	WillBlock()
 	peerUID() (uint32, error)
 	Reserve(bytes int64) bool
 }
 
-// A file on a file system that hangs blocks a thread of the process: a network file system
-// whose server is down, or one that the peer itself serves. So only filesAtOnce files are
-// read at once, and a request waits for its turn no longer than fileTimeout.
+// Reading a file blocks a thread of the process if the file system hangs, such as a network
+// file system whose server is down, or one that the peer itself serves. So only filesAtOnce
+// files are read at once, and a request waits for its turn for at most fileTimeout.
 const (
 	filesAtOnce = 16
 	fileTimeout = 10 * time.Second
@@ -27,29 +27,29 @@ const (
 
 var fileTurns = make(chan struct{}, filesAtOnce)
 
-// readFile reads a request's body from the file into b, or into memory that it
-// reserves. Kong's worker has made the file for this request, with its own user as
-// the owner and mode 0600, and removes it when the request is answered.
+// readFile reads a request's body from the file into b, or into memory that it reserves.
+// Kong's worker has made the file for this request, with its own user as the owner and mode
+// 0600, and removes it when the request is answered.
 //
-// The path comes from the peer, and anyone who may write to the socket may send any path.
-// So the file is only read if it is a regular file, not a symbolic link, and belongs to
-// the user that the peer of the connection runs as: the peer could have read that file
-// itself. The same goes for root, which can name root's own files, and no other user's.
-// Where the system does not tell who the peer is, the file has to belong to the server's
-// own user, which is Kong's if Kong starts the server. Directories in the path may be
-// links, because Kong's prefix often lies behind one. The file must be as long as its size
-// says: files in /proc say 0 and have content.
-func readFile(b []byte, path string, limit int, l lender) ([]byte, error) {
+// The path comes from the peer, and anyone who may write to the socket may send any path. So
+// the file is only read if it is a regular file, not a symbolic link, and belongs to the user
+// that the peer of the connection runs as: the peer could read that file itself. This holds
+// for root too: it can name root's own files, and no other user's. On systems that do not
+// provide the peer's user, the file must belong to the server's own user, which is Kong's if
+// Kong starts the server. Directories in the path may be links, because Kong's prefix often
+// lies behind one. The length of the file must be its size: files in /proc have the size 0, and
+// content.
+func readFile(b []byte, path string, limit int, x bodyExchange) ([]byte, error) {
 	turn := time.NewTimer(fileTimeout)
 	defer turn.Stop()
 	select {
 	case fileTurns <- struct{}{}:
 	case <-turn.C:
-		return b[:0], &request.BodyError{Reason: fmt.Sprintf("could not read the request body from %.200q: %d other files were being read for %v: look at the file system of Kong's prefix", path, filesAtOnce, fileTimeout)}
+		return b[:0], &request.BodyError{Reason: fmt.Sprintf("could not read the request body from %.200q: %d other files were being read for %v: check the file system of Kong's prefix", path, filesAtOnce, fileTimeout)}
 	}
 	defer func() { <-fileTurns }()
 
-	owner, err := l.peerUID()
+	owner, err := x.peerUID()
 	if errors.Is(err, errors.ErrUnsupported) {
 		owner, err = ownUID(), nil
 	}
@@ -64,7 +64,7 @@ func readFile(b []byte, path string, limit int, l lender) ([]byte, error) {
 	if size > int64(limit) {
 		return b[:0], request.ErrTooLarge
 	}
-	if !l.Reserve(size) {
+	if !x.Reserve(size) {
 		return b[:0], memory.ErrFull
 	}
 	if int64(cap(b)) <= size {
@@ -78,8 +78,8 @@ func readFile(b []byte, path string, limit int, l lender) ([]byte, error) {
 
 // Why a file is not read.
 var (
-	errNoFile   = errors.New("it is no regular file, as Kong's are")
-	errOwner    = errors.New("it belongs to another user than that of the Kong worker which named it")
+	errNoFile   = errors.New("it is no regular file")
+	errOwner    = errors.New("it belongs to another user than the Kong worker that named it")
 	errShort    = errors.New("it is shorter than its size")
 	errLonger   = errors.New("it is longer than its size")
 	errNoSize   = errors.New("its file system does not know its size")
@@ -92,7 +92,7 @@ func fileError(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		cure = "Kong's worker user owns the file, so run the plugin server as that user"
 	case errors.Is(err, errNoFile), errors.Is(err, errOwner), errors.Is(err, errLonger), errors.Is(err, errNoSize), errors.Is(err, errRelative):
-		cure = "Kong names no such file, so look who else may write to the socket"
+		cure = "Kong never names such a file, so check who else may write to the socket"
 	}
 	return &request.BodyError{Reason: fmt.Sprintf(
 		"could not read the request body from %.200q: %v; %s, or set nginx_http_client_body_buffer_size in kong.conf above the largest body so that none goes to a file",

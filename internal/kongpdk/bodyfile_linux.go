@@ -2,8 +2,8 @@ package kongpdk
 
 import "golang.org/x/sys/unix"
 
-// sizeUnknown reports whether an open file is on one of the kernel's own file systems,
-// which say 0 for the size of a file whatever can be read from it.
+// sizeUnknown reports whether an open file is on one of the kernel's own file systems, whose
+// files have the size 0 whatever can be read from them.
 func sizeUnknown(fd int) bool {
 	var s unix.Statfs_t
 	if unix.Fstatfs(fd, &s) != nil {

@@ -2,5 +2,5 @@
 
 package kongpdk
 
-// sizeUnknown reports false: here a wrong size only shows when more can be read.
+// sizeUnknown reports false: on these systems a wrong size shows only when more can be read.
 func sizeUnknown(int) bool { return false }

@@ -10,8 +10,8 @@ import (
 
 func ownUID() uint32 { return uint32(os.Geteuid()) }
 
-// file is an open file, by system calls of its own: os.Open would offer it to Go's
-// poller as well, which takes no regular file.
+// file is an open file, read by direct system calls: os.Open would also try to add it to Go's
+// poller, which cannot watch regular files.
 type file int
 
 // openFile opens the owner's regular file for reading and returns its size in bytes.
@@ -62,8 +62,8 @@ func check(info *unix.Stat_t, owner uint32) error {
 	return nil
 }
 
-// readAll reads a file of len(b)-1 bytes, and one more if there is one. A file that ends
-// before its size or goes on beyond it is an error.
+// readAll reads a file of len(b)-1 bytes. It is an error if the file is shorter or longer than
+// that.
 func (f file) readAll(b []byte) error {
 	for got := 0; ; {
 		n, err := unix.Read(int(f), b[got:])

@@ -12,18 +12,18 @@ import (
 	"kafka-upstream/internal/plugin"
 )
 
-// calls is a list of PDK calls, encoded once and sent to Kong in one write: Kong
-// reads frames one after another, so none has to wait for the reply to the one
-// before. It is read-only once it is in use.
+// calls is a list of PDK calls, encoded once and sent to Kong in one write: Kong reads frames
+// one after another, so no call has to wait for the reply to the one before. It is read-only
+// once in use.
 type calls struct {
 	frames []byte
 	limits []int
 }
 
-// add appends a call of method. args are its arguments; nil for none. A reply
-// above limit bytes is not read into memory, and [Exchange.reply] says so; 0 is
-// a limit that no reply of Kong's own making reaches. The result is the number by
-// which reply knows the call.
+// add appends a call of method. args are its arguments; nil for none. A reply above limit
+// bytes is not read into memory, and [Exchange.reply] returns an error for it; 0 is maxReply,
+// which no reply that Kong makes itself reaches. The result is the number of the call, for
+// reply.
 func (c *calls) add(method string, args proto.Message, limit int) int {
 	if limit <= 0 {
 		limit = maxReply
@@ -37,7 +37,7 @@ func (c *calls) add(method string, args proto.Message, limit int) int {
 // size returns the number of calls.
 func (c *calls) size() int { return len(c.limits) }
 
-// appendExit appends the call by which Kong answers the client. Its arguments are an
+// appendExit appends the call with which Kong answers the client. Its arguments are an
 // ExitArgs of go-pdk, encoded by hand so that nothing is allocated for them.
 func appendExit(b []byte, a *plugin.Response) []byte {
 	const stringValue = 3 // of a google.protobuf.Value
@@ -83,7 +83,7 @@ func appendLog(b []byte, message string) []byte {
 	}}))
 }
 
-// appendReturn appends what ends a command.
+// appendReturn appends the return of a command, which ends it.
 func appendReturn(b []byte, ret *pb.RpcReturn) []byte { return appendFrame(b, marshal(ret)) }
 
 func marshal(m proto.Message) []byte {

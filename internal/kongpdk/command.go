@@ -24,11 +24,10 @@ type command struct {
 	body     []byte           // the command's own message
 }
 
-var errCommand = errors.New("a command that is not protobuf")
+var errCommand = errors.New("the command is not a protobuf message")
 
-// parseCommand reads an RpcCall. Its fields come in any order. Fields that are
-// not known are passed over, as protobuf wants it; of several commands the last
-// one counts.
+// parseCommand reads an RpcCall. Its fields may be in any order. As protobuf requires, it
+// skips unknown fields, and the last of several commands counts.
 func parseCommand(b []byte) (command, error) {
 	var c command
 	for len(b) > 0 {

@@ -22,7 +22,7 @@ type Exchange struct {
 	scratch *scratch // what the request was read into; nil once it is released
 	taken   int64    // from the memory limit, not counting the replies
 	out     []byte   // the frames of log lines, and then of the exit
-	logged  bool     // there are lines in it, and Kong replies to each
+	logged  bool     // there are log lines, and Kong replies to each
 	exited  bool
 	reason  plugin.Reason // of the exit
 	counted bool
@@ -44,7 +44,7 @@ func (x *Exchange) begin(s *session, now time.Time) {
 func (x *Exchange) Began() time.Time { return x.began }
 
 // WillBlock implements plugin.Exchange. The first call for a request may cost a few
-// microseconds: the loop goes on in another goroutine.
+// microseconds: the loop continues in another goroutine.
 func (x *Exchange) WillBlock() { x.session.driver.detach() }
 
 // Reserve implements plugin.Exchange. For requests with short replies nothing needs to be
@@ -73,9 +73,9 @@ func (x *Exchange) unreserve() {
 	}
 }
 
-// reply returns Kong's reply to call i, a protobuf message that may be empty.
-// The calls of the instance come first, further ones follow them. The bytes are valid
-// until Release or until the handler returns. The error is errReplyTooLarge or
+// reply returns Kong's reply to call i, a protobuf message that may be empty. Calls are
+// numbered from the instance's calls on; further calls follow. The bytes are valid until
+// Release, or until the handler returns. The error is errReplyTooLarge or
 // [memory.ErrFull].
 func (x *Exchange) reply(i int) ([]byte, error) {
 	if i >= len(x.replies) {
@@ -90,13 +90,13 @@ func (x *Exchange) reply(i int) ([]byte, error) {
 	return x.session.in.bytes(x.replies[i]), nil
 }
 
-// peerUID returns the id of the user that the connection's peer, a worker of Kong,
-// runs as. It costs a system call. The error is [errors.ErrUnsupported] where the system
-// does not tell.
+// peerUID returns the id of the user that the connection's peer, a worker of Kong, runs as.
+// It costs a system call. The error is [errors.ErrUnsupported] on systems that do not
+// provide it.
 func (x *Exchange) peerUID() (uint32, error) { return peerUID(x.session.driver.detach().nc) }
 
-// logError adds a line for Kong's error log, at level err. The line goes out
-// with the exit; each costs Kong one more call, so it is for failures only.
+// logError adds a line for Kong's error log, at level err. It is sent with the exit, and
+// costs Kong one more call, so it is only for failures.
 func (x *Exchange) logError(message string) { x.out, x.logged = appendLog(x.out, message), true }
 
 // exit answers the client, as soon as the handler has returned. Kong never replies to it:
@@ -113,7 +113,7 @@ func (x *Exchange) exit(a plugin.Response) {
 	x.session.send = x.out
 }
 
-// PDK returns go-pdk's view of the conversation, for rare calls: each is a
-// round of its own, and go-pdk fails on text that is not UTF-8. A handler finds it by a
-// type assertion. It must not exit through it.
+// PDK returns go-pdk's view of the conversation, for rare calls: each call is a round trip,
+// and go-pdk fails on text that is not UTF-8. A handler gets it by a type assertion, and
+// must not exit through it.
 func (x *Exchange) PDK() *pdk.PDK { return pdk.Init(pdkConn{c: x.session.driver.detach()}) }

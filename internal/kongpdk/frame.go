@@ -18,15 +18,14 @@ const (
 	// maxReply bounds the reply to a call that states no limit of its own. The
 	// largest are headers, which nginx bounds to some 100 KiB.
 	maxReply = 16 << 20
-	// maxFrame bounds what is read past and thrown away of a reply above its
-	// limit. Nothing that Kong sends comes near it.
+	// maxFrame bounds how much of a reply above its limit is read and discarded. Nothing
+	// that Kong sends comes near it.
 	maxFrame = 1 << 30
 
 	bufferSize = 8 << 10 // what a connection starts with
-	// bufferFree is how large a connection's buffer may be without being taken
-	// from the memory limit, and the largest that is kept for another connection.
-	// The replies to an ordinary request fit, so that those cost nothing here; the
-	// number of connections bounds the sum (see slots).
+	// bufferFree is how large a connection's buffer may be without being counted against
+	// the memory limit, and the largest that is kept for another connection. The replies
+	// to an ordinary request fit. The number of connections bounds the sum (see slots).
 	bufferFree = 32 << 10
 )
 
@@ -53,33 +52,33 @@ func (e frameSizeError) Error() string {
 	return fmt.Sprintf("a frame of %d bytes where at most %d are allowed", e.size, e.limit)
 }
 
-// errMore is the error of a frame of which not all has come. The buffer has room for
-// some of what is to come then.
+// errMore is the error of a frame that is incomplete. The buffer then has room for more of
+// it.
 var errMore = errors.New("more has to come")
 
-// buffer holds what has come of a stream of frames. The frames taken since the last call
-// of next stay in it, at the offsets where they were. What it has above bufferFree is
-// taken from the memory limit.
+// buffer holds the received part of a stream of frames. Frames that were taken since the last
+// call of next stay at their offsets. Memory above bufferFree is taken from the memory
+// limit.
 type buffer struct {
-	buf    []byte // all that has come since next; buf[at:] is not taken yet
+	buf    []byte // all that was received since next; buf[at:] is not taken yet
 	at     int
 	memory *memory.Limit
 	taken  int64 // from memory
 }
 
-// span is a frame's place in the buffer.
+// span is the position of a frame in the buffer.
 type span struct{ from, to int }
 
-// pending returns how many bytes have come and are not taken.
+// pending returns how many received bytes are not taken yet.
 func (b *buffer) pending() int { return len(b.buf) - b.at }
 
-// room returns where to read to, which is not empty after errMore or after skip. add says
-// how much was read.
+// room returns the space to read into, which is not empty after errMore and after skip. add
+// must be called with the number of bytes read.
 func (b *buffer) room() []byte { return b.buf[len(b.buf):cap(b.buf)] }
 
 func (b *buffer) add(n int) { b.buf = b.buf[:len(b.buf)+n] }
 
-// clear drops all that has come.
+// clear drops all that was received.
 func (b *buffer) clear() { b.buf, b.at = b.buf[:0], 0 }
 
 // next forgets the frames that were taken, and moves what was read beyond them
@@ -106,9 +105,9 @@ func (b *buffer) release() {
 	b.buf, b.at, b.taken = nil, 0, 0
 }
 
-// frame takes a frame of at most limit bytes. The error is errMore, an frameSizeError, or
-// [memory.ErrFull] where there is no memory for the frame, of which a part may have come.
-// Memory grows with what has come, not with what was announced.
+// frame takes a frame of at most limit bytes. The error is errMore, a frameSizeError, or
+// [memory.ErrFull] if there is no memory for the frame, a part of which may have been
+// received. Memory grows with what was received, not with what was announced.
 func (b *buffer) frame(limit int) (span, error) {
 	want := frameHeader
 	if b.pending() >= frameHeader {
@@ -131,8 +130,8 @@ func (b *buffer) frame(limit int) (span, error) {
 	return s, nil
 }
 
-// unread returns the size of the frame that frame has refused, or had no memory for, with
-// its header, for skip.
+// unread returns the size, with its header, of the frame that was too large, or for which
+// there was no memory. It is for skip.
 func (b *buffer) unread() (int, error) {
 	n := int(binary.LittleEndian.Uint32(b.buf[b.at:]))
 	if n > maxFrame {
@@ -141,7 +140,7 @@ func (b *buffer) unread() (int, error) {
 	return frameHeader + n, nil
 }
 
-// skip drops what has come of n bytes, and returns how many of them are still to come.
+// skip drops up to n received bytes, and returns how many of the n are still to come.
 func (b *buffer) skip(n int) int {
 	have := min(n, b.pending())
 	if have == n {
@@ -152,9 +151,9 @@ func (b *buffer) skip(n int) int {
 	return n - have
 }
 
-// grow enlarges the full buffer, towards n bytes that are wanted. A buffer is at most
-// four times what was received, and the last step is to the exact size: so a large frame
-// is copied little, and leaves a third of its size as garbage.
+// grow enlarges the full buffer, towards n more bytes. A buffer is at most four times as large
+// as what was received, and the last step is to the exact size: a large frame is copied
+// little, and leaves a third of its size as garbage.
 func (b *buffer) grow(n int) error {
 	size := len(b.buf) + n
 	for size/4 > max(len(b.buf), bufferSize) {
@@ -170,7 +169,7 @@ func (b *buffer) grow(n int) error {
 	}
 	buf := make([]byte, len(b.buf), size)
 	copy(buf, b.buf)
-	b.buf = buf // the old one is left to the GC: what was read may still be in use
+	b.buf = buf // the old one may still be in use, so the garbage collector frees it
 	return nil
 }
 

@@ -19,7 +19,7 @@ func (s *Server) openInstance(h plugin.Handler) *instance {
 	return in
 }
 
-// handle reads the request, has it handled, and answers it.
+// handle reads the request, calls the handler, and answers.
 func handle(x *Exchange, h plugin.Handler, p *plan) {
 	x.scratch = scratches.Get().(*scratch)
 	var a plugin.Response
@@ -33,7 +33,7 @@ func handle(x *Exchange, h plugin.Handler, p *plan) {
 	x.exit(a)
 }
 
-// scratch is the memory that a request is read into. A panic leaves it to the GC.
+// scratch is the memory that a request is read into. After a panic it is not reused.
 type scratch struct {
 	request request.Request
 	file    []byte // a body that Kong had in a file

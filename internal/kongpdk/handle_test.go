@@ -76,7 +76,7 @@ func TestRequestThatCannotBeReadIsRefused(t *testing.T) {
 		reply []byte
 		want  func(error) bool
 	}{
-		"junk":      {[]byte{0xff}, func(err error) bool { return strings.HasPrefix(err.Error(), "unexpected reply of Kong: body: ") }},
+		"junk":      {[]byte{0xff}, func(err error) bool { return strings.HasPrefix(err.Error(), "unexpected reply from Kong: body: ") }},
 		"too large": {append([]byte("\x0a\xc8\x01"), make([]byte, 200)...), func(err error) bool { return errors.Is(err, request.ErrTooLarge) }},
 		"no body": {[]byte("\x1a\x03why"), func(err error) bool {
 			_, ok := errors.AsType[*request.BodyError](err)

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// instance is a [plugin.Handler] with what is called of Kong for it. Kong starts one for
-// each of its workers, and starts all anew after any change.
+// instance is a [plugin.Handler] with the calls to Kong that it needs. Kong starts one for
+// each of its workers, and starts all of them again after any change.
 type instance struct {
 	calls     *calls                 // sent in one write, before access
-	nextCalls func(*Exchange) *calls // what their replies show to be needed, nil for none; may be nil
-	access    func(*Exchange)        // handles one request; a panic of it is answered with 500
+	nextCalls func(*Exchange) *calls // further calls, by the replies to the first; it may be nil, and return nil
+	access    func(*Exchange)        // handles one request; a panic is answered with 500
 	close     func()
 	started   time.Time
-	size      int64         // about how many bytes it holds
+	size      int64         // about how many bytes the instance takes
 	element   *list.Element // in the order of starts
 }
 
@@ -33,9 +33,9 @@ const (
 // instances are the instances that were started and not closed, by id. Every request
 // looks one up, from many goroutines at once.
 //
-// Kong never closes the instances of plugins that were deleted, and a peer may start
-// any number. Beyond limit bytes the oldest are closed: Kong starts one of them again when
-// it has an event for it.
+// Kong never closes the instances of plugins that were deleted, and a peer may start any
+// number. Beyond limit bytes the oldest are closed: Kong starts such an instance again when it
+// has an event for it.
 type instances struct {
 	byID sync.Map // int32 → *instance
 	last atomic.Uint32
@@ -46,9 +46,9 @@ type instances struct {
 	order list.List // of their ids, the oldest first
 }
 
-// newInstances begins at a random id. Kong's workers remember ids across a
-// restart of this process: were they counted from 1, a worker could send a
-// request of one configuration to the instance of another.
+// newInstances begins at a random id. Kong's workers remember ids across a restart of this
+// process: if ids began at 1, a worker could send a request of one configuration to the
+// instance of another.
 func newInstances() *instances {
 	i := &instances{limit: maxInstances}
 	i.last.Store(rand.Uint32())
@@ -62,15 +62,15 @@ func (i *instances) get(id int32) *instance {
 	return nil
 }
 
-// add returns the new instance's id, and instances that were removed for it and that
-// the caller has to close. config is the length of its configuration in bytes.
+// add returns the new instance's id, and the instances that were removed to make room for it,
+// which the caller must close. config is the length of its configuration in bytes.
 func (i *instances) add(in *instance, config int) (id int32, removed []*instance) {
 	in.size = instanceSize + int64(config)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for in.element == nil {
 		id = int32(i.last.Add(1) & (1<<31 - 1))
-		if id == 0 { // protobuf's way to say none
+		if id == 0 { // in protobuf, the same as no id
 			continue
 		}
 		if _, taken := i.byID.LoadOrStore(id, in); !taken {
@@ -102,7 +102,7 @@ func (i *instances) removeLocked(id int32) *instance {
 	return in
 }
 
-// removeAll closes every instance that is left.
+// removeAll removes and closes every instance.
 func (i *instances) removeAll() {
 	i.byID.Range(func(id, _ any) bool {
 		if in := i.remove(id.(int32)); in != nil {

@@ -215,7 +215,7 @@ func TestUnfinishedCommandIsGivenUp(t *testing.T) {
 		}
 		used.write(command[:1])
 		used.closed()
-		if !strings.Contains(log.String(), "the rest of a command did not come") {
+		if !strings.Contains(log.String(), "the rest of a command did not arrive") {
 			t.Errorf("the log is %s", log.String())
 		}
 		idle.start("{}")
@@ -476,7 +476,7 @@ func TestMoreConnectionsThanFilesWait(t *testing.T) {
 			})
 		}
 		until(t, "the slots are taken", func() bool { return now.Load() >= 11 })
-		until(t, "the log says so", func() bool { return strings.Contains(log.String(), "have to wait") })
+		until(t, "the log says so", func() bool { return strings.Contains(log.String(), "are waiting") })
 		if n := answered.Load(); n > 0 {
 			t.Errorf("%d are answered", n)
 		}

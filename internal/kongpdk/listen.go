@@ -25,24 +25,23 @@ func CheckPath(path string) error {
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return fmt.Errorf("looking at the socket: %w", err)
+		return fmt.Errorf("checking the socket: %w", err)
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there and is no socket: remove it, or choose another path with -socket", path)
+		return fmt.Errorf("%s exists and is not a socket: remove it, or choose another path with -socket", path)
 	}
 	return nil
 }
 
-// Listen returns a listener on the unix socket path, which it makes anew: a
-// socket left there by an earlier server is removed, even if that one still
-// serves the requests it has, as it does after a reload of Kong. mode holds the
-// socket's permission bits: a user who may write to it may connect. Closing the
-// listener leaves the path alone, because by then it may be another server's.
+// Listen returns a listener on a new unix socket at path. The new socket replaces that of an
+// earlier server, even if that server is still answering requests, as after a reload of Kong.
+// mode has the socket's permission bits: a user who may write to it may connect. Closing the
+// listener does not remove the path, because by then it may be another server's.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
-	// The socket must not accept connections before its mode is set, and the path must
-	// never be missing: so it is made under another name and renamed.
+	// The socket must not accept connections before its mode is set, and the path must never
+	// be missing: so the socket is made under another name and renamed.
 	draft, l, err := listenDraft(path)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", path, err)
@@ -57,11 +56,11 @@ func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 }
 
 // listenDraft listens on a socket beside path, with a name that leaves the draft's own
-// path within maxPath: ".PID" where that fits, and else a shorter one that is not taken.
+// path within maxPath: ".PID" if that fits, or else a shorter one that is not taken.
 func listenDraft(path string) (draft string, l *net.UnixListener, err error) {
-	dir, base := filepath.Split(path) // dir as it is written, for what its links lead to
+	dir, base := filepath.Split(path) // dir is not cleaned, because it may contain links
 	if strings.HasPrefix(dir, "@") {
-		dir = "./" + dir // to Go that were a name and no path
+		dir = "./" + dir // a leading @ would be an abstract name to Go, not a path
 	}
 	pid := os.Getpid()
 	draft = dir + "." + strconv.Itoa(pid)

@@ -14,37 +14,36 @@ import (
 )
 
 const (
-	// sweepsPerEvent is how many sweeps for requests that take too long there are in the
-	// time that one may take.
+	// sweepsPerEvent is how often, within eventTimeout, a loop looks for requests that take
+	// too long.
 	sweepsPerEvent = 13
-	// maxAccepts is how many connections are accepted before those that are open have
-	// their turn.
+	// maxAccepts is how many connections are accepted before the open ones are served again.
 	maxAccepts = 32
-	// One loop serves some 50,000 requests a second, and so many take several
-	// cores of Kong's: a machine has more loops only where it has many cores.
+	// One loop serves some 50,000 requests a second, which take several cores of Kong's: only
+	// machines with many cores need more loops.
 	coresPerLoop = 4
 	maxLoops     = 8
 	// maxFree is how many connections' memory a loop keeps for the next ones.
 	maxFree = 256
 )
 
-// loop serves connections, by one goroutine at a time, with epoll(7). All that
-// it does at once is short. A request that takes long takes the goroutine with
-// it, see loopConn.detach. So after each step the goroutine must check whether it still
-// runs the loop, and touch nothing of it if not.
+// loop serves connections with epoll(7), by one goroutine at a time. Each step is short. A
+// request that may block keeps the goroutine, and another one runs the loop from then on: see
+// loopConn.detach. So after each step the goroutine must check whether it still runs the loop,
+// and touch nothing of it if not.
 type loop struct {
 	server   *Server
 	epoll    int
 	listener int         // -1 once it is closed
 	conns    []*loopConn // by file descriptor
 	freeList []*loopConn
-	accepted []*loopConn // and not registered with epoll yet; those before seen are done
+	accepted []*loopConn // not registered with epoll yet; those before seen are done
 	seen     int
 	handled  int // events of the last round
 	swept    time.Time
 	paused   time.Time // not accepting until then, unless zero
 	full     bool      // not accepting until there is a slot
-	reaped   time.Time // when idle connections were last sought, while full
+	reaped   time.Time // when idle connections were last closed, while full
 	deadline time.Time // for peers, while the server shuts down
 	events   [128]unix.EpollEvent
 
@@ -56,38 +55,38 @@ type loop struct {
 	err      error         // why it ended, unless it was stopped
 
 	mu     sync.Mutex
-	wake   int // an eventfd(2) that ends the waiting
+	wakeFD int // an eventfd(2) that ends the wait
 	closed bool
 }
 
 var _ acceptor = (*loop)(nil)
 
-// serveLoops serves what connects to the listener, which it closes. It reports
-// false if there can be no loops on it.
+// serveLoops serves the connections to the listener, which it closes. It reports false if the
+// listener cannot be served by loops.
 func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 	raw, err := u.SyscallConn()
 	if err != nil {
 		return false, err
 	}
 	var loops []*loop
-	var parts []acceptor
+	var acceptors []acceptor
 	closed := raw.Control(func(listener uintptr) {
 		for range cmp.Or(s.loops, max(1, min(runtime.GOMAXPROCS(0)/coresPerLoop, maxLoops))) {
 			var l *loop
 			if l, err = newLoop(s, int(listener)); err != nil {
 				return
 			}
-			loops, parts = append(loops, l), append(parts, l)
+			loops, acceptors = append(loops, l), append(acceptors, l)
 		}
 	})
 	err = cmp.Or(err, closed)
 	served = err == nil
 	if served {
-		// While this one is open Go's own poller is told of each connection, too.
+		// While this listener is open, Go's own poller is woken for each connection, too.
 		u.SetUnlinkOnClose(false)
 		_ = u.Close()
 	}
-	if !served || !s.add(len(loops), parts...) {
+	if !served || !s.add(len(loops), acceptors...) {
 		for _, l := range loops {
 			l.closeFiles()
 		}
@@ -104,7 +103,7 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 }
 
 func newLoop(s *Server, listener int) (*loop, error) {
-	l := &loop{server: s, listener: -1, epoll: -1, wake: -1, swept: time.Now(), done: make(chan struct{})}
+	l := &loop{server: s, listener: -1, epoll: -1, wakeFD: -1, swept: time.Now(), done: make(chan struct{})}
 	var err error
 	if l.listener, err = unix.FcntlInt(uintptr(listener), unix.F_DUPFD_CLOEXEC, 0); err == nil {
 		err = unix.SetNonblock(l.listener, true)
@@ -113,10 +112,10 @@ func newLoop(s *Server, listener int) (*loop, error) {
 		l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	}
 	if err == nil {
-		l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		l.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	}
 	if err == nil {
-		err = errors.Join(l.listen(), l.add(l.wake, unix.EPOLLIN))
+		err = errors.Join(l.listen(), l.add(l.wakeFD, unix.EPOLLIN))
 	}
 	if err != nil {
 		l.closeFiles()
@@ -125,7 +124,8 @@ func newLoop(s *Server, listener int) (*loop, error) {
 	return l, nil
 }
 
-// listen has the loop told of connections to be accepted: one loop for each, not all.
+// listen registers the listener with epoll, which then wakes one loop for each connection, not
+// all.
 func (l *loop) listen() error { return l.add(l.listener, unix.EPOLLIN|unix.EPOLLEXCLUSIVE) }
 
 func (l *loop) add(fd int, events uint32) error {
@@ -135,39 +135,39 @@ func (l *loop) add(fd int, events uint32) error {
 // stop implements acceptor.
 func (l *loop) stop() {
 	l.stopping.Store(true)
-	l.awake()
+	l.wake()
 }
 
 // forceClose implements acceptor.
 func (l *loop) forceClose() int {
-	left := l.open.Load()
+	open := l.open.Load()
 	l.forced.Store(true)
-	l.awake()
-	return int(left)
+	l.wake()
+	return int(open)
 }
 
 // resume implements acceptor.
-func (l *loop) resume() { l.awake() }
+func (l *loop) resume() { l.wake() }
 
 // reapIdle implements acceptor.
 func (l *loop) reapIdle() {
 	l.reap.Store(true)
-	l.awake()
+	l.wake()
 }
 
-func (l *loop) awake() {
+func (l *loop) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
-		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		_, _ = unix.Write(l.wakeFD, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
 
 // run runs the loop, until it ends or another goroutine runs it.
 func (l *loop) run() {
 	for {
-		// What the last round has left to do is done here, because it may have been
-		// another goroutine's, which returned in the middle of it.
+		// The work that remains of the last round is done here, because another goroutine may
+		// have run that round, and returned in the middle of it.
 		if !l.registerAccepted() {
 			return
 		}
@@ -193,13 +193,13 @@ func (l *loop) run() {
 				if !l.accept() {
 					return
 				}
-			case l.wake:
+			case l.wakeFD:
 				var b [8]byte
 				_, _ = unix.Read(fd, b[:])
 			default:
-				// A connection that left or ended since has no entry, or the next
-				// one has it: that finds nothing to read, and no harm is done.
-				if p := l.conns[fd]; p != nil && !l.proceed(p, ev.Events) {
+				// A connection that was detached or closed since has no entry, or the next
+				// connection has it: that one finds nothing to read, which does no harm.
+				if p := l.conns[fd]; p != nil && !l.serve(p, ev.Events) {
 					return
 				}
 			}
@@ -227,8 +227,8 @@ func (l *loop) wait() (int, error) {
 	}
 }
 
-// accept takes up the connections that wait. It reports false if another
-// goroutine runs the loop by now.
+// accept accepts the waiting connections. It reports false if another goroutine runs the loop
+// by now.
 func (l *loop) accept() bool {
 	for range maxAccepts {
 		if !l.server.slots.take() {
@@ -242,8 +242,8 @@ func (l *loop) accept() bool {
 			l.server.slots.release()
 			return true
 		}
-		// As a rule, Kong has sent its command by now.
-		if !l.proceed(l.connOf(fd), 0) {
+		// Kong has usually sent its command by now.
+		if !l.serve(l.connOf(fd), 0) {
 			return false
 		}
 	}
@@ -279,7 +279,7 @@ func (l *loop) closeIdle() bool {
 		case p == nil || p.used():
 		case !p.idleSeen:
 			p.idleSeen = true
-		case !l.proceed(p, 0): // a command that has come meanwhile is taken up
+		case !l.serve(p, 0): // a command that has come meanwhile is done
 			return false
 		case l.conns[fd] == p && p.idleSeen && !p.used():
 			l.drop(p)
@@ -288,8 +288,8 @@ func (l *loop) closeIdle() bool {
 	return true
 }
 
-// accept1 accepts one connection. It reports false if there is none, or none can be
-// accepted for the moment.
+// accept1 accepts one connection. It reports false if there is none, or none can be accepted
+// for now.
 func (l *loop) accept1() (fd int, ok bool) {
 	for {
 		// accept4(2) by hand, because unix.Accept4 allocates an address each time.
@@ -301,7 +301,8 @@ func (l *loop) accept1() (fd int, ok bool) {
 			return -1, false
 		case unix.EINTR, unix.ECONNABORTED:
 		default:
-			// A shortage of files or memory passes; nothing else can be mended here.
+			// A shortage of files or memory is temporary, and nothing else can be done about
+			// other errors.
 			l.server.log.Error(shortage, "error", errno)
 			_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.listener, nil)
 			l.paused = time.Now().Add(shortageTime)
@@ -328,7 +329,7 @@ func (l *loop) connOf(fd int) *loopConn {
 	return p
 }
 
-// forget takes a connection out of the loop.
+// forget removes a connection from the loop.
 func (l *loop) forget(p *loopConn) {
 	if p.added {
 		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
@@ -337,7 +338,7 @@ func (l *loop) forget(p *loopConn) {
 	l.open.Add(-1)
 }
 
-// drop closes a connection, by which epoll forgets it.
+// drop closes a connection, which also removes it from epoll.
 func (l *loop) drop(p *loopConn) {
 	l.conns[p.fd] = nil
 	l.open.Add(-1)
@@ -351,15 +352,15 @@ func (l *loop) drop(p *loopConn) {
 	l.freeList = append(l.freeList, p)
 }
 
-// proceed goes on with a connection. It reports false if another goroutine runs
-// the loop by now; this one has served the connection to its end then.
-func (l *loop) proceed(p *loopConn, events uint32) bool {
+// serve continues with a connection. It reports false if another goroutine runs the loop by
+// now; this goroutine has then served the connection to its end.
+func (l *loop) serve(p *loopConn, events uint32) bool {
 	more := false
 	if p.s.state == answered && events&unix.EPOLLHUP != 0 {
-		p.s.fail(errDone) // as it should be: no need to read it
+		p.s.fail(errDone) // the usual end, which need not be read
 	} else {
 		p.readable = true
-		more = p.proceed()
+		more = p.serve()
 	}
 	if c := p.own; c != nil {
 		if more {
@@ -381,9 +382,9 @@ func (l *loop) proceed(p *loopConn, events uint32) bool {
 	return true
 }
 
-// registerAccepted adds this round's unfinished connections to epoll. In a busy round
-// each is read once more first: the replies are often there by then, which saves the
-// epoll_ctl. It reports false if another goroutine runs the loop by now.
+// registerAccepted adds this round's unfinished connections to epoll. In a round with several
+// events, it reads each once more first: the replies have often arrived by then, which saves
+// the epoll_ctl. It reports false if another goroutine runs the loop by now.
 func (l *loop) registerAccepted() bool {
 	for l.seen < len(l.accepted) {
 		p := l.accepted[l.seen]
@@ -391,7 +392,7 @@ func (l *loop) registerAccepted() bool {
 		if p.own != nil || !p.unregistered {
 			continue // detached, or closed; if it serves another connection by now, that has its own entry
 		}
-		if l.handled > 1 && !l.proceed(p, 0) {
+		if l.handled > 1 && !l.serve(p, 0) {
 			return false
 		}
 		if !p.unregistered {
@@ -408,7 +409,7 @@ func (l *loop) registerAccepted() bool {
 	return true
 }
 
-// ending closes what is idle. It reports whether all is over.
+// ending closes idle connections. It reports whether none is open any more.
 func (l *loop) ending() bool {
 	if l.listener >= 0 {
 		l.refuse()
@@ -422,16 +423,16 @@ func (l *loop) ending() bool {
 		l.deadline = time.Now().Add(l.server.endTimeout)
 	}
 	forced := l.forced.Load()
-	silent := !time.Now().Before(l.deadline) // all remaining connections wait for their peers
+	silent := !time.Now().Before(l.deadline) // the remaining connections wait for their peers
 	for _, p := range l.conns {
 		switch {
 		case p == nil:
 		case forced:
 			l.drop(p)
 		case silent:
-			l.server.log.Warn("closing a connection of Kong", "error", errSilent)
+			l.server.log.Warn("closing a connection from Kong", "error", errSilent)
 			l.drop(p)
-		case p.s.busy():
+		case p.s.hasCommand():
 			p.stopping = true
 		default:
 			l.dropIdle(p)
@@ -440,8 +441,8 @@ func (l *loop) ending() bool {
 	return l.open.Load() == 0
 }
 
-// refuse accepts the connections in the backlog and ends them as dropIdle does: left in
-// the backlog, they would be reset by the kernel.
+// refuse accepts the connections in the socket's backlog and ends them as dropIdle does. The
+// kernel would reset those that stay in the backlog.
 func (l *loop) refuse() {
 	for {
 		fd, ok := l.accept1()
@@ -453,13 +454,13 @@ func (l *loop) refuse() {
 	}
 }
 
-// dropIdle closes an idle connection. A command that has come meanwhile is read, and not
-// done: a connection that is closed with something unread is reset, and Kong sends a
-// command to our successor only if its connection was closed. The rest of a command of
-// which a part has come is waited for.
+// dropIdle closes an idle connection. It reads a command that has come meanwhile, without
+// doing it: the kernel resets a connection that is closed with unread data, and Kong sends a
+// command to the successor only if its connection was closed, not reset. If a part of a
+// command has come, dropIdle waits for the rest.
 func (l *loop) dropIdle(p *loopConn) {
 	p.stopping, p.readable = true, true
-	switch more := p.proceed(); {
+	switch more := p.serve(); {
 	case !more, p.s.in.pending() == 0:
 		l.drop(p)
 	case !p.added:
@@ -490,9 +491,9 @@ func (l *loop) sweep() {
 	for _, p := range l.conns {
 		switch {
 		case p == nil:
-		case p.s.busy():
+		case p.s.hasCommand():
 			if now.Sub(p.s.began()) > l.server.eventTimeout {
-				l.server.log.Warn("a connection of Kong ended early", "error", fmt.Sprintf("its request took more than %v", l.server.eventTimeout))
+				l.server.log.Warn("a connection from Kong ended early", "error", fmt.Sprintf("its request took more than %v", l.server.eventTimeout))
 				l.drop(p)
 			}
 		case p.s.in.pending() == 0:
@@ -524,7 +525,7 @@ func (l *loop) closeFiles() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	for _, fd := range []int{l.epoll, l.wake, l.listener} {
+	for _, fd := range []int{l.epoll, l.wakeFD, l.listener} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}

@@ -17,13 +17,13 @@ type loopConn struct {
 	loop *loop
 	s    *session
 	fd   int
-	own  *netConn // the driver since detach; nil in the loop
+	own  *netConn // the driver since detach; nil while the loop serves the session
 
 	readable     bool // there may be something to read
 	added        bool // to epoll
-	unregistered bool // is in the loop's list of those that epoll is not told of yet
-	stopping     bool // as soon as it is not busy
-	idleSeen     bool // was idle when idle connections were last looked for
+	unregistered bool // in the loop's list of connections that are not added to epoll yet
+	stopping     bool // to be closed once it has no command
+	idleSeen     bool // was idle when idle connections were last closed
 
 	partial time.Time // when sweep first saw an incomplete command
 }
@@ -33,25 +33,25 @@ var _ driver = (*loopConn)(nil)
 // errAgain is the error of reading when there is nothing to read for now.
 var errAgain = errors.New("nothing to read for now")
 
-// detach implements driver: another goroutine runs the loop from here on.
+// detach implements driver: another goroutine runs the loop from now on.
 func (p *loopConn) detach() *netConn {
 	if p.own != nil {
 		return p.own
 	}
 	l, s := p.loop, p.s
 	l.forget(p)
-	f := os.NewFile(uintptr(p.fd), "connection of Kong") // which waits by Go's own poller
+	f := os.NewFile(uintptr(p.fd), "connection from Kong") // which waits by Go's own poller
 	p.own = newNetConn(s, f)
-	p.own.busy = true
+	p.own.hasCommand = true
 	_ = f.SetDeadline(s.began().Add(l.server.eventTimeout))
 	l.server.adopt(p.own)
 	go l.run()
 	return p.own
 }
 
-// proceed makes the steps that can be made with what has come. It reports whether the
-// session goes on. If the session was detached meanwhile, it is p.own's to go on with.
-func (p *loopConn) proceed() (more bool) {
+// serve makes all steps that the received bytes allow. It reports whether the session goes on;
+// if it was detached meanwhile, p.own must serve it.
+func (p *loopConn) serve() (more bool) {
 	s := p.s
 	defer s.recovered()
 	for p.own == nil {
@@ -96,16 +96,16 @@ func (p *loopConn) proceed() (more bool) {
 	return true
 }
 
-// used reports whether there is a command at hand, or a part of one has come.
-func (p *loopConn) used() bool { return p.s.busy() || p.s.in.pending() > 0 }
+// used reports whether the session has a command, or has received a part of one.
+func (p *loopConn) used() bool { return p.s.hasCommand() || p.s.in.pending() > 0 }
 
-// read reads what has come.
+// read reads what was received, without waiting.
 func (p *loopConn) read(b []byte) (int, error) {
 	for p.readable {
 		n, err := syscall.Read(p.fd, b)
 		switch {
 		case n > 0:
-			p.readable = n == len(b) // else that was all, and the next call would be for nothing
+			p.readable = n == len(b) // else that was all, and another call would be in vain
 			return n, nil
 		case err == nil:
 			return 0, io.EOF
@@ -119,9 +119,8 @@ func (p *loopConn) read(b []byte) (int, error) {
 	return 0, errAgain
 }
 
-// write writes b. What we write is short, so that it has room in the socket's buffer
-// unless the peer reads nothing at all: then the session is detached, and its own
-// goroutine waits.
+// write writes b, which is short: it fits into the socket's buffer unless the peer reads
+// nothing at all. Then write detaches the session, and waits in its own goroutine.
 func (p *loopConn) write(b []byte) error {
 	for {
 		n, err := syscall.Write(p.fd, b)

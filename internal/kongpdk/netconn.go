@@ -17,9 +17,9 @@ const (
 	commandTimeout = 10 * time.Second
 	// endTimeout bounds how long Shutdown waits for a peer to send or to read. Kong
 	// replies within milliseconds. An event whose connection closes before its replies
-	// have come had no effect, and Kong sends it to the successor.
+	// arrive had no effect, and Kong sends it to the successor.
 	endTimeout = 2 * time.Second
-	// lastRead is how long an idle connection is still read when it is to end.
+	// lastRead is how long an idle connection is still read before it is closed.
 	lastRead = 5 * time.Millisecond
 )
 
@@ -27,12 +27,12 @@ const (
 type netConn struct {
 	s     *session
 	nc    stream
-	timed bool // the command that has begun to come has a deadline
+	timed bool // the command that is being received has a deadline
 
-	mu       sync.Mutex
-	busy     bool // with a command
-	stopping bool // as soon as it is not busy
-	idleSeen bool // was idle when idle connections were last looked for
+	mu         sync.Mutex
+	hasCommand bool
+	stopping   bool // to be closed once it has no command
+	idleSeen   bool // was idle when idle connections were last closed
 }
 
 // stream is what a netConn needs of a connection.
@@ -86,7 +86,7 @@ func (c *netConn) do(act action) bool {
 	case run:
 		c.s.run()
 		return true
-	case detach: // it is
+	case detach: // it is detached
 		return true
 	case done:
 		c.done()
@@ -95,13 +95,13 @@ func (c *netConn) do(act action) bool {
 	return false
 }
 
-// read waits without limit for a command to begin to come, and no longer than
-// commandTimeout for the rest of it.
+// read waits without limit for the first byte of a command, and for at most commandTimeout for
+// the rest of it.
 func (c *netConn) read() bool {
-	if !c.timed && c.s.in.pending() > 0 && !c.s.busy() {
+	if !c.timed && c.s.in.pending() > 0 && !c.s.hasCommand() {
 		c.timed = true
 		c.mu.Lock()
-		if !c.stopping { // else there is a deadline
+		if !c.stopping { // else it already has a deadline
 			_ = c.nc.SetReadDeadline(time.Now().Add(c.s.server.commandTimeout))
 		}
 		c.mu.Unlock()
@@ -117,8 +117,8 @@ func (c *netConn) read() bool {
 	return n > 0
 }
 
-// begin begins a command unless the connection is to stop: Kong gets no answer
-// then, and puts the command to our successor. Nothing has been done for it.
+// begin begins a command, unless the connection is to be closed: then nothing is done for the
+// command, Kong gets no answer, and sends it to the successor.
 func (c *netConn) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,43 +127,43 @@ func (c *netConn) begin() bool {
 		return false
 	}
 	now := time.Now()
-	c.busy, c.idleSeen, c.timed = true, false, false
+	c.hasCommand, c.idleSeen, c.timed = true, false, false
 	c.s.begin(now)
 	_ = c.nc.SetDeadline(now.Add(c.s.server.eventTimeout))
 	return true
 }
 
-// done ends a command. A connection that is to stop is still read for a moment.
+// done ends a command. A connection that is to be closed is still read for a moment.
 func (c *netConn) done() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = false
+	c.hasCommand = false
 	_ = c.nc.SetDeadline(time.Time{})
 	if c.stopping {
 		c.readLast()
 	}
 }
 
-// stopWhenIdle has the connection end as soon as it is not busy.
+// stopWhenIdle closes the connection as soon as it has no command.
 func (c *netConn) stopWhenIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopping = true
-	if c.busy {
+	if c.hasCommand {
 		_ = c.nc.SetDeadline(time.Now().Add(c.s.server.endTimeout)) // see await
 		return
 	}
 	c.readLast()
 }
 
-// readLast has an idle connection end once it was read for lastRead: closing with unread
-// data would reset the connection, and Kong sends a command to our successor only if the
-// connection was closed.
+// readLast ends an idle connection after it was read for lastRead: closing with unread data
+// would reset the connection, and Kong sends a command to the successor only if its
+// connection was closed, not reset.
 func (c *netConn) readLast() { _ = c.nc.SetReadDeadline(time.Now().Add(lastRead)) }
 
-// await is called before each wait for the peer to send or to read. While the server
-// shuts down, it bounds each such wait by endTimeout; what the instance does between them
-// is not bounded here.
+// await is called before each wait for the peer to send or to read. While the server shuts
+// down, it bounds each such wait by endTimeout. It does not bound what the instance does in
+// between.
 func (c *netConn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,12 +172,12 @@ func (c *netConn) await() {
 	}
 }
 
-// closeIfIdle closes the connection if it was idle the last time and still is.
+// closeIfIdle closes the connection if it was idle at the last call and still is.
 func (c *netConn) closeIfIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.busy || c.stopping:
+	case c.hasCommand || c.stopping:
 	case c.idleSeen:
 		c.stopping = true
 		c.readLast()

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user id of the process that has made the connection, at that time
+// peerUID returns the user id that the peer's process had when it made the connection
 // (SO_PEERCRED in unix(7)).
 func peerUID(s stream) (uint32, error) {
 	f, ok := s.(syscall.Conn)

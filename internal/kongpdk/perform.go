@@ -44,7 +44,7 @@ func (s *Server) perform(c *command) (*pb.RpcReturn, error) {
 			return nil, errCommand
 		}
 		in := s.instances.remove(m.InstanceId)
-		if in != nil { // else it is closed already, as Kong wants it
+		if in != nil { // else it is closed already
 			in.close()
 		}
 		ret.Return = s.status(m.InstanceId, in)
@@ -59,18 +59,18 @@ func (s *Server) perform(c *command) (*pb.RpcReturn, error) {
 		}}
 
 	default:
-		return nil, errors.New("a command that is not known")
+		return nil, errors.New("unknown command")
 	}
 	return ret, nil
 }
 
-// start starts an instance. One of another plugin is started too, but refuses each
+// start starts an instance. An instance of another plugin is started too, but refuses each
 // request: if the connection were closed instead, no log would have the reason.
 func (s *Server) start(m *pb.CmdStartInstance) *instance {
 	if m.Name == s.plugin.Name {
 		return s.open(s.plugin.Start(m.Config))
 	}
-	err := fmt.Errorf("Kong wants the plugin %.100q of this plugin server, which serves %q alone: see pluginserver_names and the sockets in kong.conf", m.Name, s.plugin.Name)
+	err := fmt.Errorf("Kong asked this plugin server for the plugin %.100q, but it serves only %q: see pluginserver_names and the sockets in kong.conf", m.Name, s.plugin.Name)
 	s.log.Error("starting an instance of another plugin: its requests are answered 500", "error", err)
 	return s.open(s.plugin.Invalid(err))
 }

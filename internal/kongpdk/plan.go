@@ -11,35 +11,35 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// maxHeaders is Kong's own limit of what get_headers can be asked for. Above
-// the number asked, Kong cuts them without a word.
+// maxHeaders is the most headers that Kong's get_headers can be asked for. Kong silently drops
+// those beyond the number asked for.
 const maxHeaders = 1000
 
-// plan is what has to be called of Kong to know some fields of a request. Many
-// requests may use it at once.
+// plan has the calls to Kong that some fields of a request need. Many requests may use it at
+// once.
 type plan struct {
 	fields request.Fields
 	calls  calls
 
-	variable      string // nginx's, that says the target; "" for Kong's own calls
-	variableCall  int    // numbers of the calls
-	headers, body int
+	variable      string // of nginx, which has the target; "": Kong's own calls
+	variableCall  int    // the number of the call
+	headers, body int    // the numbers of the calls
 	target        targetCalls
-	fallback      calls       // where the variable is not enough
-	unset         atomic.Bool // the variable was found to be, and that was said
+	fallback      calls       // if the variable is not enough
+	unset         atomic.Bool // the variable is not set, and that was logged
 }
 
-// targetCalls are Kong's own calls that tell the method, the URI and the query.
+// targetCalls are the numbers of Kong's own calls for the method, the URI and the query.
 type targetCalls struct{ method, uri, query int }
 
-// newPlan returns the plan for these fields, with no more calls than they need:
-// each costs Kong and us a message.
+// newPlan returns the plan for these fields, with no more calls than they need: each costs
+// Kong and this process a message.
 //
-// If variable names one of nginx's variables, the method, the URI and the query are
-// read off that, one call in place of up to three, unless it does not say them for
-// certain. "request" is the request line: it must not be named where another plugin
-// may have changed the method or the query, for it is what the client has sent. One
-// that kong.conf defines for this is right in any case.
+// If variable names one of nginx's variables, the method, the URI and the query are read from
+// it, one call in place of up to three; Kong's own calls follow if it does not have them for
+// certain. "request" is the request line as the client has sent it: it must not be used if
+// another plugin may have changed the method or the query. A variable that kong.conf defines
+// for this is always right.
 func newPlan(fields request.Fields, variable string) *plan {
 	p := &plan{fields: fields}
 	if fields.URI {
@@ -74,13 +74,12 @@ func (t *targetCalls) add(c *calls, fields request.Fields) {
 	}
 }
 
-// shift has the calls follow n others.
+// shift renumbers the calls to follow n others.
 func (t *targetCalls) shift(n int) { t.method, t.uri, t.query = t.method+n, t.uri+n, t.query+n }
 
-// read fills s, which must be new or reset, with Kong's replies to the calls. A
-// body that Kong has put into a file is read from it, into memory that is reserved
-// for the exchange. The error is one that [plugin.Handler.Refuse] knows, or that of a
-// conversation that broke down.
+// read fills s, which must be new or reset, with Kong's replies to the calls. It reads a body
+// that Kong has put into a file into memory that it reserves for the exchange. The error is
+// one that [plugin.Handler.Refuse] knows, or that of a reply that cannot be understood.
 func (p *plan) read(x *Exchange, s *scratch) error {
 	err := p.readFields(x, s)
 	if err == nil {
@@ -89,7 +88,7 @@ func (p *plan) read(x *Exchange, s *scratch) error {
 	if _, ok := errors.AsType[*request.BodyError](err); ok || errors.Is(err, request.ErrTooLarge) || errors.Is(err, memory.ErrFull) {
 		return err
 	}
-	return fmt.Errorf("unexpected reply of Kong: %w", err)
+	return fmt.Errorf("unexpected reply from Kong: %w", err)
 }
 
 func (p *plan) readFields(x *Exchange, s *scratch) (err error) {
@@ -140,7 +139,7 @@ func (t *targetCalls) read(x *Exchange, r *request.Request, fields request.Field
 	return nil
 }
 
-// nextCalls returns Kong's own calls where the variable is not enough.
+// nextCalls returns Kong's own calls if the variable is not enough.
 func (p *plan) nextCalls(x *Exchange) *calls {
 	value, err := textReply(x, p.variableCall)
 	if err != nil || len(x.replies) > p.calls.size() {
@@ -150,7 +149,7 @@ func (p *plan) nextCalls(x *Exchange) *calls {
 		return nil
 	}
 	if len(value) == 0 && p.unset.CompareAndSwap(false, true) {
-		x.logError(fmt.Sprintf("nginx has no variable $%s, so requests cost more instead of less: define it in a file that nginx_http_include in kong.conf names, or start kafka-upstream without -request-variable", p.variable))
+		x.logError(fmt.Sprintf("nginx has no variable $%s, so each request costs more calls to Kong, not fewer: define it in a file that nginx_http_include in kong.conf names, or start kafka-upstream without -request-variable", p.variable))
 	}
 	return &p.fallback
 }
@@ -179,7 +178,7 @@ func textReply(x *Exchange, call int) ([]byte, error) {
 	return parseText(b)
 }
 
-func (p *plan) readBody(s *scratch, reply []byte, l lender) error {
+func (p *plan) readBody(s *scratch, reply []byte, x bodyExchange) error {
 	content, path, reason, err := parseBody(reply)
 	switch {
 	case err != nil:
@@ -187,8 +186,8 @@ func (p *plan) readBody(s *scratch, reply []byte, l lender) error {
 	case len(reason) > 0:
 		return &request.BodyError{Reason: fmt.Sprintf("Kong could not read the request body: %.500q", reason)}
 	case len(path) > 0:
-		l.WillBlock() // a disk may be slow
-		s.file, err = readFile(s.file, string(path), p.fields.MaxBody, l)
+		x.WillBlock() // a disk may be slow
+		s.file, err = readFile(s.file, string(path), p.fields.MaxBody, x)
 		if err == nil {
 			s.request.Body = s.file
 		}

@@ -16,11 +16,10 @@ import (
 
 // Server serves one plugin on a unix socket.
 //
-// On Linux one goroutine serves many connections with system calls of its own: Kong makes
-// a new connection for each request that is answered, and serving one by the net package
-// costs most for its goroutine, its entry in Go's poller and its deadlines. A connection
-// whose request takes long is detached to a goroutine of its own. Elsewhere every
-// connection has one.
+// On Linux one goroutine serves many connections with system calls of its own: Kong makes a
+// new connection for each request that is answered, and most of the cost of the net package
+// is a goroutine, an entry in Go's poller and deadlines for each. A connection whose request
+// may block is detached to a goroutine of its own. On other systems every connection has one.
 type Server struct {
 	Options
 
@@ -47,8 +46,8 @@ type Server struct {
 type Options struct {
 	// Portable has every connection served by the net package.
 	Portable bool
-	// RequestVariable is a variable of nginx that the method, the URI and the query
-	// are read off; none if "".
+	// RequestVariable is a variable of nginx from which the method, the URI and the query are
+	// read; "" for none.
 	RequestVariable string
 	// Memory is the limit that large replies and commands count against. nil is no limit.
 	Memory *memory.Limit
@@ -57,8 +56,8 @@ type Options struct {
 	Files int
 }
 
-// NewServer returns a server of the plugin. What goes wrong on a connection is
-// logged; what goes wrong with a request is the plugin's to tell.
+// NewServer returns a server of the plugin. It logs failures of connections; the plugin
+// reports failures of requests.
 func NewServer(p *Plugin, log *slog.Logger, o Options) *Server {
 	s := &Server{
 		Options:   o,
@@ -88,7 +87,7 @@ func (s *Server) Serve(l net.Listener) error {
 			return err
 		}
 		if err != nil {
-			s.log.Warn("connections are served by the net package, at a higher cost", "error", err)
+			s.log.Warn("cannot use epoll: connections are served by the net package, at a higher cost", "error", err)
 		}
 	}
 	a := netAcceptor{l, make(chan struct{}, 1)}
@@ -128,10 +127,10 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// Where no connection can be accepted for want of files or memory, those that
-// wait stay in the socket's backlog until others end.
+// While there are too few files or too little memory to accept connections, those that wait
+// stay in the socket's backlog.
 const (
-	shortage     = "cannot accept a connection for the moment: raise the limit of open files if this goes on"
+	shortage     = "cannot accept connections for now: raise the limit of open files if this persists"
 	shortageTime = 10 * time.Millisecond
 )
 
@@ -141,10 +140,10 @@ func isShortage(err error) bool {
 
 // acceptor accepts connections, and may serve them.
 type acceptor interface {
-	stop()           // accepts none any more, and ends those that are idle
-	forceClose() int // ends the others too, and returns how many there were
-	resume()         // accepts again, if it may
-	reapIdle()       // closes the connections that were idle for some time
+	stop()           // stops accepting, and closes idle connections
+	forceClose() int // closes the other connections too, and returns how many there were
+	resume()         // accepts again, if there is a slot
+	reapIdle()       // closes connections that have been idle for some time
 }
 
 // netAcceptor accepts connections that have a goroutine each.
@@ -179,8 +178,8 @@ func (s *Server) waitForSlot(a netAcceptor) {
 	}
 }
 
-// add adds acceptors to the server, of which so many serve connections until they
-// report to serving. It reports false if the server is shut down.
+// add adds acceptors to the server. serving is how many of them serve connections, and call
+// s.serving.Done at the end. It reports false if the server is shutting down.
 func (s *Server) add(serving int, acceptors ...acceptor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,12 +197,12 @@ func (s *Server) isClosing() bool {
 	return s.closing
 }
 
-// adopt registers a connection that a goroutine of its own will serve. It
-// reports false if none may begin any more.
+// adopt registers a connection that a goroutine of its own will serve. It reports false if the
+// server is shutting down and the connection has no command.
 func (s *Server) adopt(c *netConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing && !c.busy {
+	if s.closing && !c.hasCommand {
 		return false
 	}
 	if c.stopping = s.closing; c.stopping {
@@ -227,16 +226,16 @@ func (s *Server) end(c *netConn) {
 	s.serving.Done()
 }
 
-// Shutdown stops listening, lets the requests that are under way be answered,
-// and closes the connections. A peer that still has to send or to read something
-// is given 2 s for it. The socket's path stays, for it may be another
-// server's by now. When ctx ends, the connections that are left are cut, and the
-// error says how many there were. The instances are closed in either case.
+// Shutdown stops listening, waits until the requests in flight are answered, and closes the
+// connections. A peer that must still send or read something gets 2 s for it. The socket's
+// path stays, because it may be another server's by now. When ctx ends, Shutdown closes the
+// remaining connections, and the error has their number. The instances are closed in either
+// case.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	for _, p := range s.acceptors {
-		p.stop()
+	for _, a := range s.acceptors {
+		a.stop()
 	}
 	for c := range s.conns {
 		c.stopWhenIdle()
@@ -254,23 +253,23 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	left := s.forceClose()
-	if left == 0 {
+	open := s.forceClose()
+	if open == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d connections of Kong were cut before their requests were over: %w", left, context.Cause(ctx))
+	return fmt.Errorf("%d connections from Kong were closed before their requests were answered: %w", open, context.Cause(ctx))
 }
 
-// forceClose closes the connections that are left, and returns how many there were.
-func (s *Server) forceClose() (left int) {
+// forceClose closes the remaining connections, and returns how many there were.
+func (s *Server) forceClose() (open int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forced = true
-	for _, p := range s.acceptors {
-		left += p.forceClose()
+	for _, a := range s.acceptors {
+		open += a.forceClose()
 	}
 	for c := range s.conns {
 		_ = c.nc.Close()
 	}
-	return left + len(s.conns)
+	return open + len(s.conns)
 }

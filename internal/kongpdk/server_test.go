@@ -574,7 +574,7 @@ func TestListenRefusesWhatIsNoSocket(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path, 0o600); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := Listen(path, 0o600); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("error is %v", err)
 	}
 	if b, _ := os.ReadFile(path); string(b) != "precious" {

@@ -16,13 +16,12 @@ import (
 	"kafka-upstream/internal/plugin"
 )
 
-// session is one connection from a worker of Kong, without its I/O: a driver puts what has
-// come into its buffer, calls step, writes what is to be sent, and does the action. A
-// worker keeps a few connections for its commands, and every request that is answered
-// ends one.
+// session is one connection from a worker of Kong, without its I/O: a driver reads into its
+// buffer, calls step, writes s.send, and does the action. A worker keeps a few connections
+// for its commands, and every request that is answered ends one.
 type session struct {
 	server   *Server
-	driver   driver // which serves it now
+	driver   driver // that serves the session now
 	blocking bool   // the driver's goroutine serves no other session
 	in       buffer
 	send     []byte // to be written before the action; read-only
@@ -30,25 +29,25 @@ type session struct {
 	state   state
 	frame   span // of the command
 	command command
-	err     error // why the session is over
-	quiet   bool  // it is over between two commands, which is usual
+	err     error // why the session has ended
+	quiet   bool  // the session ended between two commands, as is usual
 
-	// Of the event at hand.
+	// Of the current event.
 	x        Exchange
 	instance *instance
-	limits   []int // of the replies to the last calls
+	limits   []int // of the sizes of the replies to the last calls
 	first    int   // the number of the first of these replies
 	skip     int   // how many bytes of a reply are still to be skipped
 }
 
 // driver serves a session.
 type driver interface {
-	// detach makes the calling goroutine the session's own, unless it is, and returns the
-	// driver that serves the session from then on.
+	// detach makes the calling goroutine the session's own, unless it is already, and returns
+	// the driver that serves the session from then on.
 	detach() *netConn
 }
 
-// action is what a driver has to do next for a session, after writing what is to be sent.
+// action is what a driver must do next for a session, after writing s.send.
 type action uint8
 
 const (
@@ -60,18 +59,18 @@ const (
 	end                  // close the connection, because of s.err
 )
 
-// state is what a session waits for, or what step has to do.
+// state is what a session waits for, or what step must do.
 type state uint8
 
 const (
 	idle      state = iota // for a command
-	received               // to take up the command
+	received               // to parse the command
 	replies                // for the replies to calls
 	ready                  // to run the command
 	performed              // the command is done
-	handled                // the event is
-	answered               // for Kong to close the connection, whose client was answered
-	over
+	handled                // the event was handled
+	answered               // the client was answered: for Kong to close the connection
+	ended
 )
 
 // maxInLoop is how many bytes a connection may have received for its request to be
@@ -79,18 +78,18 @@ const (
 const maxInLoop = 64 << 10
 
 var (
-	// errUnknownInstance ends the connection before anything was called. That is
-	// how Kong is told to start the instance anew and to send the event again.
+	// errUnknownInstance ends the connection before any call, which makes Kong start the
+	// instance again and resend the event.
 	errUnknownInstance = errors.New("unknown instance")
 	errDone            = errors.New("the request is over")
-	errUnfinished      = errors.New("the rest of a command did not come in time")
-	errSilent          = errors.New("its peer neither sent nor read anything while the server shut down")
+	errUnfinished      = errors.New("the rest of a command did not arrive in time")
+	errSilent          = errors.New("the peer neither sent nor read anything while the server shut down")
 )
 
-// busy reports whether there is a command at hand.
-func (s *session) busy() bool { return s.state != idle }
+// hasCommand reports whether the session has a command to do.
+func (s *session) hasCommand() bool { return s.state != idle }
 
-// began returns when the command at hand came.
+// began returns when the current command came.
 func (s *session) began() time.Time { return s.x.began }
 
 // begin begins the command that has come at that time.
@@ -99,7 +98,8 @@ func (s *session) begin(now time.Time) {
 	s.x.begin(s, now)
 }
 
-// step goes on with what has come. What s.send has is to be written before the action.
+// step goes as far as the received bytes allow, and returns the next action. s.send must be
+// written before that.
 func (s *session) step() action {
 	for {
 		switch s.state {
@@ -148,9 +148,9 @@ func (s *session) step() action {
 			case !s.x.logged:
 				return s.fail(errDone)
 			}
-			// Kong replies to the log lines. Were the connection closed by then, it
-			// would fail with "closed" and send the same request again. To the exit it
-			// says nothing, and what it has not read yet of it stays readable.
+			// Kong replies to log lines. If the connection is closed by then, Kong fails
+			// with "closed" and sends the same request again. To an exit it replies
+			// nothing, and can still read it after the close.
 			s.state = answered
 		case performed:
 			s.state = idle
@@ -169,11 +169,11 @@ func (s *session) step() action {
 // fail ends the session.
 func (s *session) fail(err error) action {
 	s.quiet = s.state == idle
-	s.state, s.err = over, err
+	s.state, s.err = ended, err
 	return end
 }
 
-// take takes up the command that has come.
+// take parses the command that has come, and sends the calls of an event.
 func (s *session) take() (err error) {
 	if s.command, err = parseCommand(s.in.bytes(s.frame)); err != nil {
 		return err
@@ -208,8 +208,8 @@ func (s *session) call(c *calls) {
 	s.limits, s.first, s.state = c.limits, len(s.x.replies), replies
 }
 
-// endEvent ends the event without an answer to the client: the empty frame says that
-// there is nothing more to call.
+// endEvent ends the event without an answer to the client: the empty frame tells Kong that
+// no call follows.
 func (s *session) endEvent() {
 	s.send = appendReturn(appendFrame(nil), &pb.RpcReturn{Sequence: s.command.sequence})
 	s.state = performed
@@ -221,7 +221,7 @@ var (
 	replyNoMemory = span{-2, -2}
 )
 
-// readReplies reads the replies that are not here yet. It returns run when all are.
+// readReplies reads the replies that have not been read yet. It returns run once all have.
 func (s *session) readReplies() (action, error) {
 	for {
 		if s.skip > 0 {
@@ -254,8 +254,8 @@ func (s *session) readReplies() (action, error) {
 	}
 }
 
-// run runs the command. A panic of an event's handler is answered; that of another
-// command ends this session alone.
+// run runs the command. A panic of an event's handler is answered; a panic of another
+// command ends only this session.
 func (s *session) run() {
 	if s.command.kind == cmdHandleEvent {
 		s.access()
@@ -264,7 +264,7 @@ func (s *session) run() {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.server.log.Error("a command of Kong has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
+			s.server.log.Error("panic while running a command from Kong; the server continues", "panic", v, "stack", string(debug.Stack()))
 			s.fail(errDone)
 		}
 	}()
@@ -276,23 +276,23 @@ func (s *session) run() {
 	s.send, s.state = appendReturn(nil, ret), performed
 }
 
-// access has the instance handle the event. A panic is this request's alone: it is
-// answered, and never by closing the connection, because then Kong would send the same
-// request again, without limit.
+// access lets the instance handle the event. A panic concerns only this request: the client
+// gets an answer. The connection is never closed instead, because then Kong would send the
+// same request again, without limit.
 func (s *session) access() {
 	x := &s.x
 	defer x.unreserve()
 	defer func() {
 		if v := recover(); v != nil {
-			s.server.log.Error("a request has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
+			s.server.log.Error("panic while handling a request; the server continues", "panic", v, "stack", string(debug.Stack()))
 			x.exit(plugin.Panic.Response())
 		}
 	}()
 	s.instance.access(x)
 }
 
-// sent is called when s.send was written. It counts the answer: a client that is lost got
-// none.
+// sent is called when s.send was written. It counts the answer only then: a client whose
+// connection broke got none.
 func (s *session) sent() {
 	s.send = nil
 	if s.x.exited && !s.x.counted {
@@ -301,7 +301,7 @@ func (s *session) sent() {
 	}
 }
 
-// unsent ends the session whose connection cannot be written any more.
+// unsent ends the session because its connection can no longer be written.
 func (s *session) unsent(err error) {
 	switch {
 	case s.state == replies:
@@ -313,7 +313,7 @@ func (s *session) unsent(err error) {
 	s.quiet = false
 }
 
-// unread ends the session whose connection cannot be read any more.
+// unread ends the session because its connection can no longer be read.
 func (s *session) unread(err error) {
 	if errors.Is(err, io.EOF) && (s.skip > 0 || s.in.pending() > 0) {
 		err = io.ErrUnexpectedEOF
@@ -329,32 +329,32 @@ func (s *session) unread(err error) {
 	s.fail(err)
 }
 
-// recovered is deferred by drivers. A panic that was neither a request's nor a command's
-// ends this session alone.
+// recovered is deferred by drivers. A panic in neither a request nor a command ends only this
+// session.
 func (s *session) recovered() {
 	if v := recover(); v != nil {
-		s.server.log.Error("serving a connection has panicked; the server goes on", "panic", v, "stack", string(debug.Stack()))
+		s.server.log.Error("panic while serving a connection; the server continues", "panic", v, "stack", string(debug.Stack()))
 		s.fail(errDone)
 	}
 }
 
-// report logs why the session is over, where that is not its usual end.
+// report logs why the session has ended, unless it is the usual end.
 func (s *session) report() {
 	_, notKong := errors.AsType[frameSizeError](s.err)
 	switch log := s.server.log; {
 	case notKong:
 		log.Error("closing a connection: its peer does not speak Kong's protocol", "error", s.err)
 	case errors.Is(s.err, errUnknownInstance):
-		log.Info("Kong named an instance that is not known here, and will start it anew")
+		log.Info("Kong named an unknown instance, and will start it again")
 	case errors.Is(s.err, errUnfinished), s.quiet && errors.Is(s.err, memory.ErrFull):
-		log.Warn("closing a connection of Kong", "error", s.err)
+		log.Warn("closing a connection from Kong", "error", s.err)
 	case s.quiet, errors.Is(s.err, errDone), errors.Is(s.err, net.ErrClosed), errors.Is(s.err, os.ErrClosed):
 	default:
-		log.Warn("a connection of Kong ended early", "error", s.err)
+		log.Warn("a connection from Kong ended early", "error", s.err)
 	}
 }
 
-// reset makes the session one for another connection, and keeps its memory.
+// reset prepares the session for another connection, and keeps its memory.
 func (s *session) reset() {
 	in := s.in
 	in.clear()

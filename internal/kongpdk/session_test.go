@@ -150,7 +150,7 @@ func TestSession(t *testing.T) {
 		"a command that is not an event": {in: func(id int32) []byte { return frames(closeCall(7, id)) },
 			steps: "begin detach run done read", sent: []string{"…"}},
 		"a command that is not known": {in: func(int32) []byte { return frames(marshal(&pb.RpcCall{Sequence: 1})) },
-			steps: "begin detach run end", err: "a command that is not known"},
+			steps: "begin detach run end", err: "unknown command"},
 	}
 	for name, row := range rows {
 		for _, atOnce := range []int{1 << 20, 1000, 1} {

@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// slots bounds how many connections are open at once: each has a file, a buffer and
-// perhaps a goroutine. Further connections wait in the socket's backlog, not accepted
-// yet.
+// slots bounds how many connections are open at once: each has a file, a buffer and perhaps a
+// goroutine. Further connections wait in the socket's backlog until they are accepted.
 type slots struct {
 	limit   int64
-	cause   string // what the limit comes from
+	cause   string // what the limit follows from
 	taken   atomic.Int64
 	waiting atomic.Int32 // how many acceptors wait for a slot
 }
@@ -39,7 +38,7 @@ const (
 	// connectionShare is the part of the memory limit that the free buffers of all
 	// connections may take.
 	connectionShare = 4
-	// minConnections is how many are served whatever the limits.
+	// minConnections is how many are served in spite of any limit.
 	minConnections = 4
 )
 
@@ -57,14 +56,14 @@ func (s *Server) connectionLimit() (most int64, why string) {
 	return most, why
 }
 
-// Files that are not for Kong's connections: some 15 of the process itself, one for
-// each body file that is read (16 at once), and a connection to each broker for each
-// producer, whose number is not known in advance.
+// Files that are reserved for other uses than Kong's connections: some 15 of the process
+// itself, one for each body file that is read (16 at once), and one for each connection to a
+// broker, whose number is not known in advance.
 const (
 	reservedShare = 4 // of all
 	minReserved   = 40
 	maxReserved   = 4096
-	lowFiles      = 1024 // with fewer, Kong may be made to wait under an ordinary load
+	lowFiles      = 1024 // with fewer, Kong may have to wait under an ordinary load
 )
 
 // reservedFiles returns how many of n files are reserved for other uses: a quarter, but at
@@ -73,16 +72,16 @@ func reservedFiles(n int) int {
 	return min(max(n/reservedShare, min(minReserved, n*3/4)), maxReserved)
 }
 
-// reapInterval is how often idle connections are sought while others wait for a slot.
-// Those that are idle twice in a row are closed: Kong keeps them for later, and makes
-// others when it needs them.
+// reapInterval is how often idle connections are looked for while others wait for a slot.
+// Those that are idle twice in a row are closed: Kong only keeps them for later, and makes
+// new ones when it needs them.
 const reapInterval = 50 * time.Millisecond
 
 // wait registers an acceptor that waits for a slot; resume tells it when there is one. The
 // caller must try to take a slot once more after that: one may just have been released.
 func (s *Server) wait() {
 	s.slots.waiting.Add(1)
-	s.log.Warn("connections of Kong have to wait: as many are open as may be", "connections", s.slots.limit, "cause", s.slots.cause)
+	s.log.Warn("connections from Kong are waiting: the limit of open connections is reached", "connections", s.slots.limit, "cause", s.slots.cause)
 }
 
 // release gives back the slot of a connection that was closed.

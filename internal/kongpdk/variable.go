@@ -2,20 +2,19 @@ package kongpdk
 
 import "bytes"
 
-// One of nginx's variables can say what takes three calls else: the method, the target and
-// the query. The operator names it.
+// A variable of nginx can replace three calls, for the method, the target and the query. The
+// operator names it.
 //
-// nginx's own is $request, the request line. It is what the client has sent, so it
-// is right unless a plugin before this one has changed the method or the query,
-// which the line does not show; and unless it is one of the lines that nginx
-// reads with some thought.
+// nginx's own is $request, the request line as the client has sent it. It is right unless a
+// plugin before this one has changed the method or the query, or nginx does not take the line
+// literally.
 //
-// One that kong.conf defines (docs/configuration.md) is right in any case: it holds
-// "$request_method $request_uri\n$args", as these are at the time of the call, and they
-// are what Kong's own calls return. nginx refuses a target with a line feed in it.
+// A variable that kong.conf defines (docs/configuration.md) is always right: it holds
+// "$request_method $request_uri\n$args", as these are at the time of the call, and as Kong's
+// own calls return them. nginx rejects a target with a line feed in it.
 
-// parseVariable takes either apart. It reports false where the parts may differ from
-// what Kong would have said of each.
+// parseVariable splits the value of either variable. It reports false if the parts may differ
+// from what Kong's own calls return.
 func parseVariable(value []byte) (method, target, query []byte, certain bool) {
 	if head, query, ok := bytes.Cut(value, []byte("\n")); ok {
 		method, target, certain = bytes.Cut(head, []byte(" "))
@@ -24,7 +23,7 @@ func parseVariable(value []byte) (method, target, query []byte, certain bool) {
 	return parseLine(value)
 }
 
-// parseLine takes a request line, such as "GET /a?b=c HTTP/1.1", apart.
+// parseLine splits a request line, such as "GET /a?b=c HTTP/1.1".
 func parseLine(line []byte) (method, target, query []byte, certain bool) {
 	method, rest, ok := bytes.Cut(line, []byte(" "))
 	if !ok || !isMethod(method) {
@@ -41,8 +40,7 @@ func parseLine(line []byte) (method, target, query []byte, certain bool) {
 	return method, target, query, true
 }
 
-// isMethod reports whether b is a method as nginx has them: capital letters, "_"
-// and "-".
+// isMethod reports whether b is a method that nginx accepts: capital letters, "_" and "-".
 func isMethod(b []byte) bool {
 	for _, c := range b {
 		if (c < 'A' || c > 'Z') && c != '_' && c != '-' {

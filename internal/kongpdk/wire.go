@@ -8,17 +8,17 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// Kong's replies are read at wire level, because what they hold is bytes: the
-// generated messages refuse a path or a header that is not UTF-8, with all the
-// headers beside it. It also saves the maps and strings between.
+// Kong's replies are read at wire level, because they hold bytes: the generated messages
+// reject a path or a header that is not UTF-8, and all headers with it. It also saves maps and
+// strings.
 
-var errReply = errors.New("Kong's reply is not the protobuf message it should be")
+var errReply = errors.New("Kong's reply is not the expected protobuf message")
 
-// field cuts the first field off the message b, which is not empty. v is nil if
-// it is none that has a length: those are passed over.
+// field cuts the first field off the message b, which is not empty. v is nil if the field has
+// no length: such fields are skipped.
 func field(b []byte) (num protowire.Number, v, rest []byte, err error) {
 	if len(b) > 2 && b[0] < 0x80 && b[0]&7 == byte(protowire.BytesType) && b[0] >= 1<<3 {
-		// A small number, and a length of one byte or two: nearly all there are.
+		// A small number, and a length of one or two bytes, as nearly all fields have.
 		n, from := int(b[1]), 2
 		if n >= 0x80 {
 			n, from = n&0x7f|int(b[2])<<7, 3
@@ -123,8 +123,8 @@ func appendHeaders(h []request.Header, b []byte) ([]request.Header, error) {
 	return h, nil
 }
 
-// appendValue appends what a google.protobuf.Value holds. A list in a list,
-// which headers cannot have, is passed over.
+// appendValue appends the strings in a google.protobuf.Value. It skips a list in a list, which
+// headers cannot have.
 func appendValue(h []request.Header, name, value []byte, list bool) ([]request.Header, error) {
 	const (
 		stringValue = 3

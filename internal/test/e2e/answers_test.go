@@ -74,7 +74,7 @@ func TestAnswers(t *testing.T) {
 		{name: "body that Kong cannot read", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: &pb.RawBodyResult{Kind: &pb.RawBodyResult_Error{Error: "its reason"}}},
 			status: 500, body: `{"message":"Internal Server Error","error":"could not read request body"}`, log: "its reason"},
 		{name: "reply that cannot be understood", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Replies: map[string][]byte{"kong.request.get_headers": {0xff}}},
-			status: 500, body: `{"message":"An unexpected error occurred"}`, log: "unexpected reply of Kong"},
+			status: 500, body: `{"message":"An unexpected error occurred"}`, log: "unexpected reply from Kong"},
 		{name: "panic", config: rig.Settings(t, f.Addrs(), map[string]any{"topic": "fault-panic"}),
 			status: 500, body: `{"message":"An unexpected error occurred"}`},
 	}

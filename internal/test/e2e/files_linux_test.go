@@ -64,7 +64,7 @@ func TestManyMoreWaitingClientsThanFilesAreAllAnswered(t *testing.T) {
 			if n := len(f.Records(t, "t", clients*each+20)); n != int(sent.Load())+20 {
 				t.Errorf("%d records of %d", n, sent.Load()+20)
 			}
-			for _, want := range []string{"the limit of open files is low", "connections of Kong have to wait"} {
+			for _, want := range []string{"the limit of open files is low", "connections from Kong are waiting"} {
 				if !strings.Contains(s.Log.String(), want) {
 					t.Errorf("the log lacks %q", want)
 				}

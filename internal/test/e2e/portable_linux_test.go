@@ -43,7 +43,7 @@ func TestShortageOfFilesPasses(t *testing.T) {
 				}
 				idle = append(idle, c)
 			}
-			rig.Eventually(t, "it says that it can accept none", func() bool { return strings.Contains(s.Log.String(), "cannot accept a connection") })
+			rig.Eventually(t, "it says that it can accept none", func() bool { return strings.Contains(s.Log.String(), "cannot accept connections") })
 			for _, c := range idle {
 				_ = c.Close()
 			}
