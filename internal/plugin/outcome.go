@@ -37,9 +37,9 @@ func outcome(err error, topic string, limit int) Response {
 	}
 	switch {
 	case errors.Is(err, producer.ErrFull):
-		return BufferFull.Response() // the pool's news say how many records were rejected, and why
+		return BufferFull.Response() // the pool's log line has the number of rejected records, and why
 	case errors.Is(err, memory.ErrFull):
-		return MemoryFull.Response() // the pool's news say so, or the instance's own log
+		return MemoryFull.Response() // as above, or in the instance's own log
 	case errors.Is(err, producer.ErrClosed):
 		return logged(ShuttingDown, "a record to topic "+topic+" was rejected: the server is shutting down")
 	case errors.Is(err, errConfig):
