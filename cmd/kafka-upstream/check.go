@@ -21,7 +21,7 @@ import (
 	"kafka-upstream/internal/kongpdk"
 )
 
-// Kong restarts a plugin server that has ended, again and again, and its log does not say why.
+// Kong restarts a plugin server that has ended, again and again, and does not log the reason.
 // If -dump fails, which Kong runs first, Kong does not start or reload, and prints the reason.
 // So -dump fails for everything that would end the server at every start.
 //

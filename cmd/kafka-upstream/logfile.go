@@ -19,7 +19,7 @@ import (
 // noLogFile is the value of -log-file that turns the file off.
 const noLogFile = "off"
 
-// endedWithError is the message of the line that says why the process has failed.
+// endedWithError is the message of the line with the reason why the process has failed.
 const endedWithError = "kafka-upstream has ended with an error"
 
 // logFiles returns candidate paths; the first that can be opened is the log file. The default
@@ -82,7 +82,7 @@ func (l logging) reopen() string {
 }
 
 // logFailure writes to the log file why a process without a logger ends. Without -log-file it
-// writes only if Kong has started the process, not if somebody mistyped a flag in a shell.
+// writes only if Kong has started the process, not if a flag was mistyped in a shell.
 func (o *options) logFailure(stdin *os.File, reason error) {
 	if o.logFile == "" && !isPipe(stdin) {
 		return

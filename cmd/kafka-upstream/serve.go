@@ -17,7 +17,7 @@ import (
 	"kafka-upstream/internal/version"
 )
 
-// serve serves until the process is told to end, and then drains.
+// serve serves until a signal, or the end of Kong, and then drains.
 func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
 	log, events := logging.Logger, logging.events
 	ctx, end := context.WithCancelCause(context.Background())

@@ -45,7 +45,7 @@ func name(s os.Signal) string {
 // errLauncherEnded is why the server ends when its launcher has ended.
 var errLauncherEnded = errors.New("the launcher has ended: Kong has killed it")
 
-// signalHandler tells the server when to end.
+// signalHandler ends the server, or its drain, on signals.
 type signalHandler struct {
 	drain  context.CancelCauseFunc // only the first reason counts
 	stop   context.CancelCauseFunc // ends the drain

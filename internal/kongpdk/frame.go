@@ -44,8 +44,7 @@ func appendFrame(b []byte, content ...[]byte) []byte {
 // appendFrameHeader begins a frame of n bytes.
 func appendFrameHeader(b []byte, n int) []byte { return binary.LittleEndian.AppendUint32(b, uint32(n)) }
 
-// frameSizeError is the error of a frame above its limit. The frame is left
-// unread.
+// frameSizeError is the error of a frame above its limit, which is not read.
 type frameSizeError struct{ size, limit int }
 
 func (e frameSizeError) Error() string {

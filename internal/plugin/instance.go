@@ -68,9 +68,9 @@ func (in *instance) Refuse(err error) Response {
 	return in.respond(err)
 }
 
-// logMemoryFull logs a request that was refused for want of memory before it was a record.
-// The pool tells of records that it refused, and knows nothing of this one. Kong's error log
-// gets no line: each would cost one more call while memory is short.
+// logMemoryFull logs a request that was rejected at the memory limit before it was a record.
+// The pool reports only records. Kong's error log gets no line, because each would cost one
+// more call while memory is short.
 func (in *instance) logMemoryFull(err error) {
 	if errors.Is(err, memory.ErrFull) {
 		in.log.Error("request failed", "topic", in.cfg.Topic, "error", err)

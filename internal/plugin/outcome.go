@@ -77,8 +77,8 @@ func (e *undeliveredError) Error() string {
 
 func (e *undeliveredError) Unwrap() error { return e.err }
 
-// undeliveredAs wraps an error of Send in one that says, for the log, what has failed and
-// how long after the request. Errors of records that were not accepted stay as they are.
+// undeliveredAs wraps an error of Send in one that has, for the log, what has failed and how
+// long after the request. Errors of records that were not accepted stay as they are.
 func undeliveredAs(err error, p explainer, took time.Duration) error {
 	_, tooLarge := errors.AsType[*producer.TooLargeError](err)
 	switch {

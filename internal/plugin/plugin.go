@@ -56,7 +56,7 @@ type Exchange interface {
 	Release()
 }
 
-// Options say what the plugin works with.
+// Options are what the plugin works with.
 type Options struct {
 	Pool *producer.Pool // whose producers all instances share
 	Log  *slog.Logger

@@ -16,8 +16,8 @@ const (
 	// lineEvery is the shortest time between two lines about the same topic in
 	// Kong's error log.
 	lineEvery = time.Second
-	// waitingEvery is the shortest time between two lines that say that records
-	// wait, which is no loss.
+	// waitingEvery is the shortest time between two lines about records that wait, which are
+	// not lost.
 	waitingEvery = 10 * time.Second
 	// clock is the format of times in lines.
 	clock = "15:04:05"
@@ -29,7 +29,7 @@ const (
 type deliveryLog struct {
 	topic    string
 	servers  string            // the bootstrap servers, for errors that name no broker
-	redact   *foreign.Redactor // of what brokers say; nil: there are no secrets
+	redact   *foreign.Redactor // of texts from brokers; nil: there are no secrets
 	log      *slog.Logger
 	failed   func(error)  // called with every error; may be nil
 	buffered func() int64 // how many records the buffer holds
@@ -170,8 +170,9 @@ func (l *deliveryLog) recordsLost(n int, at partitionLeader, err error) {
 	l.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "error", cause)
 }
 
-// recordsRejected notes a record that was not accepted because a limit is reached; full says
-// which. It is cheap, because many records are rejected under the highest load.
+// recordsRejected notes a record that was not accepted because a limit is reached; the error
+// full is that of the limit. It is cheap, because many records are rejected at the highest
+// load.
 func (l *deliveryLog) recordsRejected(now time.Time, full error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

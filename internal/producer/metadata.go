@@ -9,7 +9,7 @@ import (
 )
 
 // awaitMetadata requests the topic's metadata until the cluster has answered: without it,
-// the Writer would block, or lose the records. Other topics are delivered meanwhile. It
+// the Writer would block, or drop the records. Other topics are delivered meanwhile. It
 // gives up when the topic's backlog is empty, or when the producer is closed.
 func (p *Producer) awaitMetadata(t *topic) {
 	ctx := p.cluster.Context()

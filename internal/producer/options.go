@@ -19,7 +19,7 @@ type Options struct {
 	SASL          sasl.Credentials
 
 	Acks           int           // 0, 1 or -1
-	RequestTimeout time.Duration // what the broker is told: how long it may wait for its replicas
+	RequestTimeout time.Duration // sent to the broker: how long it may wait for its replicas
 	Timeout        time.Duration // of each step: connect, TLS handshake, write, answer
 	Keepalive      time.Duration // of an idle connection
 	MaxAttempts    int           // for each batch; at least 1

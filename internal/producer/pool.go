@@ -26,7 +26,7 @@ type Security func(ctx context.Context, o Options) (Access, error)
 // change, Kong closes instances and starts others, which mostly need the same producers.
 const idleTime = 60 * time.Second
 
-// PoolOptions say what all producers of a process have in common.
+// PoolOptions are common to all producers of a process.
 type PoolOptions struct {
 	Security Security
 	Memory   *memory.Limit // of all records together; may be nil

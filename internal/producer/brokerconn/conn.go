@@ -131,12 +131,12 @@ func (c *Conn) begin(p []byte) *Error {
 	return nil
 }
 
-// idle returns an error if the broker has closed the connection since the last answer,
-// or has sent something unasked.
+// idle returns an error if the broker has closed the connection since the last answer, or has
+// sent bytes that were not requested.
 func (c *Conn) idle() *Error {
 	state := quiet
 	if len(c.buf) == 0 {
-		state = c.peer.look()
+		state = c.peer.state()
 	}
 	switch {
 	case state == closed:
@@ -152,7 +152,7 @@ func (c *Conn) idle() *Error {
 		}
 	}
 	if len(c.buf) > 0 {
-		return &Error{what: "sent bytes that nobody asked for: " + quote(c.buf), notKafka: true, unsent: true, stale: c.served}
+		return &Error{what: "sent bytes that were not requested: " + quote(c.buf), notKafka: true, unsent: true, stale: c.served}
 	}
 	return nil
 }
@@ -312,7 +312,7 @@ func (c *Conn) broken(err error) *Error {
 	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		// Not io.EOF itself, for which kafka-go puts an error of its own.
+		// Not io.EOF itself, which kafka-go replaces by an error of its own.
 		e.what, e.err = "closed the connection: EOF", io.ErrUnexpectedEOF
 		if len(c.buf) > 0 {
 			e.what = "closed the connection within an answer: unexpected EOF"
@@ -322,8 +322,8 @@ func (c *Conn) broken(err error) *Error {
 	default:
 		e.what = err.Error()
 	}
-	// A peer that hangs up or stays silent at ApiVersions was sent no record, and did not
-	// refuse the login.
+	// A peer that hangs up or stays silent at ApiVersions has received no record, and has not
+	// rejected the login.
 	e.unsent = c.request.key == apiVersionsKey && hungUp(err)
 	return e
 }

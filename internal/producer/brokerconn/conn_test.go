@@ -426,7 +426,7 @@ func warm(t *testing.T, conn *Conn, broker net.Conn) {
 // arrived waits until what the broker has done is to be seen here.
 func arrived(t *testing.T, conn *Conn, want peerState) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); conn.peer.look() != want; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); conn.peer.state() != want; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing has arrived")
 		}
@@ -474,7 +474,7 @@ func TestBytesThatNobodyAskedForEndTheConnection(t *testing.T) {
 func unasked(t *testing.T, err error) {
 	t.Helper()
 	e, ok := errors.AsType[*Error](err)
-	if !ok || !e.NotKafka() || !e.Unsent() || !e.Stale() || !strings.Contains(e.Error(), `sent bytes that nobody asked for: "\x00\x00`) {
+	if !ok || !e.NotKafka() || !e.Unsent() || !e.Stale() || !strings.Contains(e.Error(), `sent bytes that were not requested: "\x00\x00`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -21,7 +21,7 @@ func (e *Error) Unwrap() error { return e.err }
 // protocol, an answer to another request, or a malformed one.
 func (e *Error) NotKafka() bool { return e.notKafka }
 
-// Unsent reports whether the failed request sent no record, and no broker refused the
+// Unsent reports whether the failed request sent no record, and no broker rejected the
 // login.
 func (e *Error) Unsent() bool { return e.unsent }
 

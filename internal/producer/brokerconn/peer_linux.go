@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peer looks at the other side of a TCP connection without reading from it.
+// peer observes the other side of a TCP connection without reading from it.
 type peer struct {
 	raw    syscall.RawConn // nil: state unknown, as of a connection in memory
 	events int16
@@ -42,8 +42,8 @@ func (p *peer) init(nc net.Conn) {
 	}
 }
 
-// look returns the state without blocking.
-func (p *peer) look() peerState {
+// state returns the state without blocking.
+func (p *peer) state() peerState {
 	if p.raw == nil {
 		return quiet
 	}

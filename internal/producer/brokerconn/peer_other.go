@@ -4,8 +4,8 @@ package brokerconn
 
 import "net"
 
-// peer knows no state where there is no poll with POLLRDHUP: a connection that the broker
-// has closed is noticed by a write that fails.
+// peer knows no state on systems without POLLRDHUP: that the broker has closed a connection
+// shows only when a write fails.
 type peer struct{}
 
 type peerState int
@@ -17,4 +17,4 @@ const (
 )
 
 func (*peer) init(net.Conn)   {}
-func (*peer) look() peerState { return quiet }
+func (*peer) state() peerState { return quiet }

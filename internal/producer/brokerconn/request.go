@@ -33,7 +33,7 @@ func newest(key int16) int16 {
 	return -1
 }
 
-// request is what check needs to know of a request.
+// request has the properties of a request that check needs.
 type request struct {
 	size        int // in bytes, with the four of the size itself
 	key         int16
@@ -41,7 +41,7 @@ type request struct {
 	correlation int32
 	answered    bool // a broker answers it: not with acks 0
 
-	topics    [][]byte // that it names
+	topics    [][]byte // that the request names
 	partition int32    // of topics[0], for Produce
 	records   int      // in the batch, for Produce from version 3 on
 }

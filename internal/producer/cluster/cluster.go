@@ -68,8 +68,8 @@ type Options struct {
 	Observer Observer
 }
 
-// Observer is told what a [Cluster] does. Its methods may be called from many goroutines at
-// once, and must not call the Cluster but for [Cluster.Leader] and [Cluster.Partitions].
+// Observer receives reports from a [Cluster]. Its methods may be called from many goroutines
+// at once, and must not call the Cluster, except for [Cluster.Leader] and [Cluster.Partitions].
 type Observer interface {
 	// AttemptDone reports an attempt to produce a batch.
 	AttemptDone(topic string, a Attempt)

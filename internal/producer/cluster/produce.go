@@ -114,7 +114,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 				err = reason
 			}
 		}
-		// A login that was not tried says nothing about the metadata.
+		// A suppressed login is no sign that the metadata is stale.
 		if !isAuthBackoff(err) || reason != nil {
 			c.invalidate(g)
 		}
