@@ -16,5 +16,5 @@ const (
 	closed
 )
 
-func (*peer) init(net.Conn)   {}
+func (*peer) init(net.Conn)    {}
 func (*peer) state() peerState { return quiet }
