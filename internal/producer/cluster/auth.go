@@ -23,11 +23,12 @@ type authBackoff struct {
 	next    time.Time // when another one may be tried
 }
 
-// failed records a login that the brokers rejected.
-func (a *authBackoff) failed(err error) {
+// failed records a login that the brokers rejected. again reports that it was recorded before,
+// by another request. The pause begins with the rejection: a login may take longer than it.
+func (a *authBackoff) failed(err error, again bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.failure == nil {
+	if a.failure == nil || !again {
 		a.next = time.Now().Add(a.pause)
 	}
 	if !isAuthBackoff(err) {
@@ -81,12 +82,14 @@ func (c *Cluster) noteAuthFailure(g *generation, err error) {
 	if err == nil || !kafkaerr.IsAuthentication(err) {
 		return
 	}
-	c.auth.failed(err)
+	again := true
 	if !isAuthBackoff(err) {
 		c.mu.Lock()
+		again = g.number <= c.authFailed
 		c.authFailed = max(c.authFailed, g.number)
 		c.mu.Unlock()
 	}
+	c.auth.failed(err, again)
 }
 
 // authRecovered reports whether err is that of a suppressed login which may now be retried:
