@@ -14,7 +14,7 @@ import (
 // maxAdminBody bounds what the Admin API reads.
 const maxAdminBody = 10 << 20
 
-// listenAdmin opens the Admin API's port. It has what is needed to make, show and delete
+// listenAdmin opens the Admin API's port. It has what is needed to make, show, change and delete
 // routes, services, plugins and certificates. serve begins to answer.
 func (s *Sim) listenAdmin() (serve func(), err error) {
 	l, err := net.Listen("tcp", s.opts.AdminListen)
@@ -88,6 +88,13 @@ func (s *Sim) adminRequest(r *http.Request) (status int, body any, err *apiError
 	case r.Method == http.MethodDelete && len(path) == 2:
 		_, err := s.change(func(next *entities) (entity, *apiError) { next.remove(kind, path[1]); return nil, nil })
 		return http.StatusNoContent, nil, err // as Kong, also for what is not there
+	case r.Method == http.MethodPatch && len(path) == 2:
+		args, err := s.adminArgs(r, kind)
+		if err != nil {
+			return 0, nil, err
+		}
+		v, err := s.change(func(next *entities) (entity, *apiError) { return next.update(kind, path[1], args) })
+		return http.StatusOK, v, err
 	case r.Method == http.MethodPost && len(path) != 2:
 		args, err := s.adminArgs(r, kind)
 		if err != nil {
@@ -99,7 +106,7 @@ func (s *Sim) adminRequest(r *http.Request) (status int, body any, err *apiError
 		v, err := s.change(func(next *entities) (entity, *apiError) { return next.insert(kind, args) })
 		return http.StatusCreated, v, err
 	}
-	return 0, nil, &apiError{status: http.StatusMethodNotAllowed, message: "Method not allowed: this stand-in for Kong knows GET, DELETE, and POST to a list"}
+	return 0, nil, &apiError{status: http.StatusMethodNotAllowed, message: "Method not allowed: this stand-in for Kong knows GET, PATCH, DELETE, and POST to a list"}
 }
 
 // adminArgs reads the arguments of a request: JSON, or a form whose values get the types

@@ -3,6 +3,7 @@ package kongsim
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -143,6 +144,37 @@ func (e *entities) insert(kind string, v map[string]any) (entity, *apiError) {
 	}
 	e.all[kind] = append(e.all[kind], filled)
 	return filled, nil
+}
+
+// update changes the given fields of an entity, those of a record one by one.
+func (e *entities) update(kind, key string, v map[string]any) (entity, *apiError) {
+	old := e.find(kind, key)
+	if old == nil {
+		return nil, errNotFound
+	}
+	e.all[kind] = slices.DeleteFunc(e.all[kind], func(o entity) bool { return o["id"] == old["id"] })
+	merged := maps.Clone(old)
+	for name, value := range v {
+		merged[name] = value
+		if f := e.schemas[kind].field(name); f != nil && f.Type == "record" {
+			merged[name] = merge(old[name], value)
+		}
+	}
+	return e.insert(kind, merged)
+}
+
+// merge returns v, with the members of old that it lacks if both are objects.
+func merge(old, v any) any {
+	before, ok := old.(map[string]any)
+	changes, given := v.(map[string]any)
+	if !ok || !given {
+		return v
+	}
+	merged := maps.Clone(before)
+	for name, value := range changes {
+		merged[name] = merge(before[name], value)
+	}
+	return merged
 }
 
 // resolve makes a foreign key {"id": ...}, and refuses one that leads nowhere.

@@ -311,12 +311,39 @@ func TestTheAdminAPIRefusesAsKongDoes(t *testing.T) {
 		{"POST", "/plugins/r/routes", `{}`, 404, nil, "Not found"},
 		{"GET", "/routes/none", "", 404, nil, "Not found"},
 		{"GET", "/nothing", "", 404, nil, "Not found"},
-		{"PATCH", "/routes/r", "", 405, nil, "Method not allowed: this stand-in for Kong knows GET, DELETE, and POST to a list"},
+		{"PATCH", "/routes/none", "hosts[]=b", 404, nil, "Not found"},
+		{"PATCH", "/routes/r", "hosts[]=a b", 400, 2.0, "schema violation (hosts[1]: invalid hostname)"},
+		{"PUT", "/routes/r", "", 405, nil, "Method not allowed: this stand-in for Kong knows GET, PATCH, DELETE, and POST to a list"},
 	} {
 		status, m := admin(t, s, tc.method, tc.path, tc.body)
 		if status != tc.status || m["code"] != tc.code || m["message"] != tc.message || tc.code != nil && (m["fields"] == nil || m["name"] == nil) {
 			t.Errorf("%s %s %s: got %d %v", tc.method, tc.path, tc.body, status, m)
 		}
+	}
+}
+
+func TestPatchChangesTheGivenFieldsAlone(t *testing.T) {
+	s, p := startAdminSim(t)
+	admin(t, s, "POST", "/routes", `{"name":"r","hosts":["a"]}`)
+	_, made := admin(t, s, "POST", "/routes/r/plugins", `{"name":"kafka-upstream","config":{"topic":"t",`+goodServers+`}}`)
+	for _, body := range []string{"config.topic=new", `{"config":{"topic":"newer"},"enabled":true}`} {
+		do(t, s, "GET", "/", "a", nil)
+		status, m := admin(t, s, "PATCH", "/plugins/"+made["id"].(string), body)
+		before, after := made["config"].(map[string]any), m["config"].(map[string]any)
+		if !strings.HasPrefix(after["topic"].(string), "new") {
+			t.Errorf("%s: %v", body, after["topic"])
+		}
+		after["topic"] = before["topic"]
+		if m["updated_at"] = made["updated_at"]; status != 200 || !reflect.DeepEqual(m, made) {
+			t.Errorf("%s: got %d %v, want all else as in %v", body, status, m, made)
+		}
+	}
+	do(t, s, "GET", "/", "a", nil)
+	if got := strings.Count(strings.Join(p.commands(), ","), "START"); got != 3 {
+		t.Errorf("%d instances were started, want one for each configuration", got)
+	}
+	if _, m := admin(t, s, "PATCH", "/routes/r", "hosts[]=b"); m["name"] != "r" || !reflect.DeepEqual(m["hosts"], []any{"b"}) {
+		t.Error(m)
 	}
 }
 
