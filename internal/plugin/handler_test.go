@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -211,7 +212,7 @@ func TestRequestWithoutMemoryIsLogged(t *testing.T) {
 
 func TestHandlerNeedsWhatItForwards(t *testing.T) {
 	_, h := started(t, `"forward_headers":true,"producer_request_limits_bytes_per_request":5000`, nil)
-	if got, want := h.Needs(), (request.Fields{Headers: true, Body: true, MaxBody: 5000 - producer.Overhead}); got != want {
+	if got, want := h.Needs(), (request.Fields{Headers: true, Body: true, MaxBody: 5000 - producer.Overhead}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -27,7 +27,7 @@ const syncTimeout = 55 * time.Second
 type instance struct {
 	cfg     *config.Config
 	fields  request.Fields
-	builder record.Builder
+	builder *record.Builder
 	pool    *producer.Pool
 	log     *slog.Logger
 
@@ -39,15 +39,13 @@ type instance struct {
 
 var _ Handler = (*instance)(nil)
 
-func newInstance(cfg *config.Config, o Options) *instance {
-	fields := request.Fields{
-		Method: cfg.ForwardMethod, URI: cfg.ForwardURI, Headers: cfg.ForwardHeaders, Body: cfg.ForwardBody,
-		MaxBody: cfg.BytesPerRequest - producer.Overhead,
+func newInstance(cfg *config.Config, o Options) (*instance, error) {
+	r := cfg.Record()
+	builder, err := record.NewBuilder(r, jsonmsg.Encoder(r.Forward))
+	if err != nil {
+		return nil, err
 	}
-	return &instance{
-		cfg: cfg, pool: o.Pool, log: o.Log, fields: fields,
-		builder: record.Builder{Topic: cfg.Topic, Encoder: jsonmsg.Encoder(fields), MaxValue: fields.MaxBody},
-	}
+	return &instance{cfg: cfg, pool: o.Pool, log: o.Log, fields: builder.Needs(), builder: builder}, nil
 }
 
 // Needs implements Handler.

@@ -80,13 +80,17 @@ func (p *Plugin) Start(b []byte) Handler {
 	if err == nil {
 		err = cfg.Validate()
 	}
+	var in *instance
+	if err == nil {
+		in, err = newInstance(cfg, p.Options)
+	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errConfig, err)
 		p.Log.Error("starting an instance with a configuration that cannot be used: its requests are answered 500", "error", err)
 		return invalidConfig{err}
 	}
 	p.Log.Info("starting an instance", "topic", cfg.Topic)
-	return newInstance(cfg, p.Options)
+	return in
 }
 
 // Invalid returns a handler that refuses each request because of that error in Kong's

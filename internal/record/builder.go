@@ -11,11 +11,22 @@ import (
 // Builder makes the records of the requests of one configuration. It is read-only once in
 // use. Many goroutines use it at once.
 type Builder struct {
-	Topic      string
-	Transforms []Transform // in their order
-	Encoder    Encoder
-	MaxValue   int // in bytes; a request whose value would surely be larger is rejected
+	o          Options
+	transforms []Transform // in their order
+	encoder    Encoder
 }
+
+// NewBuilder returns a Builder that makes values by e, after the transforms, in their order.
+// The error says which option cannot be used, and why.
+func NewBuilder(o Options, e Encoder, transforms ...Transform) (*Builder, error) {
+	return &Builder{o: o, encoder: e, transforms: transforms}, nil
+}
+
+// Needs returns what Append reads of a request.
+func (b *Builder) Needs() request.Fields { return b.o.Forward }
+
+// Topics returns all topics that a record can have.
+func (b *Builder) Topics() []string { return []string{b.o.Topic} }
 
 // Memory is the memory limit for the values of large requests.
 type Memory interface {
@@ -25,19 +36,20 @@ type Memory interface {
 
 // Append appends the records of r, which came at that time, to dst. Each value has memory of
 // its own, of exactly its size, because it may wait in a buffer for long, with many others.
-// The error is a [*BadRequest], [request.ErrTooLarge],
-// [memory.ErrFull], or that of a Transform.
+// The error is a [*BadRequest], a [*TopicError], [request.ErrTooLarge], [ErrTooMany],
+// [memory.ErrFull], or that of a Transform. No records and no error: a Transform skipped
+// the request.
 func (b *Builder) Append(dst []Record, r *request.Request, at time.Time, m Memory) ([]Record, error) {
 	s := scratches.Get().(*scratch)
 	defer s.free()
 	d := &s.draft
-	*d = Draft{Record: Record{Topic: b.Topic, Time: at}, Request: r}
+	*d = Draft{Record: Record{Topic: b.o.Topic, Time: at}, Request: r}
 	var err error
-	if len(b.Transforms) > 0 {
+	if len(b.transforms) > 0 {
 		if d.Message, err = b.value(s, m); err != nil {
 			return dst, err
 		}
-		for _, transform := range b.Transforms {
+		for _, transform := range b.transforms {
 			if err = transform(d); err != nil {
 				return dst, err
 			}
@@ -77,7 +89,7 @@ func (b *Builder) value(s *scratch, m Memory) ([]byte, error) {
 		return b.largeValue(&s.draft, m)
 	}
 	var err error
-	s.value, err = b.Encoder.Append(s.value[:0], &s.draft)
+	s.value, err = b.encoder.Append(s.value[:0], &s.draft)
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +99,14 @@ func (b *Builder) value(s *scratch, m Memory) ([]byte, error) {
 // largeValue returns a large value. It is made in memory of the right size, which is
 // reserved first.
 func (b *Builder) largeValue(d *Draft, m Memory) ([]byte, error) {
-	least, most := b.Encoder.Size(d)
-	if least > b.MaxValue {
+	least, most := b.encoder.Size(d)
+	if least > b.o.MaxValue {
 		return nil, request.ErrTooLarge
 	}
 	if !m.Reserve(int64(most)) {
 		return nil, memory.ErrFull
 	}
-	value, err := b.Encoder.Append(make([]byte, 0, most), d)
+	value, err := b.encoder.Append(make([]byte, 0, most), d)
 	if err != nil {
 		return nil, err
 	}

@@ -29,8 +29,16 @@ func post(body string) *request.Request {
 		Headers: []request.Header{{Name: []byte("content-type"), Value: []byte("application/json")}}}
 }
 
-func builder() *record.Builder {
-	return &record.Builder{Topic: "orders", MaxValue: 1 << 20, Encoder: jsonmsg.Encoder{Method: true, Body: true}}
+func builder(transforms ...record.Transform) *record.Builder {
+	return builderOf(record.Options{Topic: "orders", MaxValue: 1 << 20}, transforms...)
+}
+
+func builderOf(o record.Options, transforms ...record.Transform) *record.Builder {
+	b, err := record.NewBuilder(o, jsonmsg.Encoder{Method: true, Body: true}, transforms...)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func TestRecordIsTheMessageInMemoryOfItsOwn(t *testing.T) {
@@ -49,8 +57,7 @@ func TestRecordIsTheMessageInMemoryOfItsOwn(t *testing.T) {
 }
 
 func TestTransformsChangeTheDraftInTheirOrder(t *testing.T) {
-	b := builder()
-	b.Transforms = []record.Transform{
+	transforms := []record.Transform{
 		func(d *record.Draft) error {
 			d.Message = []byte(strings.Replace(string(d.Message), `"POST"`, `"PUT"`, 1))
 			d.Headers = append(d.Headers, record.Header{Key: "h", Value: d.Request.Method})
@@ -62,6 +69,7 @@ func TestTransformsChangeTheDraftInTheirOrder(t *testing.T) {
 			return nil
 		},
 	}
+	b := builder(transforms...)
 	for _, body := range []string{"{}", `{"a":"` + strings.Repeat("x", 100<<10) + `"}`} {
 		records, err := b.Append(nil, post(body), time.Time{}, &limit{size: 1 << 20})
 		if err != nil || len(records) != 1 {
@@ -73,7 +81,7 @@ func TestTransformsChangeTheDraftInTheirOrder(t *testing.T) {
 		}
 	}
 	failed := errors.New("failed")
-	b.Transforms = append(b.Transforms, func(*record.Draft) error { return failed })
+	b = builder(append(transforms, func(*record.Draft) error { return failed })...)
 	if records, err := b.Append(nil, post("{}"), time.Time{}, new(limit)); err != failed || len(records) > 0 {
 		t.Errorf("%v, %v", records, err)
 	}
@@ -89,8 +97,7 @@ func TestLargeValuesCountAgainstTheLimit(t *testing.T) {
 	if _, err := builder().Append(nil, post(large), time.Time{}, new(limit)); err != memory.ErrFull {
 		t.Errorf("without memory: %v", err)
 	}
-	b := builder()
-	b.MaxValue = 50 << 10
+	b := builderOf(record.Options{Topic: "orders", MaxValue: 50 << 10})
 	l = &limit{size: 1 << 20}
 	if _, err := b.Append(nil, post(large), time.Time{}, l); err != request.ErrTooLarge || l.taken != 0 {
 		t.Errorf("above the limit: %v, %d bytes are taken", err, l.taken)

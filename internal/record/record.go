@@ -7,6 +7,8 @@
 package record
 
 import (
+	"errors"
+	"strings"
 	"time"
 
 	"kafka-upstream/internal/request"
@@ -15,8 +17,8 @@ import (
 // Record is one record for Kafka.
 type Record struct {
 	Topic   string
-	Key     []byte // nil: any partition
-	Value   []byte
+	Key     []byte // nil: none
+	Value   []byte // nil: a null value, which is not an empty one
 	Headers []Header
 	Time    time.Time // of the request; zero: now
 }
@@ -35,6 +37,17 @@ type Draft struct {
 	// Message is what Transforms change: JSON, as in docs/message.md. It is nil if there
 	// are none: the value is then made of the Request.
 	Message []byte
+	Final   bool // Message is the value as it is, and need not be JSON
+	Skip    bool // no record is made
+	// Log is what Transforms have to say to the operator, for Kong's error log. A Transform
+	// bounds what it adds.
+	Log []LogLine
+}
+
+// LogLine is a line for Kong's error log.
+type LogLine struct {
+	Level string // as in kong.log: debug, info, notice, warn, err, crit, alert or emerg
+	Text  string // may hold text from outside
 }
 
 // Transform changes a draft: its message, its topic, key or headers.
@@ -60,3 +73,23 @@ type BadRequest struct {
 }
 
 func (e *BadRequest) Error() string { return "cannot make a message of the request: " + e.Reason }
+
+// TopicError is the error of a request for topics that are not allowed.
+type TopicError struct {
+	Topics []string // those that are not; text of the client
+}
+
+func (e *TopicError) Error() string {
+	return "sending message to the following topics is not allowed: (" + strings.Join(e.Topics, ", ") + ")"
+}
+
+// TransformError is the error of a Transform that failed, through a fault of the
+// configuration.
+type TransformError struct {
+	Reason string // for the log: where and why; it may hold text of the client
+}
+
+func (e *TransformError) Error() string { return "message function failed: " + e.Reason }
+
+// ErrTooMany is the error of a body with more elements than Options.SplitLimit.
+var ErrTooMany = errors.New("the body has more records than split_limit allows")

@@ -18,6 +18,8 @@ type Request struct {
 	// after another, in order of arrival.
 	Headers []Header
 	Body    []byte
+	// Facts has the values of [Fields.Facts], in their order.
+	Facts []FactValue
 }
 
 // Header is one value of a header.
@@ -37,15 +39,18 @@ func (r *Request) Header(name string) []byte {
 // Reset empties r for another request. It keeps the memory of the list of headers.
 func (r *Request) Reset() {
 	clear(r.Headers)
-	*r = Request{Headers: r.Headers[:0]}
+	clear(r.Facts)
+	*r = Request{Headers: r.Headers[:0], Facts: r.Facts[:0]}
 }
 
 // Fields says which fields of a request are wanted.
 type Fields struct {
 	Method  bool
 	URI     bool // and the query
+	Query   bool // the query alone
 	Headers bool
-	Body    bool // and the headers that say what it is
+	Body    bool   // and the headers that say what it is
+	Facts   []Fact // without duplicates
 
 	// MaxBody is the largest body that is wanted, in bytes. A door refuses a larger one
 	// with ErrTooLarge.
