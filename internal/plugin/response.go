@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"iter"
 	"strconv"
+	"time"
 
 	"kafka-upstream/internal/record"
 )
@@ -105,6 +106,13 @@ func (r Reason) String() string { return table[r.row()].name }
 // Status returns the HTTP status of the response.
 func (r Reason) Status() int { return table[r.row()].status }
 
+// hasCause reports whether a client may be told why a request failed for r, if the
+// configuration says so. The other reasons say it anyway, or have a text that Kong's own
+// plugin documents.
+func (r Reason) hasCause() bool {
+	return r.Status() >= 500 && table[r.row()].cause != "" && r != TopicNotAllowed
+}
+
 // Response returns the response for the reason, without a cause that depends on the
 // request.
 func (r Reason) Response() Response { return responses[r.row()] }
@@ -119,11 +127,14 @@ var responses = func() (all [reasons]Response) {
 
 var (
 	headers      = []Header{{"Content-Type", "application/json; charset=utf-8"}}
-	headersRetry = append(headers[:1:1], Header{"Retry-After", strconv.Itoa(retryAfter)})
+	headersRetry = headersRetryAfter(1)
 )
 
-// retryAfter is after how many seconds a client that was answered 503 may try again.
-const retryAfter = 1
+// headersRetryAfter returns the headers of a 503, after which a client may try again in that
+// many seconds.
+func headersRetryAfter(seconds time.Duration) []Header {
+	return append(headers[:1:1], Header{"Retry-After", strconv.Itoa(int(seconds))})
+}
 
 // response returns the response for r with that cause, which the client reads.
 func response(r Reason, cause string) Response {
