@@ -42,7 +42,8 @@ var kinds = []string{"services", "routes", "certificates", "plugins"}
 // ownFields are the fields of each kind that this stand-in knows, with Kong's defaults.
 // The plugin's dump adds some to those of plugins.
 var ownFields = map[string]string{
-	"services": `{"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string"}}, {"host":{"type":"string"}}, {"port":{"type":"integer"}}, {"path":{"type":"string"}}`,
+	"services": `{"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string"}}, {"host":{"type":"string"}}, {"port":{"type":"integer"}}, {"path":{"type":"string"}},
+		{"enabled":{"type":"boolean","default":true}}, {"retries":{"type":"integer"}}, {"connect_timeout":{"type":"integer"}}, {"read_timeout":{"type":"integer"}}, {"write_timeout":{"type":"integer"}}`,
 	"routes": `{"name":{"type":"string"}},
 		{"protocols":{"type":"set","required":true,"default":["http","https"],"elements":{"type":"string"}}},
 		{"methods":{"type":"set","elements":{"type":"string","match_none":[{"pattern":"[^%u]","err":"invalid value: a method is written in capitals"}]}}},
@@ -50,6 +51,7 @@ var ownFields = map[string]string{
 		{"paths":{"type":"array","elements":{"type":"string","match_none":[
 			{"pattern":"^~","err":"this stand-in for Kong knows no regular expressions"},{"pattern":"^[^/]","err":"should start with: / (fixed path) or ~/ (regexed path)"}]}}},
 		{"strip_path":{"type":"boolean","default":true}}, {"preserve_host":{"type":"boolean","default":false}},
+		{"https_redirect_status_code":{"type":"integer"}}, {"regex_priority":{"type":"integer"}}, {"path_handling":{"type":"string"}}, {"request_buffering":{"type":"boolean"}}, {"response_buffering":{"type":"boolean"}},
 		{"service":{"type":"foreign","reference":"services"}}`,
 	"certificates": `{"cert":{"type":"string","required":true}}, {"key":{"type":"string","required":true}}, {"cert_alt":{"type":"string"}}, {"key_alt":{"type":"string"}},
 		{"snis":{"type":"set","default":[],"elements":{"type":"string"}}}`,
