@@ -153,7 +153,7 @@ func (c *checker) use(settings map[string]any, n *yaml.Node, place string, found
 	}
 	if len(problems) == 0 {
 		o := cfg.Record()
-		if _, err := record.NewBuilder(o, jsonmsg.Encoder(o.Forward)); err != nil {
+		if _, err := record.NewBuilder(o, jsonmsg.NewEncoder(o.Forward, o.ExcludeHeaders)); err != nil {
 			found("", err.Error())
 		}
 	}
