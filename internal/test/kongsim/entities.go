@@ -44,7 +44,7 @@ var kinds = []string{"services", "routes", "certificates", "plugins"}
 // ownFields are the fields of each kind that this stand-in knows, with Kong's defaults.
 // The plugin's dump adds some to those of plugins.
 var ownFields = map[string]string{
-	"services": `{"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string","default":"http"}}, {"host":{"type":"string"}},
+	"services": `{"enabled":{"type":"boolean","default":true}}, {"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string","default":"http"}}, {"host":{"type":"string"}},
 		{"port":{"type":"integer","default":80}}, {"path":{"type":"string"}}, {"retries":{"type":"integer","default":5}},
 		{"connect_timeout":{"type":"integer","default":60000}}, {"write_timeout":{"type":"integer","default":60000}}, {"read_timeout":{"type":"integer","default":60000}}`,
 	"routes": `{"name":{"type":"string"}},
@@ -55,6 +55,7 @@ var ownFields = map[string]string{
 			{"pattern":"^[^/~]","err":"should start with: / (fixed path) or ~/ (regexed path)"},{"pattern":"^~[^/]","err":"should start with: / (fixed path) or ~/ (regexed path)"}]}}},
 		{"https_redirect_status_code":{"type":"integer","default":426}}, {"regex_priority":{"type":"integer","default":0}},
 		{"strip_path":{"type":"boolean","default":true}}, {"preserve_host":{"type":"boolean","default":false}},
+		{"path_handling":{"type":"string"}}, {"request_buffering":{"type":"boolean"}}, {"response_buffering":{"type":"boolean"}},
 		{"service":{"type":"foreign","reference":"services"}}`,
 	"certificates": `{"cert":{"type":"string","required":true}}, {"key":{"type":"string","required":true}}, {"cert_alt":{"type":"string"}}, {"key_alt":{"type":"string"}},
 		{"snis":{"type":"set","default":[],"elements":{"type":"string"}}}`,
