@@ -77,12 +77,13 @@ func (a *authBackoff) releaseLogin() {
 	a.next = time.Now()
 }
 
-// noteAuthFailure suppresses further logins if err is that of a rejected one.
-func (c *Cluster) noteAuthFailure(g *generation, err error) {
+// noteAuthFailure suppresses further logins if err is that of a rejected one. It reports
+// whether that was noted before, for another request.
+func (c *Cluster) noteAuthFailure(g *generation, err error) (again bool) {
 	if err == nil || !kafkaerr.IsAuthentication(err) {
-		return
+		return false
 	}
-	again := true
+	again = true
 	if !isAuthBackoff(err) {
 		c.mu.Lock()
 		again = g.number <= c.authFailed
@@ -90,6 +91,7 @@ func (c *Cluster) noteAuthFailure(g *generation, err error) {
 		c.mu.Unlock()
 	}
 	c.auth.failed(err, again)
+	return again
 }
 
 // authRecovered reports whether err is that of a suppressed login which may now be retried:

@@ -149,7 +149,7 @@ func New(o Options) *Cluster {
 		topics[name] = &topic{name: name}
 	}
 	c.topics.Store(&topics)
-	c.generation = c.newGeneration(0)
+	c.generation = c.newGeneration(1) // authFailed is 0 at first: no generation
 	return c
 }
 

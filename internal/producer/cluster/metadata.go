@@ -98,9 +98,19 @@ func (c *Cluster) Leader(topic string, partition int32) string {
 
 // Await requests the topic's metadata once, and returns when it is known, or why it is not;
 // see [Cluster.Pause]. If the cluster creates topics by itself, it creates this one, as it
-// does for Kong's own producer.
+// does for Kong's own producer. With WaitForBroker a login that is held back is waited for, up
+// to MaxUnavailable.
 func (c *Cluster) Await(ctx context.Context, topic string) error {
 	t := c.use(topic)
+	for waiting := (time.Time{}); ; {
+		err := c.await(ctx, t)
+		if !c.o.WaitForBroker || !isAuthBackoff(err) || exceeds(&waiting, c.o.MaxUnavailable) || !c.Pause(ctx) {
+			return err
+		}
+	}
+}
+
+func (c *Cluster) await(ctx context.Context, t *topic) error {
 	if err := c.collectTopics(ctx, t); err != nil {
 		return err
 	}
@@ -139,7 +149,7 @@ func (c *Cluster) refreshAsync(t *topic) {
 	}
 	c.refreshes.Go(func() {
 		defer t.refreshing.Store(false)
-		if err := c.Await(c.ctx, t.name); err != nil {
+		if err := c.await(c.ctx, t); err != nil {
 			m := t.metadata.Load()
 			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, time.Now()}) // the next refresh is not due at once
 		}
@@ -148,6 +158,8 @@ func (c *Cluster) refreshAsync(t *topic) {
 
 // fetchMetadata gets the topic's metadata from the current generation, or the error for which
 // there is none. Only a new generation sends a request for it, and only one.
+// A rejected login is that of one caller. The others, which share the generation, get an
+// authBackoffError: no login was tried for them.
 func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) error {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
@@ -161,7 +173,9 @@ func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) erro
 	if err == nil {
 		err = t.storeMetadata(res.(*metadataAPI.Response))
 	}
-	c.noteAuthFailure(g, err)
+	if c.noteAuthFailure(g, err) && !g.known.Load() {
+		err = &authBackoffError{err}
+	}
 	c.o.Observer.MetadataRequested(t.name, err)
 	return err
 }

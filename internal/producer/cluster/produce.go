@@ -77,9 +77,10 @@ func (c *Cluster) failureOf(res kafka.Response, err error) (failure error, retry
 }
 
 // produceOnce makes one attempt. With WaitForBroker it lasts for as long as no broker can be
-// reached, and, up to MaxUnavailable, while brokers do not know the partition or its leader.
+// reached, and, up to MaxUnavailable, while brokers do not know the partition or its leader, or
+// while its login is held back for those of others.
 func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Response, error) {
-	var waiting time.Time // since when this attempt has waited for the topic or a leader
+	var waiting time.Time // since when this attempt has waited for the topic, a leader or its login
 	var gone time.Time    // since when the metadata has lacked the partition
 	for {
 		g := c.current(t)
@@ -130,13 +131,12 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 		}
 		c.o.Observer.Unavailable(t.name, b.partition, err)
 		switch {
-		case !waits:
-			return nil, err
-		case reason == nil, kafkaerr.IsMissingTopic(reason):
+		case c.o.WaitForBroker && isAuthBackoff(err), // nothing was tried
+			waits && (reason == nil || kafkaerr.IsMissingTopic(reason)):
 			if exceeds(&waiting, c.o.MaxUnavailable) {
 				return nil, &gaveUpError{err, c.o.MaxUnavailable}
 			}
-		case !kafkaerr.IsUnreachable(reason): // a broker answers, with an error
+		case !waits, !kafkaerr.IsUnreachable(reason): // a broker answers, with an error
 			return nil, err
 		}
 		if !c.Pause(ctx) {
