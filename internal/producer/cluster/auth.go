@@ -31,7 +31,7 @@ func (a *authBackoff) failed(err error, again bool) {
 	if a.failure == nil || !again {
 		a.next = time.Now().Add(a.pause)
 	}
-	if !isAuthBackoff(err) {
+	if !IsHeldBack(err) {
 		a.failure = err
 	}
 	a.active.Store(a.failure != nil)
@@ -84,7 +84,7 @@ func (c *Cluster) noteAuthFailure(g *generation, err error) (again bool) {
 		return false
 	}
 	again = true
-	if !isAuthBackoff(err) {
+	if !IsHeldBack(err) {
 		c.mu.Lock()
 		again = g.number <= c.authFailed
 		c.authFailed = max(c.authFailed, g.number)
@@ -98,7 +98,7 @@ func (c *Cluster) noteAuthFailure(g *generation, err error) (again bool) {
 // a generation that is newer than the failure has fetched metadata, so the login works
 // again. Without SASL (mTLS) there is no other signal.
 func (c *Cluster) authRecovered(ctx context.Context, g *generation, t *topic, err error) bool {
-	if !isAuthBackoff(err) || !c.newerThanAuthFailure(g) || c.fetchMetadata(ctx, t, false) != nil {
+	if !IsHeldBack(err) || !c.newerThanAuthFailure(g) || c.fetchMetadata(ctx, t, false) != nil {
 		return false
 	}
 	c.auth.succeeded()

@@ -45,7 +45,7 @@ func TestRefusedLoginIsHeldBackUntilOneIsAccepted(t *testing.T) {
 	if err := c.Await(t.Context(), "t"); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.auth.acquireLogin(); !isAuthBackoff(err) || !errors.Is(err, errLogin) {
+	if err := c.auth.acquireLogin(); !IsHeldBack(err) || !errors.Is(err, errLogin) {
 		t.Errorf("not held back, by metadata that was known before: %v", err)
 	}
 	c.invalidate(g)
@@ -71,7 +71,7 @@ func TestPauseBetweenLoginsBeginsWithTheRejection(t *testing.T) {
 		time.Sleep(2 * time.Second) // of the login
 		a.failed(errLogin, false)
 		a.failed(errLogin, true)
-		if err := a.acquireLogin(); !isAuthBackoff(err) {
+		if err := a.acquireLogin(); !IsHeldBack(err) {
 			t.Errorf("%v, want the last rejection", err)
 		}
 		time.Sleep(time.Second)
@@ -126,7 +126,7 @@ func TestLoginThatIsHeldBackIsWaitedForWithABound(t *testing.T) {
 	if err := c.Produce(t.Context(), messages("x")); !errors.As(err, &gaveUp) || !errors.Is(err, errLogin) {
 		t.Errorf("produced: %v", err)
 	}
-	if err := c.Await(t.Context(), "t"); !isAuthBackoff(err) {
+	if err := c.Await(t.Context(), "t"); !IsHeldBack(err) {
 		t.Errorf("awaited: %v", err)
 	}
 	if n := c.watch().attempts.Load(); n != 1 {

@@ -23,6 +23,9 @@ type topic struct {
 	generation uint64 // the first one that fetches the topic's metadata
 	metadata   atomic.Pointer[metadata]
 	refreshing atomic.Bool
+
+	uncompressed atomic.Pointer[time.Time] // until when batches are not compressed
+	refusal      atomic.Bool               // the last batch to be compressed was not taken, and that was reported
 }
 
 // metadata is what the cluster answered about a topic.
@@ -104,7 +107,7 @@ func (c *Cluster) Await(ctx context.Context, topic string) error {
 	t := c.use(topic)
 	for waiting := (time.Time{}); ; {
 		err := c.await(ctx, t)
-		if !c.o.WaitForBroker || !isAuthBackoff(err) || exceeds(&waiting, c.o.MaxUnavailable) || !c.Pause(ctx) {
+		if !c.o.WaitForBroker || !IsHeldBack(err) || exceeds(&waiting, c.o.MaxUnavailable) || !c.Pause(ctx) {
 			return err
 		}
 	}
@@ -133,6 +136,17 @@ func (c *Cluster) await(ctx context.Context, t *topic) error {
 func isRefusal(err error) bool {
 	code, ok := errors.AsType[kafka.Error](err)
 	return ok && !kafkaerr.IsTemporary(code) && !kafkaerr.IsAuthentication(err)
+}
+
+// Probe requests the topics' metadata over new connections, with a login, and returns why it is not
+// to be had, by topic; see also [IsHeldBack].
+func (c *Cluster) Probe(ctx context.Context, topics []string) []error {
+	c.invalidate(c.current(nil))
+	errs := make([]error, len(topics))
+	for i, name := range topics {
+		errs[i] = c.fetchMetadata(ctx, c.use(name), false)
+	}
+	return errs
 }
 
 // Refresh requests the topic's metadata in the background if it is old.
@@ -176,7 +190,7 @@ func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) erro
 	if c.noteAuthFailure(g, err) && !g.known.Load() {
 		err = &authBackoffError{err}
 	}
-	c.o.Observer.MetadataRequested(t.name, err)
+	c.o.Observer.MetadataRequested(t.name, err, IsHeldBack(err) || g.asked.Swap(true))
 	return err
 }
 
