@@ -345,6 +345,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(`{"authentication":[],"bootstrap_servers":{}}`))
 	f.Add([]byte(`[{}]`))
+	f.Add([]byte(`null`))
 	f.Add([]byte(`{"topic":"a.{header.x}.b","allowed_topics":["a"],"record_key":{"parts":[{"from":"body","name":"/a"},null]},"headers":{"name_mappings":{"a":1}}}`))
 	f.Add([]byte(`{"timeout":1e3,"split_limit":1.0,"schema_registry":{"confluent":{"ttl":1e400}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -20,7 +20,9 @@ var (
 	defaults = sync.OnceValue(schema.Defaults)
 )
 
-// rules returns the schema of the configuration.
+// Schema returns the schema of the configuration, by which Kong checks it.
+func Schema() *kongschema.Field { return rules() }
+
 var rules = sync.OnceValue(func() *kongschema.Field {
 	root, err := kongschema.Parse(schema.JSON())
 	if err != nil {

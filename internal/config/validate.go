@@ -19,14 +19,17 @@ const (
 	maxClusterName = 1024
 )
 
-// Validate reports everything that keeps the configuration from being used, in
-// sentences joined by "; ". Kong has checked most of it by the schema before;
+// Validate reports the [Config.Problems] in one error, nil if there are none.
+func (c *Config) Validate() error { return problems(c.Problems()).err() }
+
+// Problems returns everything that keeps the configuration from being used, in
+// sentences. Kong has checked most of it by the schema before;
 // what it cannot know is checked here: that a forward_* flag is true, what placeholders
 // of topic mean, that references to a vault could be resolved (an unresolved one arrives
 // empty) into something of bounded length. Whatever a Kong that was given an older schema
 // let pass is checked, too. Texts of the configuration are quoted and cut, secrets are not
 // shown.
-func (c *Config) Validate() error {
+func (c *Config) Problems() []string {
 	var errs problems
 	if len(c.BootstrapServers) == 0 {
 		errs.add("bootstrap_servers is empty: name at least one broker")
@@ -67,7 +70,7 @@ func (c *Config) Validate() error {
 	for _, violation := range c.violations {
 		errs.add("%s", violation)
 	}
-	return errs.err()
+	return errs
 }
 
 func (a Authentication) validate(errs *problems) {

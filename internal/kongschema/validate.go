@@ -25,7 +25,8 @@ func (f *Field) Fill(v any) any {
 		if len(v) == 0 && (f.Type == "array" || f.Type == "set") {
 			return []any{} // Lua does not tell the two apart
 		}
-		out := maps.Clone(v)
+		out := make(map[string]any, len(f.Fields))
+		maps.Copy(out, v)
 		for _, child := range f.Fields {
 			if value, ok := v[child.Name]; value != nil || !ok {
 				out[child.Name] = child.Fill(value)
