@@ -75,7 +75,7 @@ var errSyncTimeout = errors.New("the record was not acknowledged in time")
 // undeliveredError is the error of a record that was accepted by the producer, and was not
 // acknowledged when its request was answered.
 type undeliveredError struct {
-	reason Reason        // NotDelivered or TimedOut
+	reason Reason // NotDelivered or TimedOut
 	topic  string
 	why    string        // for the log
 	took   time.Duration // since the request came
