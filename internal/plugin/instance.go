@@ -41,7 +41,7 @@ var _ Handler = (*instance)(nil)
 
 func newInstance(cfg *config.Config, o Options) (*instance, error) {
 	r := cfg.Record()
-	builder, err := record.NewBuilder(r, jsonmsg.Encoder(r.Forward))
+	builder, err := record.NewBuilder(r, jsonmsg.NewEncoder(r.Forward, r.ExcludeHeaders))
 	if err != nil {
 		return nil, err
 	}

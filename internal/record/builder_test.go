@@ -34,7 +34,7 @@ func builder(transforms ...record.Transform) *record.Builder {
 }
 
 func builderOf(o record.Options, transforms ...record.Transform) *record.Builder {
-	b, err := record.NewBuilder(o, jsonmsg.Encoder{Method: true, Body: true}, transforms...)
+	b, err := record.NewBuilder(o, jsonmsg.NewEncoder(request.Fields{Method: true, Body: true}, nil), transforms...)
 	if err != nil {
 		panic(err)
 	}

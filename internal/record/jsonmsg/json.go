@@ -7,6 +7,8 @@ import (
 	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"kafka-upstream/internal/record/media"
 )
 
 // maxNesting is how deep the JSON of a body may nest. The message is one level
@@ -356,7 +358,7 @@ func codeUnit(s []byte) rune {
 	if len(s) < 4 {
 		return -1
 	}
-	a, b, c, d := unhex[s[0]], unhex[s[1]], unhex[s[2]], unhex[s[3]]
+	a, b, c, d := media.Unhex[s[0]], media.Unhex[s[1]], media.Unhex[s[2]], media.Unhex[s[3]]
 	if a|b|c|d > 15 {
 		return -1
 	}

@@ -217,7 +217,7 @@ func TestFormsGetTheTypesOfTheSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := ours(t).schemas["plugins"].infer(form)
+	got := infer(ours(t).schemas["plugins"], form)
 	want := map[string]any{
 		"name": "kafka-upstream", "tags": []any{"a"}, "route": map[string]any{"name": "r"},
 		"config": map[string]any{"topic": "12", "timeout": 5000.0, "producer_async": false, "forward_uri": "maybe", "cluster_name": nil,
@@ -381,7 +381,7 @@ func FuzzForm(f *testing.F) {
 		for _, kind := range kinds {
 			if v, err := parseForm(body); err == nil {
 				e := ours(t)
-				e.insert(kind, e.schemas[kind].infer(v).(map[string]any))
+				e.insert(kind, infer(e.schemas[kind], v).(map[string]any))
 			}
 		}
 	})

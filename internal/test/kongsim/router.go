@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"kafka-upstream/internal/kongschema"
 )
 
 // snapshot is what requests see of a configuration. A change makes a new one, with
@@ -76,7 +78,7 @@ func (e *entities) compile(seq uint64) (*snapshot, error) {
 // plugin returns what a worker needs of a plugin: its configuration as Kong hands it to
 // START, without unset fields and with Kong's extra keys.
 func (e *entities) plugin(p entity, seq uint64) (*Plugin, error) {
-	config := startValue(e.schemas["plugins"].field("config"), p["config"]).(map[string]any)
+	config := startValue(e.schemas["plugins"].Field("config"), p["config"]).(map[string]any)
 	id := str(p["id"])
 	for _, f := range []string{"route", "service"} {
 		if fid := foreignID(p, f); fid != nil {
@@ -96,13 +98,13 @@ func (e *entities) plugin(p entity, seq uint64) (*Plugin, error) {
 
 // startValue copies v without its nils, and with "" for references: a vault that does not
 // hold the secret gives that.
-func startValue(s *fieldSchema, v any) any {
+func startValue(s *kongschema.Field, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		for k, e := range v {
 			if e != nil {
-				out[k] = startValue(s.field(k), e)
+				out[k] = startValue(member(s, k), e)
 			}
 		}
 		return out
@@ -113,7 +115,7 @@ func startValue(s *fieldSchema, v any) any {
 		}
 		return out
 	case string:
-		if s.Referenceable && isReference(v) {
+		if s.Referenceable && kongschema.IsReference(v) {
 			return ""
 		}
 	}

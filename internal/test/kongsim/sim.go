@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kafka-upstream/internal/kongschema"
 )
 
 // Sim is a running stand-in for Kong. Its methods may be called by any number
@@ -147,7 +149,7 @@ func (s *Sim) prepare(ctx context.Context) error {
 	if s.program != nil {
 		s.program.name = s.name
 	}
-	schema, err := parseSchema(d.Plugins[0].Schema)
+	schema, err := kongschema.Parse(d.Plugins[0].Schema)
 	if err != nil {
 		return fmt.Errorf("the plugin's dump would be refused by Kong: %w", err)
 	}
