@@ -24,6 +24,8 @@ type topic struct {
 	metadata   atomic.Pointer[metadata]
 	refreshing atomic.Bool
 
+	election election
+
 	uncompressed atomic.Pointer[time.Time] // until when batches are not compressed
 	refusal      atomic.Bool               // the last batch to be compressed was not taken, and that was reported
 }
@@ -82,10 +84,14 @@ func (c *Cluster) Partitions(topic string) []metadataAPI.ResponsePartition {
 // Leader returns the address of a partition's leader by the latest metadata, "" if it is
 // not known.
 func (c *Cluster) Leader(topic string, partition int32) string {
-	m := c.metadataOf(topic)
-	if m == nil {
-		return ""
+	if m := c.metadataOf(topic); m != nil {
+		return m.leader(partition)
 	}
+	return ""
+}
+
+// leader returns the address of a partition's leader, "" if there is none.
+func (m *metadata) leader(partition int32) string {
 	for _, p := range m.partitions {
 		if p.PartitionIndex != partition {
 			continue
