@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 )
@@ -14,7 +17,7 @@ import (
 type election struct {
 	mu     sync.Mutex // held while brokers are asked, so that the partitions share the answer
 	asked  time.Time
-	answer *metadataAPI.Response // nil if there was none
+	answer *metadata // nil if there was none
 }
 
 // leaderElected asks, over the connections of g, whether the partition has a leader by now, for
@@ -26,31 +29,45 @@ func (c *Cluster) leaderElected(ctx context.Context, g *generation, t *topic, pa
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if time.Since(e.asked) >= c.pause {
-		e.answer = c.askTopic(ctx, g, t)
+		e.answer, _ = c.askTopic(ctx, g, t)
 		e.asked = time.Now()
 	}
-	if e.answer == nil {
-		return true
-	}
-	m := metadata{response: e.answer}
-	for i := range e.answer.Topics {
-		if answer := &e.answer.Topics[i]; answer.Name == t.name {
-			m.partitions = answer.Partitions
-		}
-	}
-	return m.leader(partition) != ""
+	return e.answer == nil || e.answer.leader(partition) != ""
 }
 
+// CheckTopic asks whether records may be written to the topic. Brokers older than 2.3 only say whether
+// its metadata may be read.
+func (c *Cluster) CheckTopic(ctx context.Context, topic string) error {
+	t := c.use(topic)
+	m, err := c.askTopic(ctx, c.current(t), t)
+	if err != nil {
+		return err
+	}
+	const unknown = math.MinInt32
+	if ops := m.operations; ops != 0 && ops != unknown && ops&(1<<writeOperation) == 0 {
+		return fmt.Errorf("topic %s: %w", topic, kafka.TopicAuthorizationFailed)
+	}
+	return nil
+}
+
+// writeOperation is the code of WRITE among the operations of ACLs (KIP-430).
+const writeOperation = 4
+
 // askTopic requests the metadata of a topic, which a kafka.Transport does not: it answers with
-// what it knows. It returns nil if there is no answer.
-func (c *Cluster) askTopic(ctx context.Context, g *generation, t *topic) *metadataAPI.Response {
+// what it knows.
+func (c *Cluster) askTopic(ctx context.Context, g *generation, t *topic) (*metadata, error) {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
+	began := time.Now()
 	res, err := g.RoundTrip(ctx, c.addr, &topicRequest{name: t.name})
-	if err != nil {
-		return nil
+	err = withDuration(err, began)
+	c.noteAuthFailure(g, err)
+	var m *metadata
+	if err == nil {
+		m, err = t.metadataIn(res.(*topicResponse).metadata)
 	}
-	return res.(*topicResponse).metadata
+	c.o.Observer.MetadataRequested(t.name, err, IsHeldBack(err))
+	return m, err
 }
 
 // topicRequest is a metadata request for one topic. Its response has a type of its own, because
@@ -81,7 +98,9 @@ func (r *topicRequest) Required(versions map[protocol.ApiKey]int16) bool {
 
 // RawExchange implements protocol.RawExchanger.
 func (r *topicRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	res, err := protocol.RoundTrip(rw, r.version, correlation.Add(1), clientID, &metadataAPI.Request{TopicNames: []string{r.name}})
+	res, err := protocol.RoundTrip(rw, r.version, correlation.Add(1), clientID, &metadataAPI.Request{
+		TopicNames: []string{r.name}, IncludeTopicAuthorizedOperations: true,
+	})
 	if err != nil {
 		return nil, err
 	}
