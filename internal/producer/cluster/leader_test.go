@@ -109,3 +109,24 @@ func TestLeaderIsAskedForAnewIfTheBrokerHangsUp(t *testing.T) {
 		t.Error("a partition that does not exist has a leader")
 	}
 }
+
+// A generation whose own metadata request failed keeps that error, whatever else it is asked.
+func TestCheckOfATopicLeavesAFailedGenerationAsItIs(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := newTestCluster(t, f.Addrs(), func(o *Options) { o.WaitForBroker = false })
+	f.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, errors.New("cut"), true })
+	g := c.current(nil)
+	if err := c.fetchMetadata(t.Context(), c.use("t"), false); err == nil {
+		t.Fatal("the metadata is known")
+	}
+	if err := c.CheckTopic(t.Context(), "t"); err != nil {
+		t.Error(err)
+	}
+	if g.known.Load() || c.current(nil) != g {
+		t.Errorf("the generation's metadata counts as known: %v", g.known.Load())
+	}
+	if err := c.Await(t.Context(), "t"); err == nil {
+		t.Error("its error is lost")
+	}
+	produce(t, c, "x") // by another generation
+}
