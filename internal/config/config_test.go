@@ -217,6 +217,8 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"producer_async_buffering_limits_messages_in_memory":-1`):                                   "between 1 and",
 		with(`"value_format":"body","forward_body":false`):                                                "",
 		with(`"value_format":"raw"`):                                                                      "value_format: expected one of: message, body",
+		with(`"cloudevents":"binary","forward_body":false`):                                               "",
+		with(`"cloudevents":"binary","message_by_lua_functions":["return 1"]`):                            "message_by_lua_functions cannot be used with cloudevents",
 		with(`"tombstones":true`):                                                                         "value_format must be body when tombstones is true",
 		with(`"value_format":"body","message_by_lua_functions":["return 1"]`):                             "message_by_lua_functions cannot be used with value_format body",
 		with(`"key_query_arg":"k","record_key":{"parts":[{"from":"header","name":"h"}]}`):                 "only one or none of these fields must be set: 'key_query_arg', 'record_key.parts'",
