@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"net/http"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -460,4 +461,74 @@ func equalFacts(got, want any) bool {
 		return true
 	}
 	return reflect.DeepEqual(got, want)
+}
+
+// All facts of one request, through the protocol.
+func TestAllFactsOfARequestToAStandIn(t *testing.T) {
+	eachWay(t, func(t *testing.T) {
+		f := newFixture(t)
+		var facts []request.Fact
+		for call, named := range request.KnownCalls() {
+			fact := request.Fact{Call: call}
+			if named {
+				fact.Name = "x"
+			}
+			facts = append(facts, fact)
+		}
+		got := make(chan map[string]any, 1)
+		f.plugin.Start = func([]byte) plugin.Handler {
+			return &handler{response: plugin.Sent.Response(), needs: request.Fields{Query: true, Facts: facts}, handle: func(_ plugin.Exchange, r *request.Request) {
+				all := table{"query": string(r.Query)}
+				for _, v := range r.Facts {
+					all[v.Call] = v.Value
+				}
+				got <- all
+			}}
+		}
+		f.plugin.Version, f.plugin.Priority, f.plugin.Schema = "1.0.0", 1, []byte(`{"name":"test","fields":[{"config":{"type":"record","required":true,"fields":[]}}]}`)
+		dump, err := f.plugin.Dump(f.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sim, err := kongsim.Start(t.Context(), kongsim.Options{Socket: f.path, Dump: dump, Config: []byte(`
+_format_version: "3.0"
+services: [{name: s, url: "http://h:81/p", routes: [{name: r, paths: ['~/(?<region>\w+)/(\d+)'], plugins: [{name: test}]}]}]`),
+			Facts: func(*http.Request) kongsim.Facts {
+				return kongsim.Facts{Consumer: &pb.Consumer{Id: "1", Username: "anna"}, Credential: &pb.AuthenticatedCredential{Id: "2"},
+					Shared: table{"x": array{"a"}}, Context: table{"x": table{"n": 1.0}}, Variables: map[string]string{"x": "variable"}}
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sim.Close()
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := client.Get(sim.URL() + "/eu//17?a=b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		all := <-got
+		if res.StatusCode != 200 {
+			t.Errorf("answered %s", res.Status)
+		}
+		for call, want := range map[string]any{
+			"query": "a=b", request.CallConsumer: table{"id": "1", "username": "anna"}, "kong.client.get_credential": table{"id": "2"},
+			"kong.ctx.shared.get": array{"a"}, "kong.nginx.get_ctx": table{"n": 1.0}, request.CallVariable: "variable",
+			request.CallURICaptures: table{"named": table{"region": "eu"}, "unnamed": array{"eu", "17"}},
+			"kong.request.get_path": "/eu/17", "kong.client.get_protocol": "http", "kong.request.get_http_version": 1.1, "kong.client.get_ip": "127.0.0.1",
+		} {
+			if !reflect.DeepEqual(all[call], want) {
+				t.Errorf("%s is %#v, want %#v", call, all[call], want)
+			}
+		}
+		route, service := all["kong.router.get_route"].(table), all["kong.router.get_service"].(table)
+		if route["name"] != "r" || !reflect.DeepEqual(route["service"], table{"id": service["id"]}) || service["port"] != 81.0 || service["path"] != "/p" {
+			t.Errorf("the route is %v, the service %v", route, service)
+		}
+		for call, v := range all {
+			if v == nil {
+				t.Errorf("%s is nil", call)
+			}
+		}
+	})
 }

@@ -7,7 +7,24 @@ import (
 )
 
 // Fact names something that Kong knows about a request beside what a [Request] has
-// anyway, such as its consumer. [KnownFact] reports which there are.
+// anyway, such as its consumer. [KnownFact] reports which there are. Their values:
+//
+//   - string: the calls of kong.client, kong.request, kong.nginx and kong.node that are not
+//     listed below. It may be empty, and hold any bytes.
+//   - number: get_port, get_forwarded_port, get_http_version (such as 1.1), req_start_time
+//     (seconds since 1970, with a fraction).
+//   - kong.client.get_protocol: "http" or "https", nil without a route.
+//   - get_consumer, get_uri_captures, get_var: see the constants.
+//   - get_credential: a map with "id", and "consumer_id" of some; nothing else reaches a
+//     plugin server, and so no key and no user name. It is nil without one.
+//   - get_route, get_service: a map with Kong's names of the fields, those that Kong's
+//     protocol has: no expression of a route, and no headers. A list is a list of strings;
+//     "service" and "client_certificate" are maps with "id". An empty text, an empty list
+//     and a number that is 0 are left out, as what is not set is. get_service is nil for a
+//     route without a service.
+//   - kong.ctx.shared.get, kong.nginx.get_ctx: what an earlier plugin, or Kong, has put there.
+//     An empty Lua table is an empty map. Numbers may be infinite, or no number. Functions and
+//     userdata, JSON's null with them, are nil.
 type Fact struct {
 	// Call is Kong's name of the call that returns it, such as
 	// "kong.client.get_consumer".
@@ -34,28 +51,10 @@ const (
 	CallVariable = "kong.nginx.get_var"
 )
 
-// calls are the calls that a [Fact] may name, and whether each takes a name. What they
-// return:
-//
-//   - string: the calls of kong.client, kong.request, kong.nginx and kong.node that are not
-//     listed below. It may be empty, and hold any bytes.
-//   - number: get_port, get_forwarded_port, get_http_version (such as 1.1), req_start_time
-//     (seconds since 1970, with a fraction).
-//   - kong.client.get_protocol: "http" or "https", nil without a route.
-//   - get_consumer, get_uri_captures, get_var: see the constants.
-//   - get_credential: a map with "id", and "consumer_id" of some; nothing else reaches a
-//     plugin server, and so no key and no user name. It is nil without one.
-//   - get_route, get_service: a map with Kong's names of the fields, those that Kong's
-//     protocol has: no expression of a route, and no headers. A list is a list of strings;
-//     "service" and "client_certificate" are maps with "id". An empty text, an empty list
-//     and a number that is 0 are left out, as what is not set is. get_service is nil for a
-//     route without a service.
-//   - kong.ctx.shared.get, kong.nginx.get_ctx: what an earlier plugin, or Kong, has put there.
-//     An empty Lua table is an empty map. Numbers may be infinite, or no number. Functions and
-//     userdata, JSON's null with them, are nil.
-//
-// The names are those of the plugin protocol's service, in Kong's pluginsocket.proto, from
-// 3.4 on; before that, Kong answers 500 to each request for which get_uri_captures is called.
+// calls are the calls that a [Fact] may name, and whether each takes a name: those of the
+// plugin protocol's service, in Kong's pluginsocket.proto, that return something about a
+// request. Before 3.1 it has no get_uri_captures, and Kong answers 500 to each request for
+// which that is called.
 var calls = map[string]bool{
 	"kong.client.get_ip":             false,
 	"kong.client.get_forwarded_ip":   false,

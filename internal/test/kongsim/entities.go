@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"kafka-upstream/internal/kongschema"
@@ -42,16 +44,18 @@ var kinds = []string{"services", "routes", "certificates", "plugins"}
 // ownFields are the fields of each kind that this stand-in knows, with Kong's defaults.
 // The plugin's dump adds some to those of plugins.
 var ownFields = map[string]string{
-	"services": `{"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string"}}, {"host":{"type":"string"}}, {"port":{"type":"integer"}}, {"path":{"type":"string"}},
-		{"enabled":{"type":"boolean","default":true}}, {"retries":{"type":"integer"}}, {"connect_timeout":{"type":"integer"}}, {"read_timeout":{"type":"integer"}}, {"write_timeout":{"type":"integer"}}`,
+	"services": `{"enabled":{"type":"boolean","default":true}}, {"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string","default":"http"}}, {"host":{"type":"string"}},
+		{"port":{"type":"integer","default":80}}, {"path":{"type":"string"}}, {"retries":{"type":"integer","default":5}},
+		{"connect_timeout":{"type":"integer","default":60000}}, {"write_timeout":{"type":"integer","default":60000}}, {"read_timeout":{"type":"integer","default":60000}}`,
 	"routes": `{"name":{"type":"string"}},
 		{"protocols":{"type":"set","required":true,"default":["http","https"],"elements":{"type":"string"}}},
 		{"methods":{"type":"set","elements":{"type":"string","match_none":[{"pattern":"[^%u]","err":"invalid value: a method is written in capitals"}]}}},
 		{"hosts":{"type":"array","elements":{"type":"string","match_none":[{"pattern":"[^%w%.%-_:*]","err":"invalid hostname"}]}}},
 		{"paths":{"type":"array","elements":{"type":"string","match_none":[
-			{"pattern":"^~","err":"this stand-in for Kong knows no regular expressions"},{"pattern":"^[^/]","err":"should start with: / (fixed path) or ~/ (regexed path)"}]}}},
+			{"pattern":"^[^/~]","err":"should start with: / (fixed path) or ~/ (regexed path)"},{"pattern":"^~[^/]","err":"should start with: / (fixed path) or ~/ (regexed path)"}]}}},
+		{"https_redirect_status_code":{"type":"integer","default":426}}, {"regex_priority":{"type":"integer","default":0}},
 		{"strip_path":{"type":"boolean","default":true}}, {"preserve_host":{"type":"boolean","default":false}},
-		{"https_redirect_status_code":{"type":"integer"}}, {"regex_priority":{"type":"integer"}}, {"path_handling":{"type":"string"}}, {"request_buffering":{"type":"boolean"}}, {"response_buffering":{"type":"boolean"}},
+		{"path_handling":{"type":"string"}}, {"request_buffering":{"type":"boolean"}}, {"response_buffering":{"type":"boolean"}},
 		{"service":{"type":"foreign","reference":"services"}}`,
 	"certificates": `{"cert":{"type":"string","required":true}}, {"key":{"type":"string","required":true}}, {"cert_alt":{"type":"string"}}, {"key_alt":{"type":"string"}},
 		{"snis":{"type":"set","default":[],"elements":{"type":"string"}}}`,
@@ -122,7 +126,16 @@ func (e *entities) insert(kind string, v map[string]any) (entity, *apiError) {
 		return nil, schemaViolation(p)
 	}
 	switch kind {
+	case "services":
+		splitURL(filled)
 	case "routes":
+		for i, path := range stringList(filled["paths"]) {
+			if pattern, ok := strings.CutPrefix(path, "~"); ok {
+				if _, err := compilePath(pattern); err != nil {
+					p.Add(fmt.Sprintf("paths[%d]", i+1), "invalid regex: '%s' (%v)", pattern, err)
+				}
+			}
+		}
 		if filled["methods"] == nil && filled["hosts"] == nil && filled["paths"] == nil {
 			p.Add("", "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'")
 		}
@@ -148,6 +161,24 @@ func (e *entities) insert(kind string, v map[string]any) (entity, *apiError) {
 	}
 	e.all[kind] = append(e.all[kind], filled)
 	return filled, nil
+}
+
+// splitURL replaces the shorthand url of a service by the fields that it stands for.
+func splitURL(service entity) {
+	u, err := url.Parse(str(service["url"]))
+	delete(service, "url")
+	if err != nil || u.Host == "" {
+		return
+	}
+	service["protocol"], service["host"] = u.Scheme, u.Hostname()
+	if u.Path != "" {
+		service["path"] = u.Path
+	}
+	if port, err := strconv.Atoi(u.Port()); err == nil {
+		service["port"] = float64(port)
+	} else if u.Scheme == "https" {
+		service["port"] = 443.0
+	}
 }
 
 // update changes the given fields of an entity, those of a record one by one.

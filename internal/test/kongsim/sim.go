@@ -31,6 +31,7 @@ type Sim struct {
 	admin         *http.Server
 	adminListener net.Listener
 	adminURL      string
+	nodeID        string
 	count         *counters
 	requests      atomic.Int64
 	current       atomic.Pointer[snapshot]
@@ -81,7 +82,7 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 	if o.Binary == "" && o.Dump == nil {
 		return nil, errors.New("neither a plugin server's binary nor its dump is given")
 	}
-	s = &Sim{opts: o.withDefaults(), count: &counters{}}
+	s = &Sim{opts: o.withDefaults(), count: &counters{}, nodeID: newUUID()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {

@@ -1,9 +1,13 @@
 package kongsim
 
 import (
+	"crypto/rand"
 	"crypto/sha1"
 	"fmt"
 )
+
+// newUUID returns an id that is new.
+func newUUID() string { return stableUUID(rand.Text()) }
 
 // stableUUID returns the same id for the same name, as Kong does for entities
 // of a declarative configuration that have none.
