@@ -16,7 +16,7 @@ func TestRecordWithoutTransformsCostsOneAllocation(t *testing.T) {
 	var value []byte
 	n := testing.AllocsPerRun(1000, func() {
 		var one [1]record.Record
-		records, err := b.Append(one[:0], r, time.Time{}, m)
+		records, _, err := b.Append(one[:0], r, time.Time{}, m)
 		if err != nil {
 			t.Fatal(err)
 		}
