@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"kafka-upstream/internal/request"
@@ -25,6 +26,7 @@ type Builder struct {
 // NewBuilder returns a Builder that makes values by e, after the transforms, in their order.
 // The error says which option cannot be used, and why.
 func NewBuilder(o Options, e Encoder, transforms ...Transform) (*Builder, error) {
+	o.TimestampHeader = strings.ToLower(o.TimestampHeader)
 	b := &Builder{o: o, encoder: e, transforms: transforms}
 	var err error
 	if b.topics, err = newTopics(&o); err != nil {

@@ -377,7 +377,7 @@ func (e *event) parse(s *scratch, body []byte, m Memory) error {
 		return errEvent
 	}
 	var data, data64 []byte
-	c := newCursor(text, 0)
+	c := newCursor(text, 0, MaxNesting)
 	for {
 		name, value, ok := c.next()
 		if !ok {

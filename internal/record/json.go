@@ -42,7 +42,10 @@ func skipSpace(s []byte, i int) int {
 }
 
 // skipValue skips a value, which begins at i without white space.
-func skipValue(s []byte, i int) int {
+func skipValue(s []byte, i int) int { return skipNested(s, i, MaxNesting) }
+
+// skipNested is skipValue of a value that may nest that deep.
+func skipNested(s []byte, i, nesting int) int {
 	if i >= len(s) {
 		return len(s) + 1
 	}
@@ -60,7 +63,7 @@ func skipValue(s []byte, i int) int {
 			return len(s) + 1
 		}
 		if c := s[i]; c == '{' || c == '[' {
-			if depth == MaxNesting {
+			if depth == nesting {
 				return len(s) + 2
 			}
 			word, bit := depth/64, uint64(1)<<(depth%64)
@@ -287,11 +290,15 @@ type cursor struct {
 	s       []byte
 	i       int // where s is still to be read; after the last element, that is after the closing bracket
 	object  bool
+	nesting int // how deep elements may nest
 	started bool
 }
 
-// newCursor returns a cursor in the object or array that begins at s[i].
-func newCursor(s []byte, i int) cursor { return cursor{s: s, i: i + 1, object: s[i] == '{'} }
+// newCursor returns a cursor in the object or array that begins at s[i], whose elements may
+// nest that deep.
+func newCursor(s []byte, i, nesting int) cursor {
+	return cursor{s: s, i: i + 1, object: s[i] == '{', nesting: nesting}
+}
 
 // next returns the next element: its value without white space around, and, in an object,
 // its name, without quotes but with its escapes. It is not ok after the last one, and if s
@@ -325,7 +332,7 @@ func (c *cursor) next() (name, value []byte, ok bool) {
 		}
 		name = s[from : skipString(s, from)-1]
 	}
-	end := skipValue(s, i)
+	end := skipNested(s, i, c.nesting)
 	c.i = end
 	if end > len(s) {
 		return nil, nil, false

@@ -68,7 +68,7 @@ func child(s []byte, i int, token string) (value []byte, end int) {
 	if i >= len(s) || s[i] != '{' && s[i] != '[' {
 		return nil, skipValue(s, i)
 	}
-	c := newCursor(s, i)
+	c := newCursor(s, i, MaxNesting-1)
 	index := -1
 	if !c.object {
 		index = arrayIndex(token)

@@ -86,15 +86,9 @@ func (a *arena) keep(text []byte) {
 	}
 }
 
-// join returns x and y with a comma between; just one of them if the other is empty.
+// join returns x and y with a comma between.
 func (a *arena) join(x, y []byte) []byte {
-	if len(x) == 0 {
-		return y
-	}
-	if len(y) == 0 {
-		return x
-	}
-	if n := len(a.buf); len(x) <= n && &a.buf[n-1] == &x[len(x)-1] {
+	if n := len(a.buf); 0 < len(x) && len(x) <= n && &a.buf[n-1] == &x[len(x)-1] {
 		a.buf = append(append(a.buf, ','), y...) // x was joined before
 		return a.buf[n-len(x):]
 	}

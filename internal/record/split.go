@@ -121,7 +121,7 @@ func appendElementsOfArray(dst []span, body []byte, limit int) ([]span, error) {
 		}
 		return dst, jsonError(body, max(i, len(body)+1))
 	}
-	c := newCursor(body, i)
+	c := newCursor(body, i, MaxNesting)
 	for {
 		_, element, ok := c.next()
 		if !ok {

@@ -28,9 +28,9 @@ func (s *scratch) addTrace(r *request.Request) {
 			parent = value
 			parents++
 		case tracestate:
-			state = s.text.join(state, value)
+			state = s.joinValues(state, value)
 		case baggage:
-			bag = s.text.join(bag, value)
+			bag = s.joinValues(bag, value)
 		}
 	}
 	text := s.text.start()
@@ -53,6 +53,17 @@ func (s *scratch) addTrace(r *request.Request) {
 	if len(bag) > 0 {
 		s.headers = append(s.headers, Header{baggage, bag})
 	}
+}
+
+// joinValues returns the list of both values (RFC 9110, section 5.3).
+func (s *scratch) joinValues(x, y []byte) []byte {
+	switch {
+	case len(x) == 0:
+		return y
+	case len(y) == 0:
+		return x
+	}
+	return s.text.join(x, y)
 }
 
 // traceVersion returns the version of a traceparent, -1 if it is not valid.
