@@ -75,7 +75,7 @@ func (h *Handle) Release() { h.release() }
 // Explain returns an error of Send as a sentence for a log, which names the broker and has
 // no secrets.
 func (h *Handle) Explain(err error) string {
-	if errors.Is(err, ErrFull) || errors.Is(err, memory.ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, errAbandoned) {
+	if errors.Is(err, ErrFull) || errors.Is(err, memory.ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, ErrUnhealthy) || errors.Is(err, errAbandoned) {
 		return err.Error()
 	}
 	at := noPartition

@@ -23,6 +23,9 @@ type topic struct {
 	generation uint64 // the first one that fetches the topic's metadata
 	metadata   atomic.Pointer[metadata]
 	refreshing atomic.Bool
+
+	uncompressed atomic.Pointer[time.Time] // until when batches are not compressed
+	refusal      atomic.Bool               // the last batch to be compressed was not taken, and that was reported
 }
 
 // metadata is what the cluster answered about a topic.
@@ -98,9 +101,19 @@ func (c *Cluster) Leader(topic string, partition int32) string {
 
 // Await requests the topic's metadata once, and returns when it is known, or why it is not;
 // see [Cluster.Pause]. If the cluster creates topics by itself, it creates this one, as it
-// does for Kong's own producer.
+// does for Kong's own producer. With WaitForBroker a login that is held back is waited for, up
+// to MaxUnavailable.
 func (c *Cluster) Await(ctx context.Context, topic string) error {
 	t := c.use(topic)
+	for waiting := (time.Time{}); ; {
+		err := c.await(ctx, t)
+		if !c.o.WaitForBroker || !IsHeldBack(err) || exceeds(&waiting, c.o.MaxUnavailable) || !c.Pause(ctx) {
+			return err
+		}
+	}
+}
+
+func (c *Cluster) await(ctx context.Context, t *topic) error {
 	if err := c.collectTopics(ctx, t); err != nil {
 		return err
 	}
@@ -125,6 +138,17 @@ func isRefusal(err error) bool {
 	return ok && !kafkaerr.IsTemporary(code) && !kafkaerr.IsAuthentication(err)
 }
 
+// Probe requests the topics' metadata over new connections, with a login, and returns why it is not
+// to be had, by topic; see also [IsHeldBack].
+func (c *Cluster) Probe(ctx context.Context, topics []string) []error {
+	c.invalidate(c.current(nil))
+	errs := make([]error, len(topics))
+	for i, name := range topics {
+		errs[i] = c.fetchMetadata(ctx, c.use(name), false)
+	}
+	return errs
+}
+
 // Refresh requests the topic's metadata in the background if it is old.
 func (c *Cluster) Refresh(topic string) {
 	if t := c.use(topic); t.metadata.Load() != nil && time.Since(t.metadata.Load().fetched) > MetadataTTL {
@@ -139,7 +163,7 @@ func (c *Cluster) refreshAsync(t *topic) {
 	}
 	c.refreshes.Go(func() {
 		defer t.refreshing.Store(false)
-		if err := c.Await(c.ctx, t.name); err != nil {
+		if err := c.await(c.ctx, t); err != nil {
 			m := t.metadata.Load()
 			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, time.Now()}) // the next refresh is not due at once
 		}
@@ -148,6 +172,8 @@ func (c *Cluster) refreshAsync(t *topic) {
 
 // fetchMetadata gets the topic's metadata from the current generation, or the error for which
 // there is none. Only a new generation sends a request for it, and only one.
+// A rejected login is that of one caller. The others, which share the generation, get an
+// authBackoffError: no login was tried for them.
 func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) error {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
@@ -161,8 +187,10 @@ func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) erro
 	if err == nil {
 		err = t.storeMetadata(res.(*metadataAPI.Response))
 	}
-	c.noteAuthFailure(g, err)
-	c.o.Observer.MetadataRequested(t.name, err)
+	if c.noteAuthFailure(g, err) && !g.known.Load() {
+		err = &authBackoffError{err}
+	}
+	c.o.Observer.MetadataRequested(t.name, err, IsHeldBack(err) || g.asked.Swap(true))
 	return err
 }
 
