@@ -146,7 +146,7 @@ func (e *event) add(name, value []byte) error {
 	if value == nil {
 		value = []byte{}
 	}
-	e.attributes = append(e.attributes, attribute{string(name), value})
+	e.attributes = append(e.attributes, attribute{attributeName(name), value})
 	return nil
 }
 
@@ -255,6 +255,8 @@ func eventHeader(attribute string) string {
 		return "ce_type"
 	case "time":
 		return "ce_time"
+	case "subject":
+		return "ce_subject"
 	}
 	return "ce_" + attribute
 }
@@ -414,7 +416,7 @@ func (e *event) parse(s *scratch, body []byte, m Memory) error {
 func (e *event) addJSON(s *scratch, name, value []byte) error {
 	text, _, ok := scalar(value)
 	switch {
-	case !ok:
+	case !ok, value[0] != '"' && isTextAttribute(name):
 		return errEventValue
 	case value[0] == '"':
 		if len(text) > large {
@@ -433,11 +435,34 @@ func (e *event) addJSON(s *scratch, name, value []byte) error {
 	switch {
 	case e.mediaType != nil:
 		return errEventRepeats
-	case value[0] != '"' || len(text) == 0 || !isEventText(text):
+	case len(text) == 0 || !isEventText(text):
 		return errEventValue
 	}
 	e.mediaType = text
 	return nil
+}
+
+// textAttributes are the attributes that are known to be texts.
+var textAttributes = [...]string{"specversion", "id", "source", "type", "time", "subject", "dataschema", "partitionkey", "datacontenttype"}
+
+// isTextAttribute reports whether an attribute is known to be a text.
+func isTextAttribute(name []byte) bool {
+	for _, known := range textAttributes {
+		if string(name) == known {
+			return true
+		}
+	}
+	return false
+}
+
+// attributeName returns the name as a string, which costs nothing if it is known.
+func attributeName(name []byte) string {
+	for _, known := range textAttributes {
+		if string(name) == known {
+			return known
+		}
+	}
+	return string(name)
 }
 
 // setData sets the data of an event in the JSON format: what its members data and

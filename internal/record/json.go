@@ -1,6 +1,8 @@
 package record
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -178,9 +180,29 @@ func skipDigits(s []byte, i int) int {
 	return i
 }
 
+// skipPlain returns the position of the next byte that ends a string or needs a closer look,
+// or one of the last of s, where fewer than eight are left.
+func skipPlain(s []byte, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for i <= len(s)-8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		quote, backslash := w^ones*'"', w^ones*'\\'
+		// The lowest mark is right; borrows may set those above it wrongly.
+		marks := ((quote-ones)&^quote | (backslash-ones)&^backslash | (w-ones*' ')&^w) & tops
+		if marks != 0 {
+			return i + bits.TrailingZeros64(marks)/8
+		}
+		i += 8
+	}
+	return i
+}
+
 // skipString skips a string whose opening quote is before i.
 func skipString(s []byte, i int) int {
 	for i < len(s) {
+		if i = skipPlain(s, i); i == len(s) {
+			break
+		}
 		c := s[i]
 		i++
 		switch {

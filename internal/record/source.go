@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	consumerFact = request.Fact{Call: "kong.client.get_consumer"}
-	capturesFact = request.Fact{Call: "kong.request.get_uri_captures"}
+	consumerFact = request.Fact{Call: request.CallConsumer}
+	capturesFact = request.Fact{Call: request.CallURICaptures}
 )
 
 // part is a KeyPart, or a placeholder of a topic, made ready for use.
