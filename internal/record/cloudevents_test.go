@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"reflect"
 	"regexp"
@@ -65,6 +66,7 @@ func TestEventsBecomeBinaryRecords(t *testing.T) {
 		{eventRequest(`{`+attributes+`,"datacontenttype":"text/xml","data":"<a b=\"\u00e9\"/>","ext":5,"flag":true,"unset":null,"partitionkey":"k"}`, "content-type: application/CloudEvents+JSON"),
 			with("content-type", "text/xml", "ce_ext", "5", "ce_flag", "true", "ce_partitionkey", "k"), `<a b="é"/>`, "k"},
 		{eventRequest(`{`+attributes+`,"data_base64":"AP8="}`, "content-type: "+structuredType), base, "\x00\xff", none},
+		{eventRequest(`{`+attributes+`,"data_base64":"`+base64.StdEncoding.EncodeToString([]byte(long("0123456789", 9999)))+`"}`, "content-type: "+structuredType), base, long("0123456789", 9999), none},
 		{eventRequest(`{`+attributes+`,"datacontenttype":"application/x+json","data":"text"}`, "content-type: "+structuredType), with("content-type", "application/x+json"), `"text"`, none},
 		{eventRequest(`{`+attributes+`,"data":null}`, "content-type: "+structuredType), with("content-type", "application/json"), "null", none},
 		{eventRequest(`{`+attributes+`}`, "content-type: "+structuredType), base, "", none},

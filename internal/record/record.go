@@ -94,5 +94,6 @@ type TransformError struct {
 
 func (e *TransformError) Error() string { return "message function failed: " + e.Reason }
 
-// ErrTooMany is the error of a body with more elements than Options.SplitLimit.
-var ErrTooMany = errors.New("the body has more records than split_limit allows")
+// ErrTooMany is the error of a body with more elements than Options.SplitLimit, or of a
+// request for more than 10,000 records over all of its topics.
+var ErrTooMany = errors.New("the request has more records than split_limit allows, or more than 10000 over all of its topics")

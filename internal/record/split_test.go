@@ -90,6 +90,19 @@ func TestElementsGoToEachTopic(t *testing.T) {
 	}
 }
 
+func TestElementsHaveTheTimeAndTheTraceOfTheirRequest(t *testing.T) {
+	o := record.Options{Split: record.SplitArray, TraceHeaders: true, TimestampHeader: "date"}
+	r := post("[1,2]")
+	r.Headers = append(r.Headers, headers("date: 7")...)
+	records, err := recordsOf(t, o, r)
+	if err != nil || len(records) != 2 {
+		t.Fatal(records, err)
+	}
+	if a, b := records[0], records[1]; a.Time.Unix() != 7 || !a.Time.Equal(b.Time) || headersText(a.Headers) != headersText(b.Headers) || len(a.Headers) != 1 {
+		t.Errorf("%+v", records)
+	}
+}
+
 func TestBodyThatCannotBeSplitIsRejected(t *testing.T) {
 	for i, row := range []struct {
 		split record.Split
