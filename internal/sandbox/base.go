@@ -197,8 +197,7 @@ func baseTonumber(l *glua.LState) int {
 			l.Push(v)
 			return 1
 		case glua.LString:
-			Charge(l, 1+len(v)/64, 0)
-			if f, ok := parseNumber(string(v)); ok {
+			if f, ok := toNumber(l, v); ok {
 				l.Push(glua.LNumber(f))
 				return 1
 			}
@@ -210,7 +209,7 @@ func baseTonumber(l *glua.LState) int {
 	if base < 2 || base > 36 {
 		argError(l, 2, "base out of range")
 	}
-	Charge(l, 1+len(s)/64, 0)
+	Charge(l, 1+len(s)/16, 0)
 	sign := 1.0
 	if s != "" && (s[0] == '-' || s[0] == '+') {
 		if s[0] == '-' {

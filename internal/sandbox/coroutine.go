@@ -64,7 +64,7 @@ func (s *State) newThread(l *glua.LState) *glua.LState {
 // run resumes th, and returns its results or the error that it ended with. Errors that
 // scripts cannot catch are raised again.
 func (s *State) run(l, th *glua.LState, f *glua.LFunction, args []glua.LValue) (glua.ResumeState, []glua.LValue, glua.LValue) {
-	Charge(l, 8, 0)
+	Charge(l, 30, 0)
 	if s.threads >= maxThreads {
 		l.RaiseError("stack overflow")
 	}

@@ -46,7 +46,13 @@ func (m *matcher) match(s, p int) int {
 	if m.depth++; m.depth > maxMatchDepth {
 		m.l.RaiseError("pattern too complex")
 	}
-	defer func() { m.depth-- }()
+	m.step()
+	e := m.rest(s, p)
+	m.depth--
+	return e
+}
+
+func (m *matcher) rest(s, p int) int {
 	for p < len(m.pat) {
 		m.step()
 		switch m.pat[p] {

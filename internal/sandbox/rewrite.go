@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/yuin/gopher-lua/ast"
 )
@@ -13,6 +14,7 @@ const (
 	hiddenLen     = "(len)"
 	hiddenTable   = "(table)"
 	hiddenClosure = "(closure)"
+	hiddenArgs    = "(args)"
 )
 
 const (
@@ -28,8 +30,10 @@ const (
 //	a .. b .. c           (concat)(a, b, c)
 //	t[k] = v              (set)(t, k, v)
 //	#v                    (len)(v)
-//	{ … }                 (table)({ … }), and (table)() for an empty one
+//	{ k = v, … }          (table)({ k = v, … }, 1), with the number of keys; (table)() if empty
 //	function(…) … end     (closure)(function(…) … end)
+//	a < b                 (<)(a, b), unless one is a literal; <=, >, >=, == and ~= likewise
+//	...                   (args)(...), where it stands for any number of values
 func rewrite(chunk []ast.Stmt) []ast.Stmt {
 	var r rewriter
 	return r.block(chunk)
@@ -173,13 +177,15 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		if len(e.Fields) == 0 {
 			return hidden(e, hiddenTable)
 		}
+		keys := 0
 		for _, f := range e.Fields {
 			if f.Key != nil {
 				f.Key = r.expr(f.Key)
+				keys++
 			}
 			f.Value = r.expr(f.Value)
 		}
-		return hidden(e, hiddenTable, e)
+		return hidden(e, hiddenTable, e, at(e, &ast.NumberExpr{Value: strconv.Itoa(keys)}))
 	case *ast.FuncCallExpr:
 		if e.Func != nil {
 			e.Func = r.expr(e.Func)
@@ -191,6 +197,13 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
 	case *ast.RelationalOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
+		if isLiteral(e.Lhs) || isLiteral(e.Rhs) {
+			return e
+		}
+		if e.Operator == "~=" {
+			return at(e, &ast.UnaryNotOpExpr{Expr: hidden(e, "(==)", e.Lhs, e.Rhs)})
+		}
+		return hidden(e, "("+e.Operator+")", e.Lhs, e.Rhs)
 	case *ast.ArithmeticOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
 	case *ast.UnaryMinusOpExpr:
@@ -204,6 +217,10 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 	case *ast.FunctionExpr:
 		e.Stmts = r.block(e.Stmts)
 		return hidden(e, hiddenClosure, e)
+	case *ast.Comma3Expr:
+		if !e.AdjustRet {
+			return at(e, &ast.FuncCallExpr{Func: at(e, &ast.IdentExpr{Value: hiddenArgs}), Args: []ast.Expr{e}})
+		}
 	}
 	return e
 }
@@ -227,6 +244,12 @@ func (r *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 		operands = operands[:n]
 	}
 	return hidden(e, hiddenConcat, append(operands, last)...)
+}
+
+// isLiteral reports whether e is a constant, whose comparison takes no time worth a charge.
+func isLiteral(e ast.Expr) bool {
+	_, ok := e.(ast.ConstExpr)
+	return ok
 }
 
 // set is a call that assigns to a field.
