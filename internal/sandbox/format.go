@@ -67,7 +67,7 @@ func (d *directive) parse(l *glua.LState, format string, i int) int {
 		d.precision = number()
 	}
 	if i == len(format) {
-		l.RaiseError("invalid option '%%' to 'format'")
+		l.RaiseError("%s", "invalid option '%' to 'format'")
 	}
 	d.verb = format[i]
 	return i
@@ -168,12 +168,18 @@ func (d *directive) float(out *text, f float64) {
 	switch verb {
 	case 'a', 'A':
 		verb += 'x' - 'a'
-	case 'g', 'G':
+	case 'e', 'E', 'f', 'F', 'g', 'G':
 		if d.precision < 0 {
 			d.precision = 6
-		} else if d.precision == 0 {
+		} else if verb|0x20 == 'g' && d.precision == 0 {
 			d.precision = 1
 		}
+	}
+	switch verb | 0x20 {
+	case 'e', 'f':
+		f = tieUp(f, verb|0x20, d.precision)
+	case 'g':
+		f = tieUp(f, 'e', d.precision-1)
 	}
 	s := fmt.Sprintf(d.verbs(verb), f)
 	if d.verb|0x20 == 'a' { // C writes the exponent with as few digits as it has

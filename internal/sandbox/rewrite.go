@@ -104,21 +104,16 @@ func (r *rewriter) stmt(out []ast.Stmt, s ast.Stmt) []ast.Stmt {
 	return append(out, s)
 }
 
-// assign rewrites an assignment to fields. Several ones are evaluated before any is made,
-// and are made from the last to the first, as by LuaJIT.
+// assign rewrites an assignment. Several ones are evaluated before any is made, and are made
+// from the last to the first, as by LuaJIT: gopher-lua would assign to a local variable that
+// it reads afterwards.
 func (r *rewriter) assign(s *ast.AssignStmt) ast.Stmt {
-	fields := false
-	for _, e := range s.Lhs {
-		if _, ok := e.(*ast.AttrGetExpr); ok {
-			fields = true
-		}
-	}
-	if !fields {
-		r.exprs(s.Rhs)
-		return s
-	}
 	if len(s.Lhs) == 1 && len(s.Rhs) == 1 {
-		a := s.Lhs[0].(*ast.AttrGetExpr)
+		a, ok := s.Lhs[0].(*ast.AttrGetExpr)
+		if !ok {
+			s.Rhs[0] = r.expr(s.Rhs[0])
+			return s
+		}
 		return set(s, r.expr(a.Object), r.expr(a.Key), r.expr(s.Rhs[0]))
 	}
 	var targets, values ast.LocalAssignStmt
@@ -146,7 +141,11 @@ func (r *rewriter) assign(s *ast.AssignStmt) ast.Stmt {
 	for i, j := 0, len(made)-1; i < j; i, j = i+1, j-1 {
 		made[i], made[j] = made[j], made[i]
 	}
-	stmts := append([]ast.Stmt{at(s, &targets), at(s, &values)}, made...)
+	stmts := []ast.Stmt{at(s, &targets), at(s, &values)}
+	if len(targets.Names) == 0 {
+		stmts = stmts[1:]
+	}
+	stmts = append(stmts, made...)
 	return at(s, &ast.DoBlockStmt{Stmts: stmts})
 }
 

@@ -288,7 +288,7 @@ func (m *matcher) expand(out *text, start, end int, repl string) {
 		i++
 		switch {
 		case i == len(repl):
-			m.l.RaiseError("invalid use of '%%' in replacement string")
+			m.l.RaiseError("%s", "invalid use of '%' in replacement string")
 		case repl[i] == '0':
 			out.string(m.src[start:end])
 		case isDigit(repl[i]):
