@@ -60,8 +60,7 @@ func (in *instance) Handle(ctx context.Context, x Exchange, r *request.Request) 
 		x.WillBlock() // a function may use up its time
 	}
 	var one [1]record.Record
-	var lines []record.LogLine
-	records, err := in.builder.Append(one[:0], r, x.Began(), x, &lines)
+	records, lines, err := in.builder.Append(one[:0], r, x.Began(), x)
 	x.Release() // the producer counts the records itself, and may block for long
 	var a Response
 	switch {
@@ -92,7 +91,7 @@ func (in *instance) sendAndWait(ctx context.Context, x Exchange, h *producer.Han
 	var first error
 	for i := range results {
 		if err := results[i].Err; err != nil {
-			results[i].Err = undeliveredAs(err, records[i].Topic, h, time.Since(x.Began()))
+			results[i].Err = undeliveredAs(err, h, records[i].Topic, time.Since(x.Began()))
 			first = cmp.Or(first, results[i].Err)
 		}
 	}

@@ -98,15 +98,15 @@ func (e *undeliveredError) Unwrap() error { return e.err }
 
 // undeliveredAs wraps the result of a record that was accepted and not delivered in an error
 // that has, for the log, what has failed and how long after the request.
-func undeliveredAs(err error, topic string, p explainer, took time.Duration) error {
+func undeliveredAs(err error, p explainer, topic string, took time.Duration) error {
 	if errors.Is(err, errSyncTimeout) {
 		return &undeliveredError{TimedOut, topic, p.Unavailable(topic), took, err}
 	}
-	return &undeliveredError{NotDelivered, topic, p.Explain(topic, err), took, err}
+	return &undeliveredError{NotDelivered, topic, p.Explain(err), took, err}
 }
 
 // explainer is what undeliveredAs needs of a [producer.Handle].
 type explainer interface {
-	Explain(topic string, err error) string
+	Explain(err error) string
 	Unavailable(topic string) string
 }

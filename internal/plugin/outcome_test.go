@@ -14,7 +14,7 @@ import (
 // told is a producer that has something to say.
 type told struct{ explanation, trouble string }
 
-func (p told) Explain(string, error) string { return p.explanation }
+func (p told) Explain(error) string      { return p.explanation }
 func (p told) Unavailable(string) string    { return p.trouble }
 
 func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
@@ -37,7 +37,7 @@ func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
 			"could not send a record to topic orders: broker kafka:9092: i/o timeout (after 3ms)"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := undeliveredAs(row.err, "orders", row.told, row.took)
+			err := undeliveredAs(row.err, row.told, "orders", row.took)
 			if !errors.Is(err, row.err) {
 				t.Errorf("%v is not %v any more", err, row.err)
 			}
