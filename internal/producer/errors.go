@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// undeliveredError is the result for a sender that waits: the error, and the partition
-// and leader of its record.
+// undeliveredError is the result for a sender that waits: the error, and the topic,
+// partition and leader of its record.
 type undeliveredError struct {
 	error
-	at partitionLeader
+	topic string
+	at    partitionLeader
 }
 
 func (e *undeliveredError) Unwrap() error { return e.error }

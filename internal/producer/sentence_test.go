@@ -66,27 +66,34 @@ func TestWhatABrokerSaysIsOneShortLineWithoutSecrets(t *testing.T) {
 // The error that a sender has does not always say where it comes from.
 func TestErrorOfASenderIsExplainedByTheLastFailure(t *testing.T) {
 	s, _ := secretLog()
-	h := &Handle{topic: &topic{log: s}}
+	h := &Handle{topics: []string{"t"}, producer: &Producer{wording: s.wording, topics: map[string]*topic{"t": {name: "t", log: s}}}}
 	at := partitionLeader{partition: 3, broker: "kafka-3:9092"}
-	if got := h.Unavailable(); got != "" {
+	if got := h.Unavailable("t"); got != "" {
 		t.Errorf("at first: %s", got)
 	}
 	s.attemptFailed(at, kafka.NotEnoughReplicas)
 	for err, want := range map[error]string{
-		&undeliveredError{kafka.NotEnoughReplicas, at}: "broker kafka-3:9092, partition 3: [19] Not Enough Replicas: ",
-		kafka.MessageSizeTooLarge:                      "bootstrap servers kafka-1:9092,kafka-2:9092: [10] Message Size Too Large: ",
-		ErrClosed:                                      "the producer is closed",
-		errAbandoned:                                   "the server was shut down before",
+		&undeliveredError{kafka.NotEnoughReplicas, "t", at}: "broker kafka-3:9092, partition 3: [19] Not Enough Replicas: ",
+		kafka.MessageSizeTooLarge:                           "bootstrap servers kafka-1:9092,kafka-2:9092: [10] Message Size Too Large: ",
+		ErrClosed:                                           "the producer is closed",
+		errAbandoned:                                        "the server was shut down before",
 	} {
 		if got := h.Explain(err); !strings.HasPrefix(got, want) {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}
-	if got := h.Unavailable(); !strings.HasPrefix(got, "cannot deliver since ") || !strings.Contains(got, "broker kafka-3:9092, partition 3: [19]") {
+	if got := h.Unavailable("another"); got != "" {
+		t.Errorf("another topic: %s", got)
+	}
+	if got := h.Unavailable("t"); !strings.HasPrefix(got, "cannot deliver since ") || !strings.Contains(got, "broker kafka-3:9092, partition 3: [19]") {
 		t.Errorf("while it cannot deliver: %s", got)
 	}
+	h.topics = []string{"another", "t"}
+	if got := h.Explain(&undeliveredError{kafka.NotEnoughReplicas, "t", at}); !strings.HasPrefix(got, "topic t: broker kafka-3:9092, partition 3: [19]") {
+		t.Errorf("of several topics: %s", got)
+	}
 	s.recovered()
-	if got := h.Unavailable(); got != "" {
+	if got := h.Unavailable("t"); got != "" {
 		t.Errorf("afterwards: %s", got)
 	}
 }
