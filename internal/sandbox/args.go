@@ -59,7 +59,7 @@ func numberArg(l *glua.LState, n int) float64 {
 	case glua.LNumber:
 		return float64(v)
 	case glua.LString:
-		if f, ok := parseNumber(string(v)); ok {
+		if f, ok := toNumber(l, v); ok {
 			return f
 		}
 	}

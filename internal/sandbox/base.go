@@ -28,6 +28,9 @@ func baseAssert(l *glua.LState) int {
 	if l.GetTop() < 2 {
 		l.RaiseError("assertion failed!")
 	}
+	if s, ok := l.Get(2).(glua.LString); ok {
+		raise(l, 1, string(s))
+	}
 	l.Error(l.Get(2), 0)
 	return 0
 }
@@ -35,11 +38,8 @@ func baseAssert(l *glua.LState) int {
 // baseError is error. A level below 1 adds no position, as 0 does: so does LuaJIT.
 func baseError(l *glua.LState) int {
 	v, level := l.Get(1), intOr(l, 2, 1)
-	if s, ok := v.(glua.LString); ok && level > 0 {
-		if where := position(l, level); where != "" {
-			chargeText(l, len(s), int64(len(s)+len(where)))
-			v = glua.LString(where+" ") + s
-		}
+	if level > 0 && glua.LVCanConvToString(v) {
+		raise(l, level, stringArg(l, 1))
 	}
 	l.Error(v, 0)
 	return 0
@@ -48,6 +48,7 @@ func baseError(l *glua.LState) int {
 // raise raises an error with the position of the function at a level.
 func raise(l *glua.LState, level int, text string) {
 	if where := position(l, level); where != "" {
+		chargeText(l, len(text), int64(len(text)))
 		text = where + " " + text
 	}
 	l.Error(glua.LString(text), 0)
@@ -197,8 +198,7 @@ func baseTonumber(l *glua.LState) int {
 			l.Push(v)
 			return 1
 		case glua.LString:
-			Charge(l, 1+len(v)/64, 0)
-			if f, ok := parseNumber(string(v)); ok {
+			if f, ok := toNumber(l, v); ok {
 				l.Push(glua.LNumber(f))
 				return 1
 			}
@@ -210,7 +210,7 @@ func baseTonumber(l *glua.LState) int {
 	if base < 2 || base > 36 {
 		argError(l, 2, "base out of range")
 	}
-	Charge(l, 1+len(s)/64, 0)
+	Charge(l, 1+len(s)/16, 0)
 	sign := 1.0
 	if s != "" && (s[0] == '-' || s[0] == '+') {
 		if s[0] == '-' {

@@ -64,7 +64,7 @@ func (s *State) newThread(l *glua.LState) *glua.LState {
 // run resumes th, and returns its results or the error that it ended with. Errors that
 // scripts cannot catch are raised again.
 func (s *State) run(l, th *glua.LState, f *glua.LFunction, args []glua.LValue) (glua.ResumeState, []glua.LValue, glua.LValue) {
-	Charge(l, 8, 0)
+	Charge(l, 30, 0)
 	if s.threads >= maxThreads {
 		l.RaiseError("stack overflow")
 	}
@@ -75,8 +75,12 @@ func (s *State) run(l, th *glua.LState, f *glua.LFunction, args []glua.LValue) (
 			th.Dead = true // it is in the midst of something
 		}
 	}()
+	top := l.GetTop()
 	state, err, values := l.Resume(th, f, args...)
 	done = true
+	if len(values) == 1 && cap(values) == top+1 {
+		values = nil // Resume makes nil of no values, in a slice that has room for none
+	}
 	if state != glua.ResumeError {
 		if s.budget.spent != nil {
 			l.RaiseError("%s", s.budget.spent)
@@ -95,9 +99,7 @@ func (s *State) run(l, th *glua.LState, f *glua.LFunction, args []glua.LValue) (
 		l.RaiseError("%s", s.budget.spent)
 	}
 	if text, ok := object.(glua.LString); ok {
-		if rest, ok := strings.CutPrefix(string(text), helperName+":1: "); ok {
-			object = glua.LString(rest)
-		}
+		object = glua.LString(plainError(strings.TrimPrefix(string(text), helperName+":1: ")))
 	}
 	return state, nil, object
 }

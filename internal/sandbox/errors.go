@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func (s *State) failure(err error) *Error {
 	default:
 		switch v := api.Object.(type) {
 		case glua.LString:
-			e.Chunk, e.Line, e.Text = s.place(string(v))
+			e.Chunk, e.Line, e.Text = s.place(plainError(string(v)))
 		case glua.LNumber:
 			e.Text = formatNumber(float64(v))
 		default:
@@ -62,6 +63,36 @@ func (s *State) failure(err error) *Error {
 		e.Text = strings.ToValidUTF8(e.Text[:maxText], "") + "…"
 	}
 	return e
+}
+
+// plainErrors are what gopher-lua says where LuaJIT says something else.
+var plainErrors = []struct {
+	from *regexp.Regexp
+	to   string
+}{
+	{regexp.MustCompile(`attempt to index a non-table object\((\w+)\) with key '(.{0,64})'$`), "attempt to index a $1 value (field '$2')"},
+	{regexp.MustCompile(`attempt to index a non-table object\((\w+)\).*$`), "attempt to index a $1 value"},
+	{regexp.MustCompile(`attempt to call a non-function object$`), "attempt to call what is not a function"},
+	{regexp.MustCompile(`cannot perform \w+ operation between number and (\w+)$`), "attempt to perform arithmetic on a $1 value"},
+	{regexp.MustCompile(`cannot perform \w+ operation between (\w+) and \w+$`), "attempt to perform arithmetic on a $1 value"},
+	{regexp.MustCompile(`__unm undefined$`), "attempt to perform arithmetic on what is not a number"},
+	{regexp.MustCompile(`for statement init must be a number$`), "'for' initial value must be a number"},
+	{regexp.MustCompile(`for statement (limit|step) must be a number$`), "'for' $1 must be a number"},
+	{regexp.MustCompile(`too many recursions in [gs]ettable$`), "loop in gettable"},
+	{regexp.MustCompile(`registry overflow$`), "stack overflow"},
+}
+
+// plainError says what gopher-lua says in LuaJIT's words.
+func plainError(text string) string {
+	if len(text) > maxText {
+		return text
+	}
+	for _, e := range plainErrors {
+		if at := e.from.FindStringIndex(text); at != nil {
+			return text[:at[0]] + e.from.ReplaceAllString(text[at[0]:], e.to)
+		}
+	}
+	return text
 }
 
 // isPanic reports whether v is what a coroutine leaves of a panic of Go's.

@@ -12,28 +12,24 @@ import (
 // stringFormat is string.format.
 func stringFormat(l *glua.LState) int {
 	format := stringArg(l, 1)
-	var out []byte
-	charged := 0
+	out := text{l: l}
 	arg := 1
 	for i := 0; i < len(format); i++ {
 		if format[i] != '%' {
-			out = append(out, format[i])
+			out.byte(format[i])
 			continue
 		}
 		if i++; i < len(format) && format[i] == '%' {
-			out = append(out, '%')
+			out.byte('%')
 			continue
 		}
 		var d directive
 		i = d.parse(l, format, i)
 		arg++
-		out = d.append(l, out, arg)
-		chargeText(l, len(out)-charged, int64(2*(len(out)-charged)))
-		charged = len(out)
+		Charge(l, 2, 0)
+		d.append(l, &out, arg)
 	}
-	chargeText(l, len(out)-charged, int64(2*(len(out)-charged)))
-	l.Push(glua.LString(out))
-	return 1
+	return out.push()
 }
 
 // directive is one %… of a format.
@@ -71,35 +67,35 @@ func (d *directive) parse(l *glua.LState, format string, i int) int {
 		d.precision = number()
 	}
 	if i == len(format) {
-		l.RaiseError("invalid option '%%' to 'format'")
+		l.RaiseError("%s", "invalid option '%' to 'format'")
 	}
 	d.verb = format[i]
 	return i
 }
 
-func (d *directive) append(l *glua.LState, out []byte, arg int) []byte {
+func (d *directive) append(l *glua.LState, out *text, arg int) {
 	switch d.verb {
 	case 'c':
-		return d.pad(out, string([]byte{byte(intArg(l, arg))}))
+		d.pad(out, string([]byte{byte(intArg(l, arg))}))
 	case 'd', 'i':
-		return d.integer(out, 'd', toInt64(numberArg(l, arg)))
+		d.integer(out, 'd', toInt64(numberArg(l, arg)))
 	case 'u':
-		return d.integer(out, 'd', uint64(toInt64(numberArg(l, arg))))
+		d.integer(out, 'd', uint64(toInt64(numberArg(l, arg))))
 	case 'o', 'x', 'X':
-		return d.integer(out, d.verb, uint64(toInt64(numberArg(l, arg))))
+		d.integer(out, d.verb, uint64(toInt64(numberArg(l, arg))))
 	case 'e', 'E', 'f', 'F', 'g', 'G', 'a', 'A':
-		return d.float(out, numberArg(l, arg))
+		d.float(out, numberArg(l, arg))
 	case 'q':
-		return appendQuoted(out, stringArg(l, arg))
+		quote(out, stringArg(l, arg))
 	case 's':
 		s := string(toString(l, anyArg(l, arg)))
 		if d.precision >= 0 && d.precision < len(s) {
 			s = s[:d.precision]
 		}
-		return d.pad(out, s)
+		d.pad(out, s)
+	default:
+		l.RaiseError("invalid option '%%%c' to 'format'", d.verb)
 	}
-	l.RaiseError("invalid option '%%%c' to 'format'", d.verb)
-	return nil
 }
 
 func toInt64(f float64) int64 {
@@ -120,14 +116,15 @@ func toInt64(f float64) int64 {
 func (d *directive) has(flag byte) bool { return strings.IndexByte(d.flags, flag) >= 0 }
 
 // pad appends s, filled with spaces to the width.
-func (d *directive) pad(out []byte, s string) []byte {
-	if n := d.width - len(s); n > 0 {
-		if d.has('-') {
-			return append(append(out, s...), strings.Repeat(" ", n)...)
-		}
-		out = append(out, strings.Repeat(" ", n)...)
+func (d *directive) pad(out *text, s string) {
+	fill := strings.Repeat(" ", max(d.width-len(s), 0))
+	if d.has('-') {
+		out.string(s)
+		out.string(fill)
+	} else {
+		out.string(fill)
+		out.string(s)
 	}
-	return append(out, s...)
 }
 
 // verbs makes a format of Go's, which for numbers means the same as C's.
@@ -142,16 +139,18 @@ func (d *directive) verbs(verb byte) string {
 	return f + string(verb)
 }
 
-func (d *directive) integer(out []byte, verb byte, v any) []byte {
+func (d *directive) integer(out *text, verb byte, v any) {
+	var b [128]byte
 	if d.flags == "" && d.width == 0 && d.precision < 0 && verb == 'd' {
 		if n, ok := v.(int64); ok {
-			return strconv.AppendInt(out, n, 10)
+			out.bytes(strconv.AppendInt(b[:0], n, 10))
+			return
 		}
 	}
-	return fmt.Appendf(out, d.verbs(verb), v)
+	out.bytes(fmt.Appendf(b[:0], d.verbs(verb), v))
 }
 
-func (d *directive) float(out []byte, f float64) []byte {
+func (d *directive) float(out *text, f float64) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		s := formatSpecial(f, nil)
 		if d.has('+') && s[0] != '-' {
@@ -162,44 +161,54 @@ func (d *directive) float(out []byte, f float64) []byte {
 		if d.verb < 'a' {
 			s = strings.ToUpper(s)
 		}
-		return d.pad(out, s)
+		d.pad(out, s)
+		return
 	}
 	verb := d.verb
 	switch verb {
 	case 'a', 'A':
 		verb += 'x' - 'a'
-	case 'g', 'G':
+	case 'e', 'E', 'f', 'F', 'g', 'G':
 		if d.precision < 0 {
 			d.precision = 6
-		} else if d.precision == 0 {
+		} else if verb|0x20 == 'g' && d.precision == 0 {
 			d.precision = 1
 		}
 	}
-	text := fmt.Sprintf(d.verbs(verb), f)
+	switch verb | 0x20 {
+	case 'e', 'f':
+		f = tieUp(f, verb|0x20, d.precision)
+	case 'g':
+		f = tieUp(f, 'e', d.precision-1)
+	}
+	s := fmt.Sprintf(d.verbs(verb), f)
 	if d.verb|0x20 == 'a' { // C writes the exponent with as few digits as it has
-		if i := strings.LastIndexAny(text, "pP"); i >= 0 && len(text) > i+3 && text[i+2] == '0' {
-			text = text[:i+2] + text[i+3:]
+		if i := strings.LastIndexAny(s, "pP"); i >= 0 && len(s) > i+3 && s[i+2] == '0' {
+			s = s[:i+2] + s[i+3:]
 		}
 	}
-	return append(out, text...)
+	out.string(s)
 }
 
-// appendQuoted writes s as LuaJIT's %q does.
-func appendQuoted(out []byte, s string) []byte {
-	out = append(out, '"')
+// quote writes s as LuaJIT's %q does.
+func quote(out *text, s string) {
+	Charge(out.l, 1+len(s)/8, 0)
+	out.byte('"')
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '"' || c == '\\' || c == '\n':
-			out = append(out, '\\', c)
+			out.byte('\\')
+			out.byte(c)
 		case c < 32 || c == 127:
+			out.byte('\\')
+			code := strconv.Itoa(int(c))
 			if i+1 < len(s) && isDigit(s[i+1]) {
-				out = fmt.Appendf(out, "\\%03d", c)
-			} else {
-				out = fmt.Appendf(out, "\\%d", c)
+				code = ("00" + code)[len(code)-1:]
 			}
+			out.string(code)
 		default:
-			out = append(out, c)
+			out.byte(c)
 		}
 	}
-	return append(out, '"')
+	out.byte('"')
 }

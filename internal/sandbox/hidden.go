@@ -22,6 +22,16 @@ var hiddenFunctions = map[string]glua.LGFunction{
 	hiddenLen:     length,
 	hiddenTable:   table,
 	hiddenClosure: closure,
+	hiddenArgs: func(l *glua.LState) int {
+		n := l.GetTop()
+		Charge(l, 1+n/16, 0)
+		return n
+	},
+	"(==)": compare(equal),
+	"(<)":  compare(less),
+	"(<=)": compare(lessOrEqual),
+	"(>)":  compare(func(l *glua.LState, a, b glua.LValue) bool { return less(l, b, a) }),
+	"(>=)": compare(func(l *glua.LState, a, b glua.LValue) bool { return lessOrEqual(l, b, a) }),
 }
 
 func concat(l *glua.LState) int {
@@ -75,12 +85,7 @@ func concatMeta(l *glua.LState, n int) int {
 			}
 			l.RaiseError("attempt to concatenate a %s value", v.Type())
 		}
-		l.Push(f)
-		l.Push(v)
-		l.Push(acc)
-		l.Call(2, 1)
-		acc = l.Get(-1)
-		l.Pop(1)
+		acc = call2(l, f, v, acc)
 	}
 	l.Push(acc)
 	return 1
@@ -182,7 +187,7 @@ func putIndex(l *glua.LState, t *glua.LTable, i int, v glua.LValue) {
 		s := stateOf(l)
 		Charge(l, 1+s.dead/64, 2*valueBytes)
 		if hole := i - t.Len() - 1; hole > 0 {
-			Charge(l, hole/16, int64(hole)*2*valueBytes)
+			Charge(l, hole/16, int64(hole)*6*valueBytes) // append makes several on the way
 			s.dead += hole
 		}
 	}
@@ -219,13 +224,15 @@ func table(l *glua.LState) int {
 		return 1
 	}
 	t := l.Get(1).(*glua.LTable)
+	keys, _ := l.Get(2).(glua.LNumber)
 	n := t.Len()
-	Charge(l, 2+n/16, tableBytes+int64(n)*2*valueBytes)
+	Charge(l, 2+n/16+int(keys), tableBytes+int64(keys)*entryBytes+int64(n)*2*valueBytes)
+	l.SetTop(1)
 	return 1
 }
 
 func closure(l *glua.LState) int {
 	f := l.Get(1).(*glua.LFunction)
-	Charge(l, 1, 128+64*int64(len(f.Upvalues)))
+	Charge(l, 1+8*len(f.Upvalues), 128+64*int64(len(f.Upvalues)))
 	return 1
 }

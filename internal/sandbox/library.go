@@ -81,6 +81,9 @@ var shared = sync.OnceValue(func() *sharedValues {
 	g["jit"] = newLibrary("jit", nil, jitConstants)
 	mt := &glua.LTable{Metatable: glua.LNil}
 	mt.RawSetString("__index", str)
+	for event, f := range stringArithmetic {
+		mt.RawSetString(event, newFunction(arithmetic(event, f)))
+	}
 	mt.RawSetString("__metatable", glua.LFalse)
 	mt.RawSetString(readOnly, glua.LTrue)
 	mt.RawSetString("(name)", glua.LString("the metatable of strings"))

@@ -208,13 +208,13 @@ func bitTohex(l *glua.LState) int {
 	if n < 0 {
 		n, digits = -n, "0123456789ABCDEF"
 	}
-	n = min(n, 8)
-	var b [8]byte
+	n = min(n, 254)
+	b := make([]byte, n)
 	for i := n - 1; i >= 0; i-- {
 		b[i] = digits[v&15]
 		v >>= 4
 	}
-	l.Push(glua.LString(b[:n]))
+	l.Push(glua.LString(b))
 	return 1
 }
 

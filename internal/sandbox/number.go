@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -11,7 +12,31 @@ func formatNumber(f float64) string {
 	if i := int64(f); float64(i) == f && i > -1e14 && i < 1e14 && (i != 0 || !math.Signbit(f)) {
 		return strconv.FormatInt(i, 10)
 	}
-	return formatSpecial(f, func() string { return strconv.FormatFloat(f, 'g', 14, 64) })
+	return formatSpecial(f, func() string {
+		return strconv.FormatFloat(tieUp(f, 'e', 13), 'g', 14, 64)
+	})
+}
+
+// tieUp moves f away from 0 by the least there is if it lies exactly between two numbers of
+// so many digits after the point, of which Go writes the even one and LuaJIT the larger.
+func tieUp(f float64, format byte, precision int) float64 {
+	var b [512]byte
+	s := strconv.AppendFloat(b[:0], f, format, precision+1, 64)
+	if i := bytes.IndexByte(s, 'e'); i >= 0 {
+		s = s[:i]
+	}
+	if s[len(s)-1] != '5' {
+		return f
+	}
+	n := len(s)
+	s = strconv.AppendFloat(b[:0], f, format, precision+60, 64)
+	if i := bytes.IndexByte(s, 'e'); i >= 0 {
+		s = s[:i]
+	}
+	if n > len(s) || s[n-1] != '5' || len(bytes.Trim(s[n:], "0")) > 0 {
+		return f
+	}
+	return math.Nextafter(f, math.Copysign(math.Inf(1), f))
 }
 
 // formatSpecial writes what is no finite number as C does.
@@ -29,8 +54,8 @@ func formatSpecial(f float64, finite func() string) string {
 
 const spaces = " \t\n\v\f\r"
 
-// parseNumber reads a number as LuaJIT does where it wants one and gets a string: decimal or
-// hexadecimal, with spaces around it.
+// parseNumber reads a number as LuaJIT does where it wants one and gets a string: decimal,
+// hexadecimal or binary, with spaces around it.
 func parseNumber(s string) (float64, bool) {
 	s = strings.Trim(s, spaces)
 	rest, negative := s, false
@@ -43,6 +68,19 @@ func parseNumber(s string) (float64, bool) {
 			f = -f
 		}
 		return f, ok
+	}
+	if len(rest) > 2 && rest[0] == '0' && rest[1]|0x20 == 'b' {
+		f := 0.0
+		for i := 2; i < len(rest); i++ {
+			if digit(rest[i]) > 1 {
+				return 0, false
+			}
+			f = f*2 + float64(digit(rest[i]))
+		}
+		if negative {
+			f = -f
+		}
+		return f, true
 	}
 	if !isDecimal(rest) {
 		switch strings.ToLower(rest) {

@@ -85,8 +85,9 @@ func osDate(l *glua.LState) int {
 		l.Push(dateTable(at))
 		return 1
 	}
-	l.Push(glua.LString(strftime(l, format, at)))
-	return 1
+	out := text{l: l}
+	strftime(&out, format, at)
+	return out.push()
 }
 
 func dateTable(at time.Time) *glua.LTable {
@@ -110,54 +111,53 @@ var goFormats = map[byte]string{
 	'z': "-0700", 'Z': "MST",
 }
 
-func strftime(l *glua.LState, format string, at time.Time) []byte {
-	var out []byte
+func strftime(out *text, format string, at time.Time) {
+	number := func(format string, n int) { out.string(fmt.Sprintf(format, n)) }
 	for i := 0; i < len(format); i++ {
 		if format[i] != '%' || i+1 == len(format) {
-			out = append(out, format[i])
+			out.byte(format[i])
 			continue
 		}
 		i++
 		if c := format[i]; (c == 'E' || c == 'O') && i+1 < len(format) {
 			i++ // the locale's own forms, which are the same in the locale C
 		}
-		chargeText(l, 256, 64)
+		Charge(out.l, 10, 64)
 		year, week := at.ISOWeek()
 		switch c := format[i]; c {
 		case '%':
-			out = append(out, '%')
+			out.byte('%')
 		case 'n':
-			out = append(out, '\n')
+			out.byte('\n')
 		case 't':
-			out = append(out, '\t')
+			out.byte('\t')
 		case 'C':
-			out = fmt.Appendf(out, "%02d", at.Year()/100)
+			number("%02d", at.Year()/100)
 		case 'g':
-			out = fmt.Appendf(out, "%02d", year%100)
+			number("%02d", year%100)
 		case 'G':
-			out = fmt.Appendf(out, "%d", year)
+			number("%d", year)
 		case 'j':
-			out = fmt.Appendf(out, "%03d", at.YearDay())
+			number("%03d", at.YearDay())
 		case 's':
-			out = fmt.Appendf(out, "%d", at.Unix())
+			number("%d", int(at.Unix()))
 		case 'u':
-			out = fmt.Appendf(out, "%d", (int(at.Weekday())+6)%7+1)
+			number("%d", (int(at.Weekday())+6)%7+1)
 		case 'U':
-			out = fmt.Appendf(out, "%02d", (at.YearDay()+6-int(at.Weekday()))/7)
+			number("%02d", (at.YearDay()+6-int(at.Weekday()))/7)
 		case 'V':
-			out = fmt.Appendf(out, "%02d", week)
+			number("%02d", week)
 		case 'w':
-			out = fmt.Appendf(out, "%d", at.Weekday())
+			number("%d", int(at.Weekday()))
 		case 'W':
-			out = fmt.Appendf(out, "%02d", (at.YearDay()+6-(int(at.Weekday())+6)%7)/7)
+			number("%02d", (at.YearDay()+6-(int(at.Weekday())+6)%7)/7)
 		default:
 			if f, ok := goFormats[c]; ok {
-				out = at.AppendFormat(out, f)
+				out.string(at.Format(f))
 			} else {
-				out = append(out, '%', c)
+				out.byte('%')
+				out.byte(c)
 			}
 		}
 	}
-	chargeText(l, len(out), int64(2*len(out)))
-	return out
 }

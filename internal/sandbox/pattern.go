@@ -46,7 +46,13 @@ func (m *matcher) match(s, p int) int {
 	if m.depth++; m.depth > maxMatchDepth {
 		m.l.RaiseError("pattern too complex")
 	}
-	defer func() { m.depth-- }()
+	m.step()
+	e := m.rest(s, p)
+	m.depth--
+	return e
+}
+
+func (m *matcher) rest(s, p int) int {
 	for p < len(m.pat) {
 		m.step()
 		switch m.pat[p] {
@@ -76,7 +82,7 @@ func (m *matcher) match(s, p int) int {
 				case c == 'f':
 					p += 2
 					if p >= len(m.pat) || m.pat[p] != '[' {
-						m.l.RaiseError("missing '[' after '%%f' in pattern")
+						m.l.RaiseError("%s", "missing '[' after '%f' in pattern")
 					}
 					end := m.classEnd(p)
 					var before, after byte
@@ -233,7 +239,7 @@ func (m *matcher) classEnd(p int) int {
 	switch c {
 	case '%':
 		if p >= len(m.pat) {
-			m.l.RaiseError("malformed pattern (ends with '%%')")
+			m.l.RaiseError("%s", "malformed pattern (ends with '%')")
 		}
 		return p + 1
 	case '[':

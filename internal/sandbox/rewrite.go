@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/yuin/gopher-lua/ast"
 )
@@ -13,6 +14,7 @@ const (
 	hiddenLen     = "(len)"
 	hiddenTable   = "(table)"
 	hiddenClosure = "(closure)"
+	hiddenArgs    = "(args)"
 )
 
 const (
@@ -28,8 +30,10 @@ const (
 //	a .. b .. c           (concat)(a, b, c)
 //	t[k] = v              (set)(t, k, v)
 //	#v                    (len)(v)
-//	{ … }                 (table)({ … }), and (table)() for an empty one
+//	{ k = v, … }          (table)({ k = v, … }, 1), with the number of keys; (table)() if empty
 //	function(…) … end     (closure)(function(…) … end)
+//	a < b                 (<)(a, b), unless one is a literal; <=, >, >=, == and ~= likewise
+//	...                   (args)(...), where it stands for any number of values
 func rewrite(chunk []ast.Stmt) []ast.Stmt {
 	var r rewriter
 	return r.block(chunk)
@@ -100,21 +104,16 @@ func (r *rewriter) stmt(out []ast.Stmt, s ast.Stmt) []ast.Stmt {
 	return append(out, s)
 }
 
-// assign rewrites an assignment to fields. Several ones are evaluated before any is made,
-// and are made from the last to the first, as by LuaJIT.
+// assign rewrites an assignment. Several ones are evaluated before any is made, and are made
+// from the last to the first, as by LuaJIT: gopher-lua would assign to a local variable that
+// it reads afterwards.
 func (r *rewriter) assign(s *ast.AssignStmt) ast.Stmt {
-	fields := false
-	for _, e := range s.Lhs {
-		if _, ok := e.(*ast.AttrGetExpr); ok {
-			fields = true
-		}
-	}
-	if !fields {
-		r.exprs(s.Rhs)
-		return s
-	}
 	if len(s.Lhs) == 1 && len(s.Rhs) == 1 {
-		a := s.Lhs[0].(*ast.AttrGetExpr)
+		a, ok := s.Lhs[0].(*ast.AttrGetExpr)
+		if !ok {
+			s.Rhs[0] = r.expr(s.Rhs[0])
+			return s
+		}
 		return set(s, r.expr(a.Object), r.expr(a.Key), r.expr(s.Rhs[0]))
 	}
 	var targets, values ast.LocalAssignStmt
@@ -142,7 +141,11 @@ func (r *rewriter) assign(s *ast.AssignStmt) ast.Stmt {
 	for i, j := 0, len(made)-1; i < j; i, j = i+1, j-1 {
 		made[i], made[j] = made[j], made[i]
 	}
-	stmts := append([]ast.Stmt{at(s, &targets), at(s, &values)}, made...)
+	stmts := []ast.Stmt{at(s, &targets), at(s, &values)}
+	if len(targets.Names) == 0 {
+		stmts = stmts[1:]
+	}
+	stmts = append(stmts, made...)
 	return at(s, &ast.DoBlockStmt{Stmts: stmts})
 }
 
@@ -173,13 +176,15 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		if len(e.Fields) == 0 {
 			return hidden(e, hiddenTable)
 		}
+		keys := 0
 		for _, f := range e.Fields {
 			if f.Key != nil {
 				f.Key = r.expr(f.Key)
+				keys++
 			}
 			f.Value = r.expr(f.Value)
 		}
-		return hidden(e, hiddenTable, e)
+		return hidden(e, hiddenTable, e, at(e, &ast.NumberExpr{Value: strconv.Itoa(keys)}))
 	case *ast.FuncCallExpr:
 		if e.Func != nil {
 			e.Func = r.expr(e.Func)
@@ -191,6 +196,13 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
 	case *ast.RelationalOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
+		if isLiteral(e.Lhs) || isLiteral(e.Rhs) {
+			return e
+		}
+		if e.Operator == "~=" {
+			return at(e, &ast.UnaryNotOpExpr{Expr: hidden(e, "(==)", e.Lhs, e.Rhs)})
+		}
+		return hidden(e, "("+e.Operator+")", e.Lhs, e.Rhs)
 	case *ast.ArithmeticOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
 	case *ast.UnaryMinusOpExpr:
@@ -204,6 +216,10 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 	case *ast.FunctionExpr:
 		e.Stmts = r.block(e.Stmts)
 		return hidden(e, hiddenClosure, e)
+	case *ast.Comma3Expr:
+		if !e.AdjustRet {
+			return at(e, &ast.FuncCallExpr{Func: at(e, &ast.IdentExpr{Value: hiddenArgs}), Args: []ast.Expr{e}})
+		}
 	}
 	return e
 }
@@ -227,6 +243,12 @@ func (r *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 		operands = operands[:n]
 	}
 	return hidden(e, hiddenConcat, append(operands, last)...)
+}
+
+// isLiteral reports whether e is a constant, whose comparison takes no time worth a charge.
+func isLiteral(e ast.Expr) bool {
+	_, ok := e.(ast.ConstExpr)
+	return ok
 }
 
 // set is a call that assigns to a field.

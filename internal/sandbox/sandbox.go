@@ -16,7 +16,7 @@ import (
 
 const (
 	// stackFrames and stackValues bound the depth of calls, and the values on the stack.
-	stackFrames, stackValues = 1000, 16 << 10
+	stackFrames, stackValues = 1000, 8 << 10
 	// The same for coroutines and for what pcall protects.
 	threadFrames, threadValues = 200, 8 << 10
 	// maxThreads is how deep coroutines and protected calls can be within each other.
@@ -48,7 +48,8 @@ type State struct {
 	threads int            // coroutines and pcalls that run within each other
 	dead    int            // entries of tables that were removed; see maxDead
 	used    int64          // bytes charged by all calls
-	broken  bool
+	broken  bool           // not worth another call
+	failed  bool           // cannot run another call
 	random  random
 }
 
@@ -93,28 +94,38 @@ func (s *State) Run(p *Program) (glua.LValue, error) {
 // Call calls a function with a fresh budget and returns its first result, which is nil if it
 // has none. Errors are *Error. After an error the state is as it was, but for what the
 // function changed until then: see Reusable.
-func (s *State) Call(f *glua.LFunction, args ...glua.LValue) (glua.LValue, error) {
+func (s *State) Call(f *glua.LFunction, args ...glua.LValue) (v glua.LValue, err error) {
+	if s.failed {
+		return glua.LNil, &Error{Text: errMachine.Error()}
+	}
 	l := s.l
 	s.budget.reset()
 	s.active, s.threads = s.active[:0], 0
+	defer func() {
+		if r := recover(); r != nil {
+			// gopher-lua panicked while it made an error of a panic.
+			s.failed, s.broken = true, true
+			v, err = glua.LNil, &Error{Text: fmt.Sprintf("%v: %v", errMachine, r), Budget: s.budget.spent != nil}
+		}
+	}()
 	l.Push(f)
 	for _, a := range args {
 		l.Push(a)
 	}
-	err := l.PCall(len(args), 1, nil)
+	err = l.PCall(len(args), 1, nil)
 	s.used += s.limits.Bytes - s.budget.bytes
-	if err != nil || s.budget.spent != nil {
-		if err == nil {
-			err = s.budget.spent
-		}
+	if err == nil && s.budget.spent == nil {
+		v = l.Get(-1)
 		l.SetTop(0)
-		l.G.CurrentThread = l
-		s.broken = s.broken || s.budget.spent != nil
-		return glua.LNil, s.failure(err)
+		return v, nil
 	}
-	v := l.Get(-1)
+	if err == nil {
+		err = s.budget.spent
+	}
 	l.SetTop(0)
-	return v, nil
+	l.G.CurrentThread = l
+	s.broken = s.broken || s.budget.spent != nil
+	return glua.LNil, s.failure(err)
 }
 
 // Reusable reports whether the state is worth another call. It is false after a spent

@@ -217,20 +217,20 @@ func stringGsub(l *glua.LState) int {
 		most = intArg(l, 4)
 	}
 	m, anchored := newMatcher(l, s, pat)
-	var out []byte
+	out := text{l: l}
 	n, at := 0, 0
 	for n < most {
 		m.level, m.depth = 0, 0
 		end := m.match(at, 0)
 		if end >= 0 {
 			n++
-			out = m.replace(out, at, end, repl)
+			m.replace(&out, at, end, repl)
 		}
 		switch {
 		case end > at:
 			at = end
 		case at < len(s):
-			out = append(out, s[at])
+			out.byte(s[at])
 			at++
 		default:
 			at++
@@ -240,76 +240,66 @@ func stringGsub(l *glua.LState) int {
 		}
 	}
 	if at < len(s) {
-		out = append(out, s[at:]...)
+		out.string(s[at:])
 	}
-	chargeText(l, len(out), int64(2*len(out)))
-	l.Push(glua.LString(out))
+	out.push()
 	l.Push(glua.LNumber(n))
 	return 2
 }
 
 // replace appends what stands for a match.
-func (m *matcher) replace(out []byte, start, end int, repl glua.LValue) []byte {
+func (m *matcher) replace(out *text, start, end int, repl glua.LValue) {
 	l := m.l
 	var v glua.LValue
 	switch r := repl.(type) {
 	case *glua.LFunction:
-		level, captures := m.level, m.capture // the function may match as well
 		l.Push(r)
 		n := m.push(start, end, true)
 		l.Call(n, 1)
 		v = l.Get(-1)
 		l.Pop(1)
-		m.level, m.capture = level, captures
 	case *glua.LTable:
 		v = l.GetTable(r, m.get(0, start, end))
 	default:
-		return m.expand(out, start, end, glua.LVAsString(repl))
+		m.expand(out, start, end, glua.LVAsString(repl))
+		return
 	}
-	text := m.src[start:end]
 	switch v := v.(type) {
 	case glua.LString:
-		text = string(v)
+		out.string(string(v))
 	case glua.LNumber:
-		text = formatNumber(float64(v))
+		out.string(formatNumber(float64(v)))
 	default:
 		if glua.LVAsBool(v) {
 			l.RaiseError("invalid replacement value (a %s)", v.Type())
 		}
+		out.string(m.src[start:end])
 	}
-	chargeText(l, len(text), int64(len(text)))
-	return append(out, text...)
 }
 
 // expand appends a replacement with %0 to %9 in it.
-func (m *matcher) expand(out []byte, start, end int, repl string) []byte {
-	before := len(out)
+func (m *matcher) expand(out *text, start, end int, repl string) {
 	for i := 0; i < len(repl); i++ {
 		if repl[i] != '%' {
-			out = append(out, repl[i])
+			out.byte(repl[i])
 			continue
 		}
+		m.step()
 		i++
 		switch {
 		case i == len(repl):
-			m.l.RaiseError("invalid use of '%%' in replacement string")
+			m.l.RaiseError("%s", "invalid use of '%' in replacement string")
 		case repl[i] == '0':
-			out = append(out, m.src[start:end]...)
+			out.string(m.src[start:end])
 		case isDigit(repl[i]):
 			v := m.get(int(repl[i]-'1'), start, end)
 			if n, ok := v.(glua.LNumber); ok {
-				out = append(out, formatNumber(float64(n))...)
+				out.string(formatNumber(float64(n)))
 			} else {
-				out = append(out, string(v.(glua.LString))...)
+				out.string(string(v.(glua.LString)))
 			}
 		default:
-			out = append(out, repl[i])
-		}
-		if len(out)-before > longString {
-			chargeText(m.l, len(out)-before, int64(len(out)-before))
-			before = len(out)
+			out.byte(repl[i])
 		}
 	}
-	chargeText(m.l, len(out)-before, int64(len(out)-before))
-	return out
 }

@@ -184,25 +184,24 @@ func tableConcat(l *glua.LState) int {
 	} else {
 		j = intArg(l, 4)
 	}
-	var out []byte
+	out := text{l: l}
 	for k := i; k <= j; k++ {
 		switch v := t.RawGet(glua.LNumber(k)).(type) {
 		case glua.LString:
-			// Charged before it is copied.
-			chargeText(l, len(v)+len(sep), int64(2*(len(v)+len(sep))))
-			out = append(out, v...)
+			out.string(string(v))
 		case glua.LNumber:
-			chargeText(l, 32, 64)
-			out = append(out, formatNumber(float64(v))...)
+			out.string(formatNumber(float64(v)))
 		default:
 			l.RaiseError("invalid value (%s) at index %d in table for 'concat'", v.Type(), k)
 		}
 		if k < j {
-			out = append(out, sep...)
+			out.string(sep)
+		}
+		if k&15 == 0 {
+			Charge(l, 4, 0)
 		}
 	}
-	l.Push(glua.LString(out))
-	return 1
+	return out.push()
 }
 
 func tableMove(l *glua.LState) int {
@@ -294,16 +293,7 @@ func (s *sorter) Less(i, j int) bool {
 	l, a, b := s.l, s.values[i], s.values[j]
 	if s.less == nil {
 		Charge(l, 1, 0)
-		if a.Type() != b.Type() || a.Type() != glua.LTNumber && a.Type() != glua.LTString && l.GetMetaField(a, "__lt") == glua.LNil {
-			l.RaiseError("attempt to compare %s with %s", a.Type(), b.Type())
-		}
-		return l.LessThan(a, b)
+		return less(l, a, b)
 	}
-	l.Push(s.less)
-	l.Push(a)
-	l.Push(b)
-	l.Call(2, 1)
-	less := glua.LVAsBool(l.Get(-1))
-	l.Pop(1)
-	return less
+	return glua.LVAsBool(call2(l, s.less, a, b))
 }
