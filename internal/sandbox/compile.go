@@ -53,6 +53,7 @@ func Compile(name, source string) (p *Program, err error) {
 		return nil, syntaxError(err, lines)
 	}
 	checkProto(proto)
+	patchJumps(proto)
 	return &Program{name, proto}, nil
 }
 

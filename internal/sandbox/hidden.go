@@ -27,6 +27,7 @@ var hiddenFunctions = map[string]glua.LGFunction{
 		Charge(l, 1+n/16, 0)
 		return n
 	},
+	"(%)":  mod,
 	"(==)": compare(equal),
 	"(<)":  compare(less),
 	"(<=)": compare(lessOrEqual),
