@@ -157,6 +157,9 @@ var exactMeta = func() *glua.LTable {
 	arithmetic := func(f func(a, b float64) float64) glua.LGFunction {
 		return func(l *glua.LState) int {
 			a, b := l.Get(1), l.Get(2)
+			if l.GetTop() < 2 {
+				b = a // unary minus
+			}
 			x, ok := toNumber(a)
 			y, ok2 := toNumber(b)
 			if !ok || !ok2 {
