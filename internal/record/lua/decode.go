@@ -362,7 +362,14 @@ func (d *decoder) text() (s, bad string) {
 
 // escaped is text from the first backslash on.
 func (d *decoder) escaped(from, i int) (s, bad string) {
-	b := make([]byte, 0, len(d.s[from:min(len(d.s), i+64)]))
+	end := i
+	for end < len(d.s) && d.s[end] != '"' {
+		if d.s[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	b := make([]byte, 0, min(end, len(d.s))-from)
 	for {
 		b = append(b, d.s[from:i]...)
 		if i+1 >= len(d.s) {

@@ -25,6 +25,8 @@ type encoder struct {
 
 	arrays, empty glua.LValue // the metatables of arrays
 	numbers       map[numberPlace]numberText
+
+	tables int // that were written, for what the work is worth
 }
 
 // errSize is the error of JSON that is longer than it may be.
@@ -90,6 +92,7 @@ func (e *encoder) member(dst []byte, t *glua.LTable, key, v glua.LValue, depth i
 }
 
 func (e *encoder) table(dst []byte, t *glua.LTable, depth int) ([]byte, error) {
+	e.tables++
 	limit := e.depth
 	if limit == 0 {
 		limit = maxDepth

@@ -15,7 +15,7 @@ func (m *machine) decode(l *glua.LState, s string, arrays glua.LValue, depth int
 		d.empty = arrays
 	}
 	v, err := d.decode(s)
-	sandbox.Charge(l, 0, maxBytes-d.bytes)
+	sandbox.Charge(l, int((maxBytes-d.bytes)/128), maxBytes-d.bytes)
 	return v, err
 }
 
@@ -145,7 +145,7 @@ func (c *module) encode(l *glua.LState) int {
 	e := c.encoder
 	e.max, e.arrays, e.empty, e.numbers = c.m.f.maxText(), c.m.arrays, c.m.empty, c.m.numbers
 	text, err := e.append(nil, l.Get(1))
-	sandbox.Charge(l, 10+len(text)/8, int64(cap(text)+len(text)))
+	sandbox.Charge(l, 10+len(text)/8+2*e.tables, int64(cap(text)+len(text)))
 	if err != nil {
 		return c.fail(l, err)
 	}

@@ -15,8 +15,7 @@ func (m *machine) openNgx() {
 		constants[level.name] = glua.LNumber(i)
 	}
 	constants["req"] = s.Library("ngx.req", m.ngxRequest(), nil)
-	constants["var"] = m.virtual("ngx.var", func(l *glua.LState, name string) glua.LValue { return m.variable(l, name) },
-		"ngx.var cannot be changed in message functions")
+	constants["var"] = m.virtual("ngx.var", func(l *glua.LState, name string) glua.LValue { return m.variable(l, name) }, "")
 	constants["header"] = m.virtual("ngx.header", nil, "ngx.header is not available in message functions: a function cannot change the answer to the request")
 	constants["arg"] = m.virtual("ngx.arg", nil, "ngx.arg is not available in message functions: they run before there is an answer")
 
@@ -34,7 +33,8 @@ func (m *machine) openNgx() {
 	s.SetGlobal("ngx", ngx)
 }
 
-// virtual makes a table whose members get returns; a nil get, and every change, is an error.
+// virtual makes a table whose members get returns. Without get, reading one is an error, which
+// says refused.
 func (m *machine) virtual(name string, get func(l *glua.LState, name string) glua.LValue, refused string) *glua.LTable {
 	t := m.state.Library(name, nil, nil)
 	mt := t.Metatable.(*glua.LTable)
@@ -44,10 +44,6 @@ func (m *machine) virtual(name string, get func(l *glua.LState, name string) glu
 		}
 		l.Push(get(l, stringArgument(l, 2, "the name of a member of "+name)))
 		return 1
-	}))
-	mt.RawSetString("__newindex", goFunction(func(l *glua.LState) int {
-		l.RaiseError("%s", refused)
-		return 0
 	}))
 	return t
 }
