@@ -217,6 +217,8 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"producer_async_buffering_limits_messages_in_memory":-1`):                                   "between 1 and",
 		with(`"value_format":"body","forward_body":false`):                                                "",
 		with(`"value_format":"raw"`):                                                                      "value_format: expected one of: message, body",
+		with(`"cloudevents":"binary","forward_body":false`):                                               "",
+		with(`"cloudevents":"binary","message_by_lua_functions":["return 1"]`):                            "message_by_lua_functions cannot be used with cloudevents",
 		with(`"tombstones":true`):                                                                         "value_format must be body when tombstones is true",
 		with(`"value_format":"body","message_by_lua_functions":["return 1"]`):                             "message_by_lua_functions cannot be used with value_format body",
 		with(`"key_query_arg":"k","record_key":{"parts":[{"from":"header","name":"h"}]}`):                 "only one or none of these fields must be set: 'key_query_arg', 'record_key.parts'",
@@ -248,6 +250,7 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 	}
 	for _, s := range []string{
 		`"cluster_name":"x"`, `"forward_body":false`, `"forward_uri":true`, `"forward_headers":true`, `"forward_method":true`,
+		`"compression_type":"none"`, `"producer_async_health_failure_threshold":7`, `"record_key":{"required":true}`, `"response":{"status":201}`, `"message_by_lua_functions":["x"]`,
 		`"__plugin_id":"x"`, `"timeout":10000`, `"topic":"u"`, `"keepalive":1`, `"bootstrap_servers":[{"host":"localhost","port":9092}]`,
 	} {
 		if with(s) != base {
@@ -262,7 +265,9 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
 		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
-		`"producer_async_buffering_limits_bytes_in_memory":2048`,
+		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
+		`"producer_async_health_gating":true,"producer_async_health_failure_threshold":7`, `"producer_async_health_gating":true,"producer_async_health_probe_interval":700`,
+		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`,
 	} {
 		d := with(s)
 		if other, ok := seen[d]; ok {

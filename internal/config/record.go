@@ -39,6 +39,12 @@ func (c *Config) Record() record.Options {
 // bodyValue is the value_format of records whose value is the body.
 const bodyValue = "body"
 
+// hasMessage reports whether the value of a record is a message, of which forward_* says what
+// it contains.
+func (c *Config) hasMessage() bool {
+	return c.ValueFormat != bodyValue && record.CloudEvents(c.CloudEvents) == record.CloudEventsOff
+}
+
 // key returns what keys are made of: key_query_arg is a key of one part.
 func (c *Config) key() record.KeyOptions {
 	if c.KeyQueryArg != "" {

@@ -3,10 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
-	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/security/certs"
 )
 
@@ -55,7 +55,7 @@ func (c *Config) Problems() []string {
 	if n := len(c.ClusterName); n > maxClusterName {
 		errs.add("cluster_name has %d bytes: it may have %d", n, maxClusterName)
 	}
-	if c.ValueFormat != bodyValue && !c.ForwardMethod && !c.ForwardURI && !c.ForwardHeaders && !c.ForwardBody {
+	if c.hasMessage() && !c.ForwardMethod && !c.ForwardURI && !c.ForwardHeaders && !c.ForwardBody {
 		errs.add("at least one of forward_method, forward_uri, forward_headers and forward_body must be true")
 	}
 	c.Authentication.validate(&errs)
@@ -97,36 +97,17 @@ func (a Authentication) validate(errs *problems) {
 	}
 }
 
-// sources are where a placeholder of topic may take its value from.
-var sources = []record.Source{record.FromQuery, record.FromHeader, record.FromBody, record.FromConsumer, record.FromURICapture}
+// placeholder is a part of a topic that is known with the request. The Builder checks what
+// is in the braces.
+var placeholder = regexp.MustCompile(`\{[^{}]*\}`)
 
 // templateProblem is topicProblem for a topic that may have placeholders, such as
 // orders.{uri_capture.region}.
 func templateProblem(topic string) string {
-	literal := topic
-	if strings.ContainsAny(topic, "{}") {
-		literal = "a" // what a placeholder becomes is known with the request
-	}
-	for rest := topic; literal != topic; {
-		before, after, more := strings.Cut(rest, "{")
-		literal += before
-		if strings.Contains(before, "}") || more && !strings.Contains(after, "}") {
-			return "has braces that do not match"
-		}
-		if !more {
-			break
-		}
-		var placeholder string
-		placeholder, rest, _ = strings.Cut(after, "}")
-		source, name, _ := strings.Cut(placeholder, ".")
-		if !slices.Contains(sources, record.Source(source)) || name == "" || strings.Contains(name, "{") {
-			return fmt.Sprintf("has the placeholder %s: it must be {SOURCE.NAME}, with the source query_arg, header, body, consumer or uri_capture", shown("{"+placeholder+"}"))
-		}
-	}
 	if len(topic) > maxTopic {
-		literal = topic
+		return topicProblem(topic)
 	}
-	return topicProblem(literal)
+	return topicProblem(placeholder.ReplaceAllString(topic, "a"))
 }
 
 // problems are sentences without duplicates.

@@ -12,7 +12,7 @@ var credentials = []string{"authorization", "cookie", "proxy-authorization", "ap
 // Warnings returns what is valid and probably not meant, in sentences for the log.
 func (c *Config) Warnings() []string {
 	var all []string
-	if c.ForwardHeaders && c.ValueFormat != bodyValue {
+	if c.ForwardHeaders && c.hasMessage() {
 		if names := forwarded(c.ExcludeHeaders); names != "" {
 			all = append(all, "messages contain the headers "+names+", which consumers of the topic can read: add them to exclude_headers")
 		}

@@ -79,7 +79,6 @@ func TestProblemsHaveFieldAndLine(t *testing.T) {
 		"number":        {"topic: t\nresponse:\n  status: 404", "8: plugin 1: config.response.status: expected one of: 200, 201, 202, 204"},
 		"two fields":    {"topic: t\nkey_query_arg: k\nrecord_key: {parts: [{from: header, name: h}]}", "4: plugin 1: config: only one or none of these fields must be set: 'key_query_arg', 'record_key.parts'"},
 		"no field":      {"topic: t\nforward_body: false", "4: plugin 1: at least one of forward_method, forward_uri, forward_headers and forward_body must be true"},
-		"placeholder":   {"topic: '{cookie.a}'\nallowed_topics: [a]", `4: plugin 1: topic "{cookie.a}" has the placeholder "{cookie.a}": it must be {SOURCE.NAME}, with the source query_arg, header, body, consumer or uri_capture`},
 		"function":      {"topic: t\nmessage_by_lua_functions:\n- right\n- wrong", "7: plugin 1: config.message_by_lua_functions: function 2, line 2: it is wrong"},
 		"and a field":   {"topic: t\nmessage_by_lua_functions: [wrong]\nsplit: x", "8: plugin 1: config.split: expected one of: none, json_array, ndjson\n7: plugin 1: config.message_by_lua_functions: function 1, line 2: it is wrong"},
 		"warning":       {"topic: t\ntopics_query_arg: u", "warning 4: plugin 1: topics_query_arg has no effect, because no topic but topic is allowed: add topics to allowed_topics"},

@@ -128,3 +128,19 @@ func TestEveryFieldOfEnterpriseIsInTheFileWithAll(t *testing.T) {
 		t.Errorf("only %d fields", n)
 	}
 }
+
+func TestTheMigrationGuideHasEveryField(t *testing.T) {
+	guide := find(t, "docs/migrating-from-enterprise.md")
+	named := make(map[string]bool)
+	for _, m := range quoted.FindAllStringSubmatch(guide.prose, -1) {
+		named[m[1]] = true
+	}
+	for name, f := range leaves("", schema.Config()) {
+		record, _, _ := strings.Cut(name, ".")
+		record, _, _ = strings.Cut(record, "[")
+		within := func(record string) bool { return name == record || strings.HasPrefix(name, record+".") }
+		if f.Type != "record" && !named[name] && !slices.ContainsFunc(unused, within) && !(named[record] && (slices.Contains(onlyHere, record) || record == "bootstrap_servers")) {
+			t.Errorf("the guide lacks %s", name)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package kongpdk
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"math"
@@ -123,6 +124,47 @@ func TestValuesOfFacts(t *testing.T) {
 		got, err := factReaders[c.call](builder(), []byte(c.reply))
 		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %#v, %v, want %#v", name, got, err, c.want)
+		}
+	}
+}
+
+// What the encoder of Kong 3.9.1 (pb_rpc.lua, over lua-protobuf 0.5.2, in LuaJIT) made of these
+// Lua values. Its fields are in no order.
+func TestFactsAsLuaEncodesThem(t *testing.T) {
+	const shared = "kong.ctx.shared.get"
+	for lua, c := range map[string]struct {
+		call, reply string
+		want        any
+	}{
+		`{id="1",created_at=1795350560,username="anna",custom_id="\255",tags={"a","b"},type="x"}`: {request.CallConsumer, "2201ff2a01612a01620a013110a0c08bd8061a04616e6e61",
+			table{"id": "1", "created_at": 1795350560.0, "username": "anna", "custom_id": "\xff", "tags": array{"a", "b"}}},
+		`{id="2",key="k",consumer={id="1"},consumer_id="3"}`: {"kong.client.get_credential", "0a0132120133", table{"id": "2", "consumer_id": "3"}},
+		`{[0]="/eu/17",[1]="eu",[2]="17",region="eu"}`:       {request.CallURICaptures, "0a0265750a023137120c0a06726567696f6e12026575", table{"unnamed": array{"eu", "17"}, "named": table{"region": "eu"}}},
+		`{[0]="/eu/17",[1]="eu",[3]="17"}`:                   {request.CallURICaptures, "0a026575", table{"unnamed": array{"eu"}, "named": table{}}},
+		`{[0]="/",[1]="",region=""}`:                         {request.CallURICaptures, "0a0012080a06726567696f6e", table{"unnamed": array{""}, "named": table{"region": ""}}},
+		`{id="1",strip_path=true,preserve_host=false,regex_priority=0,https_redirect_status_code=426,protocols={"http"},headers={["x-a"]={"1"}},service={id="s"},expression="…"}`: {"kong.router.get_route",
+			"50aa032a04687474709201030a01730a013160016800", table{"id": "1", "strip_path": true, "preserve_host": false, "https_redirect_status_code": 426.0, "protocols": array{"http"}, "service": table{"id": "s"}}},
+		`{id="1",retries=0,port=80,client_certificate={id="c"},tags={}}`: {"kong.router.get_service", "72030a01630a01314050", table{"id": "1", "port": 80.0, "client_certificate": table{"id": "c"}}},
+		`nil`:               {shared, "0801", nil},
+		`false`:             {shared, "2000", false},
+		`true`:              {shared, "2001", true},
+		`0`:                 {shared, "110000000000000000", 0.0},
+		`""`:                {shared, "1a00", ""},
+		`1/0`:               {shared, "11000000000000f07f", math.Inf(1)},
+		`{1,"x",true,{}}`:   {shared, "32180a0911000000000000f03f0a031a01780a0220010a022a00", array{1.0, "x", true, table{}}},
+		`{1,nil,3}`:         {shared, "320b0a0911000000000000f03f", array{1.0}},
+		`{}`:                {shared, "2a00", table{}},
+		`{a={b=false}}`:     {shared, "2a120a100a0161120b2a090a070a016212022000", table{"a": table{"b": false}}},
+		`{"x",a=1}`:         {shared, "32050a031a0178", array{"x"}},
+		`print, newproxy()`: {shared, "", nil},
+		`{print}`:           {shared, "32020a00", array{nil}},
+	} {
+		reply, err := hex.DecodeString(c.reply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := factReaders[c.call](builder(), reply); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %#v, %v, want %#v", lua, got, err, c.want)
 		}
 	}
 }

@@ -77,7 +77,10 @@ func capturesReply(named map[string]string, unnamed []string) (b []byte) {
 		b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), v)
 	}
 	for name, v := range named {
-		entry := append(stringField(1, name), stringField(2, v)...)
+		entry := stringField(1, name)
+		if v != "" {
+			entry = append(entry, stringField(2, v)...)
+		}
 		b = protowire.AppendBytes(protowire.AppendTag(b, 2, protowire.BytesType), entry)
 	}
 	return b

@@ -1,6 +1,7 @@
 package kongsim
 
 import (
+	"encoding/hex"
 	"maps"
 	"net/http"
 	"slices"
@@ -117,6 +118,30 @@ services:
 		}
 		if service.Name != "orders" || service.Protocol != "https" || service.Host != "orders.internal" || service.Port != 443 || service.Path != "/v1" || service.Retries != 5 || service.ReadTimeout != 60000 {
 			t.Errorf("the service is %v", service)
+		}
+	}
+}
+
+// What the encoder of Kong 3.9.1 made of these values, but for the order of a route's fields (see
+// TestFactsAsLuaEncodesThem of kongpdk).
+func TestRepliesAreEncodedAsKongDoes(t *testing.T) {
+	for want, got := range map[string][]byte{
+		"0801":               appendValue(nil, nil),
+		"2000":               appendValue(nil, false),
+		"2001":               appendValue(nil, true),
+		"110000000000000000": appendValue(nil, 0.0),
+		"1a00":               appendValue(nil, ""),
+		"32180a0911000000000000f03f0a031a01780a0220010a022a00": appendValue(nil, []any{1.0, "x", true, []any{}}),
+		"320b0a0911000000000000f03f":                           appendValue(nil, []any{1.0, nil, 3.0}),
+		"2a120a100a0161120b2a090a070a016212022000":             appendValue(nil, map[string]any{"a": map[string]any{"b": false}}),
+		"0a0265750a023137120c0a06726567696f6e12026575":         capturesReply(map[string]string{"region": "eu"}, []string{"eu", "17"}),
+		"0a0012080a06726567696f6e":                             capturesReply(map[string]string{"region": ""}, []string{""}),
+		"0a013150aa03600168009201030a0173": entityReply(&pb.Route{}, entity{"id": "1", "strip_path": true, "preserve_host": false, "regex_priority": 0.0, "https_redirect_status_code": 426.0,
+			"service": map[string]any{"id": "s"}, "tags": []any{}, "methods": nil, "expression": "x"}),
+		"": entityReply(&pb.Service{}, nil),
+	} {
+		if hex.EncodeToString(got) != want {
+			t.Errorf("encoded is %x, Kong's is %s", got, want)
 		}
 	}
 }
