@@ -18,17 +18,17 @@ func JSON() []byte { return raw }
 // Field is a field of the plugin's configuration.
 type Field struct {
 	Name          string        `json:"-"`
-	Type          string        `json:"type"` // string, integer, boolean, set or record
+	Type          string        `json:"type"` // string, integer, number, boolean, array, set, map or record
 	Required      bool          `json:"required"`
 	Default       any           `json:"default"` // nil for none; a number is a json.Number
 	OneOf         []any         `json:"one_of"`
 	Between       []json.Number `json:"between"` // lower and upper bound, inclusive; empty for none
-	LenMax        int           `json:"len_max"` // of a string in bytes, of a set in elements; 0 for no limit
+	LenMax        int           `json:"len_max"` // of a string in bytes, of others in elements; 0 for no limit
 	UUID          bool          `json:"uuid"`
 	Auto          bool          `json:"auto"`          // Kong generates a value if none is given
 	Referenceable bool          `json:"referenceable"` // may be a {vault://…} reference
 	Description   string        `json:"description"`
-	Fields        []Field       `json:"-"` // of a record, or of a set's records
+	Fields        []Field       `json:"-"` // of a record, or of the records in an array or a set
 }
 
 type node struct {

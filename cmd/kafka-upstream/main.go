@@ -43,6 +43,8 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	case o.version:
 		fmt.Fprintf(stdout, "kafka-upstream %s (commit %s, %s)\n", version.Number, version.Commit(), runtime.Version())
 		return 0
+	case o.checked != "":
+		return checkFile(o.checked, stdout, stderr)
 	}
 	// Kong reads stdout and stderr. Once it has ended, the server drains, and a log line must
 	// not kill it.

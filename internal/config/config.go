@@ -2,42 +2,60 @@
 package config
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
-	"sync"
 	"time"
-
-	"kafka-upstream/schema"
 )
 
 // Config is the configuration of one plugin instance, with Kong's names. Times
 // are in milliseconds, as Kong has them; sizes in bytes. It is read-only once
 // parsed, so it may be shared.
 type Config struct {
-	BootstrapServers list[Server]   `json:"bootstrap_servers"`
-	Topic            string         `json:"topic"`
+	BootstrapServers []Server       `json:"bootstrap_servers"`
 	Authentication   Authentication `json:"authentication"`
 	Security         Security       `json:"security"`
+
+	Topic          string    `json:"topic"` // or a template of it
+	TopicsQueryArg string    `json:"topics_query_arg"`
+	AllowedTopics  []string  `json:"allowed_topics"`
+	KeyQueryArg    string    `json:"key_query_arg"`
+	RecordKey      RecordKey `json:"record_key"`
+	Partitioner    string    `json:"partitioner"` // crc32, murmur2 or sticky
 
 	Timeout          Millis `json:"timeout"`
 	Keepalive        Millis `json:"keepalive"`
 	KeepaliveEnabled bool   `json:"keepalive_enabled"`
 	ClusterName      string `json:"cluster_name"`
 
-	ForwardMethod  bool `json:"forward_method"`
-	ForwardURI     bool `json:"forward_uri"`
-	ForwardHeaders bool `json:"forward_headers"`
-	ForwardBody    bool `json:"forward_body"`
+	ForwardMethod  bool     `json:"forward_method"`
+	ForwardURI     bool     `json:"forward_uri"`
+	ForwardHeaders bool     `json:"forward_headers"`
+	ForwardBody    bool     `json:"forward_body"`
+	ExcludeHeaders []string `json:"exclude_headers"` // from the message
+
+	Functions   []string `json:"message_by_lua_functions"` // chunks of Lua
+	ValueFormat string   `json:"value_format"`             // message or body
+	Tombstones  bool     `json:"tombstones"`
+	Split       string   `json:"split"`       // none, json_array or ndjson
+	SplitLimit  int      `json:"split_limit"` // in records
+
+	Headers           Headers `json:"headers"` // of records
+	TraceHeaders      bool    `json:"trace_headers"`
+	TimestampHeader   string  `json:"timestamp_header"`
+	CloudEvents       string  `json:"cloudevents"` // off, binary or structured
+	CloudEventsSource string  `json:"cloudevents_source"`
+	CloudEventsType   string  `json:"cloudevents_type"`
+
+	Response      Response      `json:"response"`
+	ErrorHandling ErrorHandling `json:"error_handling"`
 
 	Acks               int    `json:"producer_request_acks"`
 	RequestTimeout     Millis `json:"producer_request_timeout"`
 	MessagesPerRequest int    `json:"producer_request_limits_messages_per_request"`
 	BytesPerRequest    int    `json:"producer_request_limits_bytes_per_request"`
+	Compression        string `json:"compression_type"` // none, gzip, snappy, lz4 or zstd
 	MaxAttempts        int    `json:"producer_request_retries_max_attempts"`
 	Backoff            Millis `json:"producer_request_retries_backoff_timeout"`
 
@@ -45,6 +63,49 @@ type Config struct {
 	FlushTimeout     Millis `json:"producer_async_flush_timeout"`
 	BufferedMessages int    `json:"producer_async_buffering_limits_messages_in_memory"`
 	BufferedBytes    int64  `json:"producer_async_buffering_limits_bytes_in_memory"`
+
+	HealthGating     bool   `json:"producer_async_health_gating"`
+	HealthFailures   int    `json:"producer_async_health_failure_threshold"`
+	HealthProbe      Millis `json:"producer_async_health_probe_interval"`
+	HealthRecoveries int    `json:"producer_async_health_recovery_threshold"`
+	NewAsyncProducer bool   `json:"new_kafka_async_producer"` // no effect, as ClusterName
+
+	// violations is what a Kong with an older schema let pass, in Kong's words.
+	violations []string
+}
+
+// RecordKey says what the keys of records are made of.
+type RecordKey struct {
+	Parts     []KeyPart `json:"parts"`
+	Separator string    `json:"separator"`
+	Required  bool      `json:"required"`
+}
+
+// KeyPart is a part of a key: see [record.KeyPart].
+type KeyPart struct {
+	From string `json:"from"`
+	Name string `json:"name"`
+}
+
+// Headers says which headers of a request become headers of its records.
+type Headers struct {
+	Forward  bool              `json:"forward_http_headers_as_record_headers"`
+	All      bool              `json:"forward_all_by_default"`
+	Include  []string          `json:"include_headers"`
+	Exclude  []string          `json:"exclude_headers"`
+	Names    map[string]string `json:"name_mappings"`
+	Repeated string            `json:"repeated_headers_behavior"`
+}
+
+// Response says what a client gets whose request succeeded.
+type Response struct {
+	Metadata bool `json:"metadata"` // topic, partition and offset of each record
+	Status   int  `json:"status"`
+}
+
+// ErrorHandling says what a client gets whose request failed.
+type ErrorHandling struct {
+	ReturnErrorMessage bool `json:"return_error_message"` // the cause of a 502
 }
 
 // Server is a broker's address.
@@ -101,87 +162,3 @@ type Millis int64
 
 // Duration returns m as a duration.
 func (m Millis) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
-
-// list is a JSON array; an empty Lua table may also arrive as {}.
-type list[T any] []T
-
-func (l *list[T]) UnmarshalJSON(b []byte) error {
-	if bytes.Equal(bytes.Join(bytes.Fields(b), nil), []byte("{}")) {
-		*l = nil
-		return nil
-	}
-	return json.Unmarshal(b, (*[]T)(l))
-}
-
-var defaults = sync.OnceValue(schema.Defaults)
-
-// Parse reads the configuration that Kong sends with START. What is absent
-// takes the schema's default; unknown keys (Kong adds some of its own) are
-// passed over. The error names the field that has the wrong type, and holds
-// no value of the configuration.
-func Parse(b []byte) (*Config, error) {
-	c := new(Config)
-	if err := json.Unmarshal(defaults(), c); err != nil {
-		return nil, fmt.Errorf("the schema's defaults do not fit the configuration: %w", err)
-	}
-	if err := json.Unmarshal(records(b), c); err != nil {
-		return nil, plain(err)
-	}
-	return c, nil
-}
-
-// records returns b with empty arrays in the place of records made objects: an
-// empty Lua table may arrive as either. Anything unexpected is left for
-// Unmarshal to name.
-func records(b []byte) []byte {
-	if bytes.Equal(bytes.TrimSpace(b), []byte("[]")) {
-		return []byte("{}")
-	}
-	var m map[string]json.RawMessage
-	if json.Unmarshal(b, &m) != nil {
-		return b
-	}
-	changed := false
-	for _, key := range []string{"authentication", "security"} {
-		if v, ok := m[key]; ok && bytes.Equal(bytes.TrimSpace(v), []byte("[]")) {
-			delete(m, key)
-			changed = true
-		}
-	}
-	if !changed {
-		return b
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		panic(err) // raw messages that were just read
-	}
-	return b
-}
-
-// plain turns an error of encoding/json into a sentence without the value that
-// caused it, which may be a secret.
-func plain(err error) error {
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		field := e.Field
-		if field == "" {
-			return errors.New("the configuration is no JSON object")
-		}
-		return fmt.Errorf("%s has the wrong type: expected %s", field, kind(e))
-	}
-	return errors.New("the configuration is not JSON")
-}
-
-func kind(e *json.UnmarshalTypeError) string {
-	switch k := e.Type.Kind().String(); k {
-	case "int", "int64":
-		return "an integer"
-	case "bool":
-		return "true or false"
-	case "slice":
-		return "an array"
-	case "struct":
-		return "an object"
-	default:
-		return "a " + k
-	}
-}

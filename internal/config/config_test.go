@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/request"
 	"kafka-upstream/schema"
 )
 
@@ -29,6 +31,10 @@ func TestAbsentFieldsTakeTheDefaultsOfKongsDocumentation(t *testing.T) {
 		Timeout:  10000, Keepalive: 60000, ForwardBody: true,
 		Acks: 1, RequestTimeout: 2000, MessagesPerRequest: 200, BytesPerRequest: 1048576, MaxAttempts: 10, Backoff: 100,
 		Async: true, FlushTimeout: 1000, BufferedMessages: 50000, BufferedBytes: 268435456,
+		RecordKey: RecordKey{Separator: "|"}, Partitioner: "crc32", ValueFormat: "message", Split: "none", SplitLimit: 1000,
+		Headers:     Headers{Forward: true, Include: []string{}, Exclude: []string{}, Names: map[string]string{}, Repeated: "retain_duplicates"},
+		CloudEvents: "off", Response: Response{Status: 200}, Compression: "none",
+		HealthFailures: 3, HealthProbe: 5000, HealthRecoveries: 1,
 	}
 	for _, s := range []string{
 		minimal,
@@ -61,6 +67,105 @@ func TestEmptyTableMayArriveAsObjectWhereAListIsMeant(t *testing.T) {
 	}
 	if c := parse(t, `[]`); c.Topic != "" || c.MaxAttempts != 10 {
 		t.Errorf("got %+v", c)
+	}
+	c = parse(t, `{"topic":"t","record_key":{"parts":[{"from":"constant","name":"k"},[]]},"headers":{"include_headers":{},"name_mappings":[]},"response":[]}`)
+	if len(c.RecordKey.Parts) != 2 || c.RecordKey.Parts[0].Name != "k" || len(c.Headers.Include) != 0 || c.Response.Status != 200 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+// unset returns what a field that is unset or empty may arrive as.
+func unset(f schema.Field) []string {
+	switch f.Type {
+	case "record", "map", "array", "set":
+		return []string{"null", "{}", "[]", " [ ] "}
+	case "integer":
+		if f.Default != nil {
+			return []string{"null", fmt.Sprint(f.Default) + ".0", fmt.Sprint(f.Default) + "e0"}
+		}
+	}
+	return []string{"null"}
+}
+
+// each calls do for all fields and those of records, with a configuration that sets the
+// field to "%s".
+func each(path string, fields []schema.Field, do func(f schema.Field, format string)) {
+	for _, f := range fields {
+		format := strings.Replace(path, "%s", `{"`+f.Name+`":%s}`, 1)
+		do(f, format)
+		if f.Type == "record" {
+			each(format, f.Fields, do)
+		}
+	}
+}
+
+func TestEveryFieldMayBeNullOrEmptyOrAFloat(t *testing.T) {
+	want := parse(t, "{}")
+	want.violations = nil
+	n := 0
+	each("%s", schema.Config(), func(f schema.Field, format string) {
+		for _, v := range unset(f) {
+			n++
+			c := parse(t, fmt.Sprintf(format, v))
+			c.violations = nil
+			if f.Type == "array" || f.Type == "set" || f.Type == "map" { // nil is as good as empty
+				if got, want := fmt.Sprintf("%+v", c), fmt.Sprintf("%+v", want); got != want {
+					t.Errorf("%s: %s: %s, want %s", format, v, got, want)
+				}
+			} else if !reflect.DeepEqual(c, want) {
+				t.Errorf("%s: %s: %+v", format, v, c)
+			}
+		}
+	})
+	if n < 150 {
+		t.Errorf("only %d", n)
+	}
+}
+
+func TestRecordsAreMadeOfWhatIsConfigured(t *testing.T) {
+	c := parse(t, `{"topic":"orders.{uri_capture.region}","topics_query_arg":"to","allowed_topics":["a","b"],
+		"record_key":{"parts":[{"from":"header","name":"X-Id"},{"from":"body","name":"/id"}],"separator":"","required":true},
+		"forward_uri":true,"exclude_headers":["cookie"],"value_format":"body","tombstones":true,"split":"ndjson","split_limit":7,
+		"headers":{"forward_all_by_default":true,"include_headers":["i"],"exclude_headers":["e"],"name_mappings":{"a":"b"},"repeated_headers_behavior":"take_first"},
+		"trace_headers":true,"timestamp_header":"x-time","cloudevents":"binary","cloudevents_source":"s","cloudevents_type":"t","producer_request_limits_bytes_per_request":2048}`)
+	const limit = 2048 - producer.Overhead
+	want := record.Options{
+		Topic: "orders.{uri_capture.region}", TopicsQueryArg: "to", AllowedTopics: []string{"a", "b"},
+		Key:            record.KeyOptions{Parts: []record.KeyPart{{From: record.FromHeader, Name: "X-Id"}, {From: record.FromBody, Name: "/id"}}, Required: true},
+		Forward:        request.Fields{URI: true, Body: true, MaxBody: limit},
+		ExcludeHeaders: []string{"cookie"},
+		Headers:        record.HeaderOptions{Forward: true, All: true, Include: []string{"i"}, Exclude: []string{"e"}, Names: map[string]string{"a": "b"}, Repeated: "take_first"},
+		BodyValue:      true, Tombstones: true, Split: record.SplitNDJSON, SplitLimit: 7,
+		TraceHeaders: true, TimestampHeader: "x-time", CloudEvents: record.CloudEventsBinary, CloudEventsSource: "s", CloudEventsType: "t",
+		MaxValue: limit,
+	}
+	if got := c.Record(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	key := parse(t, `{"key_query_arg":"id"}`).Record().Key
+	if !reflect.DeepEqual(key, record.KeyOptions{Parts: []record.KeyPart{{From: record.FromQuery, Name: "id"}}}) {
+		t.Errorf("key_query_arg is %+v", key)
+	}
+}
+
+func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
+	for config, want := range map[string]string{
+		`{}`:                       "",
+		`{"forward_headers":true}`: "messages contain the headers authorization, cookie, proxy-authorization, apikey, which",
+		`{"forward_headers":true,"exclude_headers":["Authorization","COOKIE","Proxy-Authorization"]}`:                             "messages contain the headers apikey, which",
+		`{"forward_headers":true,"exclude_headers":["authorization","cookie","proxy-authorization","apikey"]}`:                    "",
+		`{"forward_headers":true,"value_format":"body"}`:                                                                          "",
+		`{"headers":{"forward_all_by_default":true}}`:                                                                             "records have the headers authorization, cookie, proxy-authorization, apikey, which",
+		`{"headers":{"forward_all_by_default":true,"exclude_headers":["authorization","cookie","proxy-authorization","apikey"]}}`: "",
+		`{"headers":{"forward_all_by_default":true,"forward_http_headers_as_record_headers":false}}`:                              "",
+		`{"headers":{"include_headers":["authorization"]}}`:                                                                       "",
+		`{"topics_query_arg":"t"}`:                        "topics_query_arg has no effect",
+		`{"topics_query_arg":"t","allowed_topics":["a"]}`: "",
+	} {
+		got := strings.Join(parse(t, config).Warnings(), "\n")
+		if !strings.HasPrefix(got, want) || (got == "") != (want == "") || strings.Contains(got, "\n") {
+			t.Errorf("%s: %q, want %q", config, got, want)
+		}
 	}
 }
 
@@ -105,11 +210,28 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"security":{"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):                      "ssl must be true",
 		with(`"security":{"ssl":true,"certificate_id":"../../etc/passwd"}`):                               "not a UUID",
 		with(`"security":{"ssl":true,"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):           "",
-		with(`"producer_request_acks":2`):                                                                 "producer_request_acks is 2: it must be one of [-1 0 1]",
+		with(`"producer_request_acks":2`):                                                                 "producer_request_acks: expected one of: -1, 0, 1",
 		with(`"producer_request_acks":-1`):                                                                "",
-		with(`"timeout":0`):                                                                               "timeout is 0: it must be between 1 and 86400000",
+		with(`"timeout":0`):                                                                               "timeout: value should be between 1 and 86400000",
 		with(`"producer_request_limits_messages_per_request":0`):                                          "between 1 and",
 		with(`"producer_async_buffering_limits_messages_in_memory":-1`):                                   "between 1 and",
+		with(`"value_format":"body","forward_body":false`):                                                "",
+		with(`"value_format":"raw"`):                                                                      "value_format: expected one of: message, body",
+		with(`"cloudevents":"binary","forward_body":false`):                                               "",
+		with(`"cloudevents":"binary","message_by_lua_functions":["return 1"]`):                            "message_by_lua_functions cannot be used with cloudevents",
+		with(`"tombstones":true`):                                                                         "value_format must be body when tombstones is true",
+		with(`"value_format":"body","message_by_lua_functions":["return 1"]`):                             "message_by_lua_functions cannot be used with value_format body",
+		with(`"key_query_arg":"k","record_key":{"parts":[{"from":"header","name":"h"}]}`):                 "only one or none of these fields must be set: 'key_query_arg', 'record_key.parts'",
+		with(`"record_key":{"parts":[{"from":"consumer","name":"email"}]}`):                               "record_key.parts[1].name: name must be id, username or custom_id when from is consumer",
+		with(`"response":{"metadata":true}`):                                                              "producer_async must be false when response.metadata is true",
+		with(`"response":{"metadata":true},"producer_async":false`):                                       "",
+		with(`"producer_async_health_gating":true,"producer_async":false`):                                "producer_async must be true when producer_async_health_gating is true",
+		with(`"producer_async_health_failure_threshold":101`):                                             "producer_async_health_failure_threshold: value should be between 1 and 100",
+		with(`"schema_registry":{"confluent":{"url":"http://r"}}`):                                        "this version does not have schema_registry",
+		with(`"schema_registry":{"confluent":{"ttl":0.5}}`):                                               "",
+		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                              "authentication.mechanism must be PLAIN",
+		with(`"unknown":1,"response":{"$refs":1}`):                                                        "",
+		with(`"allowed_topics":["a b"]`):                                                                  "allowed_topics[1]: invalid value: a topic name consists of",
 	} {
 		err := parse(t, s).Validate()
 		switch {
@@ -128,6 +250,7 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 	}
 	for _, s := range []string{
 		`"cluster_name":"x"`, `"forward_body":false`, `"forward_uri":true`, `"forward_headers":true`, `"forward_method":true`,
+		`"compression_type":"none"`, `"producer_async_health_failure_threshold":7`, `"record_key":{"required":true}`, `"response":{"status":201}`, `"message_by_lua_functions":["x"]`,
 		`"__plugin_id":"x"`, `"timeout":10000`, `"topic":"u"`, `"keepalive":1`, `"bootstrap_servers":[{"host":"localhost","port":9092}]`,
 	} {
 		if with(s) != base {
@@ -142,7 +265,9 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
 		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
-		`"producer_async_buffering_limits_bytes_in_memory":2048`,
+		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
+		`"producer_async_health_gating":true,"producer_async_health_failure_threshold":7`, `"producer_async_health_gating":true,"producer_async_health_probe_interval":700`,
+		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`,
 	} {
 		d := with(s)
 		if other, ok := seen[d]; ok {
@@ -190,9 +315,15 @@ func check(path string, typ reflect.Type, fields []schema.Field, t *testing.T) {
 	tags := make(map[string]reflect.StructField)
 	for i := range typ.NumField() {
 		f := typ.Field(i)
+		if !f.IsExported() {
+			continue
+		}
 		tags[f.Tag.Get("json")] = f
 	}
 	for _, f := range fields {
+		if f.Name == "schema_registry" || f.Name == "oauthbearer" { // for later
+			continue
+		}
 		sf, ok := tags[f.Name]
 		if !ok {
 			t.Errorf("Config lacks %s%s", path, f.Name)
@@ -219,12 +350,16 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(`{"authentication":[],"bootstrap_servers":{}}`))
 	f.Add([]byte(`[{}]`))
+	f.Add([]byte(`null`))
+	f.Add([]byte(`{"topic":"a.{header.x}.b","allowed_topics":["a"],"record_key":{"parts":[{"from":"body","name":"/a"},null]},"headers":{"name_mappings":{"a":1}}}`))
+	f.Add([]byte(`{"timeout":1e3,"split_limit":1.0,"schema_registry":{"confluent":{"ttl":1e400}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Parse(b)
 		if err != nil {
 			return
 		}
 		_ = c.Validate()
+		_, _ = c.Record(), c.Warnings()
 		if c.Producer().Key() != c.Producer().Key() {
 			t.Error("the key differs from call to call")
 		}

@@ -13,6 +13,7 @@ import (
 const (
 	maxHost  = 253 // RFC 1035, section 2.3.4, without the length of the first label and the root
 	maxLabel = 63
+	maxTopic = 249
 )
 
 // hostProblem returns what is wrong with host as a broker's host, and what to do, as
@@ -101,7 +102,6 @@ func nameProblem(host string) string {
 // topicProblem returns why topic is not a valid name of a topic (Kafka's
 // Topic.validate), as the end of a sentence that starts with it; "" if it is valid.
 func topicProblem(topic string) string {
-	const maxTopic = 249
 	legal := func(r rune) bool { return !strange(r) && !strings.ContainsRune(":[]%", r) }
 	switch i := strings.IndexFunc(topic, func(r rune) bool { return !legal(r) }); {
 	case len(topic) > maxTopic:

@@ -101,7 +101,9 @@ func TestTopicsAreThoseOfKafka(t *testing.T) {
 		strings.Repeat("a", 1<<17): "has 131072 bytes: a topic has 249 at most",
 		"a b":                      `has the character ' ' in it`, "a/b": `has the character '/' in it`, "a:b": `has the character ':' in it`, "a,b": `has the character ',' in it`,
 		"a\nb": `has the character '\n' in it`, "a\x00": `has the character '\x00' in it`, "ä": `has the character 'ä' in it`, "a%": `has the character '%' in it`, "[a]": `has the character '[' in it`,
-		"a\u202e": `has the character '\u202e' in it`,
+		"{": `has the character '{' in it`, "a}": `has the character '}' in it`, "a{header.x": `has the character '{' in it`, "{header.x}}": `has the character '}' in it`, "{header.{x}": `has the character '{' in it`,
+		"a\u202e":      `has the character '\u202e' in it`,
+		"{header.x} a": `has the character ' ' in it`, "ä{header.x}": `has the character 'ä' in it`, "{header." + strings.Repeat("a", 249) + "}": "has 258 bytes",
 	} {
 		text, err := json.Marshal(topic)
 		if err != nil {
@@ -115,6 +117,17 @@ func TestTopicsAreThoseOfKafka(t *testing.T) {
 			t.Errorf("%.80q: error is %v, want %s", topic, err, want)
 		case err != nil && (len(err.Error()) > 300 || strings.ContainsAny(err.Error(), "\n\u202e")):
 			t.Errorf("%.80q: %q", topic, err)
+		}
+	}
+}
+
+func TestTopicsMayHavePlaceholders(t *testing.T) {
+	for _, topic := range []string{"orders.{uri_capture.region}", "{query_arg.a b}", "{header.X-A}-{consumer.username}.x", "{body./a/b.c}", "{uri_capture.1}"} {
+		for allowed, want := range map[string]string{`["a"]`: "", "[]": "allowed_topics must name the topics", "null": "allowed_topics must name the topics"} {
+			err := parse(t, fmt.Sprintf(`{"bootstrap_servers":[{"host":"h","port":1}],"topic":%q,"allowed_topics":%s}`, topic, allowed)).Validate()
+			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s with %s: %v", topic, allowed, err)
+			}
 		}
 	}
 }

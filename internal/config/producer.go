@@ -27,6 +27,7 @@ func (c *Config) Producer() producer.Options {
 		Backoff:        c.Backoff.Duration(),
 		BatchRecords:   c.MessagesPerRequest,
 		BatchBytes:     c.BytesPerRequest,
+		Compression:    c.Compression,
 		Async:          c.Async,
 		Linger:         c.FlushTimeout.Duration(),
 		BufferRecords:  c.BufferedMessages,
@@ -34,6 +35,9 @@ func (c *Config) Producer() producer.Options {
 	}
 	for _, s := range c.BootstrapServers {
 		o.Servers = append(o.Servers, s.Address())
+	}
+	if c.HealthGating {
+		o.HealthGating = producer.HealthGating{Failures: c.HealthFailures, ProbeInterval: c.HealthProbe.Duration(), Recoveries: c.HealthRecoveries}
 	}
 	if c.KeepaliveEnabled {
 		o.Keepalive = max(c.Keepalive.Duration(), time.Millisecond)

@@ -3,11 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"kafka-upstream/internal/security/certs"
-	"kafka-upstream/schema"
 )
 
 // Limits that the schema has as len_max, in bytes. A password may be a token sent with
@@ -19,13 +19,17 @@ const (
 	maxClusterName = 1024
 )
 
-// Validate reports everything that keeps the configuration from being used, in
-// sentences joined by "; ". Kong has checked most of it by the schema before;
-// what it cannot know is checked here: that a forward_* flag is true, that
-// references to a vault could be resolved (an unresolved one arrives empty) into
-// something of bounded length, and whatever a Kong that was given an older schema
-// let pass. Texts of the configuration are quoted and cut, secrets are not shown.
-func (c *Config) Validate() error {
+// Validate reports the [Config.Problems] in one error, nil if there are none.
+func (c *Config) Validate() error { return problems(c.Problems()).err() }
+
+// Problems returns everything that keeps the configuration from being used, in
+// sentences. Kong has checked most of it by the schema before;
+// what it cannot know is checked here: that a forward_* flag is true, what placeholders
+// of topic mean, that references to a vault could be resolved (an unresolved one arrives
+// empty) into something of bounded length. Whatever a Kong that was given an older schema
+// let pass is checked, too. Texts of the configuration are quoted and cut, secrets are not
+// shown.
+func (c *Config) Problems() []string {
 	var errs problems
 	if len(c.BootstrapServers) == 0 {
 		errs.add("bootstrap_servers is empty: name at least one broker")
@@ -45,13 +49,13 @@ func (c *Config) Validate() error {
 	}
 	if c.Topic == "" {
 		errs.add("topic is empty")
-	} else if problem := topicProblem(c.Topic); problem != "" {
+	} else if problem := templateProblem(c.Topic); problem != "" {
 		errs.add("topic %s %s", shown(c.Topic), problem)
 	}
 	if n := len(c.ClusterName); n > maxClusterName {
 		errs.add("cluster_name has %d bytes: it may have %d", n, maxClusterName)
 	}
-	if !c.ForwardMethod && !c.ForwardURI && !c.ForwardHeaders && !c.ForwardBody {
+	if c.hasMessage() && !c.ForwardMethod && !c.ForwardURI && !c.ForwardHeaders && !c.ForwardBody {
 		errs.add("at least one of forward_method, forward_uri, forward_headers and forward_body must be true")
 	}
 	c.Authentication.validate(&errs)
@@ -63,8 +67,10 @@ func (c *Config) Validate() error {
 			errs.add("security.certificate_id is not a UUID")
 		}
 	}
-	c.limits(&errs)
-	return errs.err()
+	for _, violation := range c.violations {
+		errs.add("%s", violation)
+	}
+	return errs
 }
 
 func (a Authentication) validate(errs *problems) {
@@ -91,46 +97,17 @@ func (a Authentication) validate(errs *problems) {
 	}
 }
 
-// limits holds every number against the schema's between and one_of.
-func (c *Config) limits(errs *problems) {
-	values := map[string]int64{
-		"timeout":                  int64(c.Timeout),
-		"keepalive":                int64(c.Keepalive),
-		"producer_request_acks":    int64(c.Acks),
-		"producer_request_timeout": int64(c.RequestTimeout),
-		"producer_request_limits_messages_per_request":       int64(c.MessagesPerRequest),
-		"producer_request_limits_bytes_per_request":          int64(c.BytesPerRequest),
-		"producer_request_retries_max_attempts":              int64(c.MaxAttempts),
-		"producer_request_retries_backoff_timeout":           int64(c.Backoff),
-		"producer_async_flush_timeout":                       int64(c.FlushTimeout),
-		"producer_async_buffering_limits_messages_in_memory": int64(c.BufferedMessages),
-		"producer_async_buffering_limits_bytes_in_memory":    c.BufferedBytes,
-	}
-	for _, f := range schema.Config() {
-		v, ok := values[f.Name]
-		if !ok {
-			continue
-		}
-		if len(f.Between) == 2 {
-			low, _ := f.Between[0].Int64()
-			high, _ := f.Between[1].Int64()
-			if v < low || v > high {
-				errs.add("%s is %d: it must be between %d and %d", f.Name, v, low, high)
-			}
-		}
-		if len(f.OneOf) > 0 && !oneOf(f.OneOf, v) {
-			errs.add("%s is %d: it must be one of %v", f.Name, v, f.OneOf)
-		}
-	}
-}
+// placeholder is a part of a topic that is known with the request. The Builder checks what
+// is in the braces.
+var placeholder = regexp.MustCompile(`\{[^{}]*\}`)
 
-func oneOf(allowed []any, v int64) bool {
-	for _, a := range allowed {
-		if fmt.Sprint(a) == fmt.Sprint(v) {
-			return true
-		}
+// templateProblem is topicProblem for a topic that may have placeholders, such as
+// orders.{uri_capture.region}.
+func templateProblem(topic string) string {
+	if len(topic) > maxTopic {
+		return topicProblem(topic)
 	}
-	return false
+	return topicProblem(placeholder.ReplaceAllString(topic, "a"))
 }
 
 // problems are sentences without duplicates.

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kafka-upstream/schema"
@@ -56,6 +57,9 @@ func replace(document []byte, name, text string) ([]byte, error) {
 	return bytes.Join([][]byte{before, begin, []byte(text), end, after}, nil), nil
 }
 
+// unused are the records that are there so that configurations of Kong Enterprise load.
+var unused = []string{"authentication.oauthbearer", "schema_registry"}
+
 // fieldTable writes one row for each field that has a value of its own.
 func fieldTable(fields []schema.Field) string {
 	var b strings.Builder
@@ -68,10 +72,13 @@ func fieldRows(b *strings.Builder, prefix string, fields []schema.Field) {
 	for _, f := range fields {
 		name := prefix + f.Name
 		switch {
+		case slices.Contains(unused, name):
+			fmt.Fprintf(b, "| `%s` | record | none | %s |\n", name, f.Description)
+			continue
 		case f.Type == "record":
 			fieldRows(b, name+".", f.Fields)
 			continue
-		case len(f.Fields) > 0: // a set of records
+		case len(f.Fields) > 0: // an array or a set of records
 			fmt.Fprintf(b, "| `%s` | %s of at most %d records | %s | %s |\n", name, f.Type, f.LenMax, defaultOf(f), f.Description)
 			fieldRows(b, name+"[].", f.Fields)
 			continue
@@ -92,6 +99,10 @@ func typeOf(f schema.Field) string {
 		return fmt.Sprintf("%s, %s to %s", f.Type, f.Between[0], f.Between[1])
 	case f.UUID:
 		return "UUID"
+	case f.Type == "array":
+		return fmt.Sprintf("array of at most %d strings", f.LenMax)
+	case f.Type == "map":
+		return fmt.Sprintf("map of at most %d strings", f.LenMax)
 	case f.LenMax > 0:
 		return fmt.Sprintf("%s of at most %d bytes", f.Type, f.LenMax)
 	}
@@ -120,7 +131,7 @@ func more(f schema.Field) string {
 // value writes a value as kong.yml has it: a number or a word, without quotes.
 func value(v any) string {
 	if s, ok := v.(string); ok {
-		return s
+		return strings.ReplaceAll(s, "|", `\|`) // which would end the cell
 	}
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -106,7 +106,9 @@ func (d *document) rows() [][]string {
 			continue
 		}
 		var cells []string
+		line = strings.ReplaceAll(line, `\|`, "\x00")
 		for cell := range strings.SplitSeq(line[1:len(line)-1], "|") {
+			cell = strings.ReplaceAll(cell, "\x00", "|")
 			cells = append(cells, strings.TrimSpace(cell))
 		}
 		all = append(all, cells)

@@ -2,6 +2,9 @@ package kongpdk
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -40,6 +43,9 @@ func (c *calls) size() int { return len(c.limits) }
 // appendExit appends the call with which Kong answers the client. Its arguments are an
 // ExitArgs of go-pdk, encoded by hand so that nothing is allocated for them.
 func appendExit(b []byte, a *plugin.Response) []byte {
+	if a.Status == http.StatusNoContent {
+		a = withoutContent(a)
+	}
 	const stringValue = 3 // of a google.protobuf.Value
 	entry := func(h plugin.Header) (value, entry int) {
 		value = protowire.SizeTag(stringValue) + protowire.SizeBytes(len(h.Value))
@@ -74,12 +80,30 @@ func appendExit(b []byte, a *plugin.Response) []byte {
 	return b
 }
 
-// appendLog appends the call that writes a line into Kong's error log. The message may
-// hold foreign text: it is made one line of bounded length.
-func appendLog(b []byte, message string) []byte {
-	b = appendFrame(b, []byte("kong.log.err"))
+// withoutContent returns a if it has no content, and else a copy without the body and without
+// the header that says what it is.
+func withoutContent(a *plugin.Response) *plugin.Response {
+	contentType := func(h plugin.Header) bool { return strings.EqualFold(h.Name, "Content-Type") }
+	if a.Body == "" && !slices.ContainsFunc(a.Headers, contentType) {
+		return a
+	}
+	return &plugin.Response{Status: a.Status, Headers: slices.DeleteFunc(slices.Clone(a.Headers), contentType)}
+}
+
+// appendLog appends the call that writes a line into Kong's error log at that level, which is
+// err if Kong has none of that name. The text may be foreign: it is made one line of bounded
+// length.
+func appendLog(b []byte, level, text string) []byte {
+	switch level {
+	case "debug", "info", "notice", "warn", "err", "crit", "alert":
+	case "emerg": // Kong's protocol has no call for it
+		level = "alert"
+	default:
+		level = "err"
+	}
+	b = appendFrame(b, []byte("kong.log."), []byte(level))
 	return appendFrame(b, marshal(&structpb.ListValue{Values: []*structpb.Value{
-		structpb.NewStringValue(foreign.Line(message)),
+		structpb.NewStringValue(foreign.Line(text)),
 	}}))
 }
 

@@ -2,6 +2,7 @@ package kongpdk
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	pdk "github.com/Kong/go-pdk"
@@ -95,15 +96,29 @@ func (x *Exchange) reply(i int) ([]byte, error) {
 // provide it.
 func (x *Exchange) peerUID() (uint32, error) { return peerUID(x.session.driver.detach().nc) }
 
-// logError adds a line for Kong's error log, at level err. It is sent with the exit, and
-// costs Kong one more call, so it is only for failures.
-func (x *Exchange) logError(message string) { x.out, x.logged = appendLog(x.out, message), true }
+// log adds a line for Kong's error log, at one of the levels of kong.log. It is sent with the
+// exit, and costs Kong one more call.
+func (x *Exchange) log(level, text string) { x.out, x.logged = appendLog(x.out, level, text), true }
+
+func (x *Exchange) logError(text string) { x.log("err", text) }
+
+// maxLines bounds the lines of one request. Kong reads the next one only when it has written
+// its reply to the one before, and nothing reads the replies until all lines are written: a
+// few hundred would fill both buffers of the connection.
+const maxLines = 50
 
 // exit answers the client, as soon as the handler has returned. Kong never replies to it:
 // the request is over, and Kong closes the connection. Only the first call counts.
 func (x *Exchange) exit(a plugin.Response) {
 	if x.exited {
 		return
+	}
+	for i, line := range a.Lines {
+		if i == maxLines {
+			x.log("warn", fmt.Sprintf("the request has %d more log lines, which are left out", len(a.Lines)-i))
+			break
+		}
+		x.log(line.Level, line.Text)
 	}
 	for _, line := range a.Log {
 		x.logError(line)

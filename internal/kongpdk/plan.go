@@ -18,7 +18,7 @@ const maxHeaders = 1000
 // plan has the calls to Kong that some fields of a request need. Many requests may use it at
 // once.
 type plan struct {
-	fields request.Fields
+	fields request.Fields // Query if URI
 	calls  calls
 
 	variable      string // of nginx, which has the target; "": Kong's own calls
@@ -27,6 +27,8 @@ type plan struct {
 	target        targetCalls
 	fallback      calls       // if the variable is not enough
 	unset         atomic.Bool // the variable is not set, and that was logged
+	facts         []int       // the numbers of the calls for fields.Facts, -1 for no call
+	badFact       atomic.Bool // the reply for a fact could not be used, and that was logged
 }
 
 // targetCalls are the numbers of Kong's own calls for the method, the URI and the query.
@@ -41,8 +43,9 @@ type targetCalls struct{ method, uri, query int }
 // another plugin may have changed the method or the query. A variable that kong.conf defines
 // for this is always right.
 func newPlan(fields request.Fields, variable string) *plan {
+	fields.Query = fields.Query || fields.URI
 	p := &plan{fields: fields}
-	if fields.URI {
+	if fields.Query {
 		p.variable = variable
 	}
 	if p.variable != "" {
@@ -57,6 +60,7 @@ func newPlan(fields request.Fields, variable string) *plan {
 		const envelope = 16 // tag and length around the content
 		p.body = p.calls.add("kong.request.get_raw_body", nil, fields.MaxBody+envelope)
 	}
+	p.addFacts()
 	if p.variable != "" {
 		p.target.add(&p.fallback, fields)
 		p.target.shift(p.calls.size())
@@ -70,6 +74,8 @@ func (t *targetCalls) add(c *calls, fields request.Fields) {
 	}
 	if fields.URI {
 		t.uri = c.add("kong.request.get_path_with_query", nil, 0)
+	}
+	if fields.Query {
 		t.query = c.add("kong.request.get_raw_query", nil, 0)
 	}
 }
@@ -109,6 +115,11 @@ func (p *plan) readFields(x *Exchange, s *scratch) (err error) {
 			return fmt.Errorf("headers: %w", err)
 		}
 	}
+	if len(p.facts) > 0 {
+		if err := p.readFacts(x, &s.request); err != nil {
+			return err
+		}
+	}
 	if p.fields.Body {
 		b, err := x.reply(p.body)
 		if errors.Is(err, errReplyTooLarge) {
@@ -132,6 +143,8 @@ func (t *targetCalls) read(x *Exchange, r *request.Request, fields request.Field
 		if r.URI, err = textReply(x, t.uri); err != nil {
 			return fmt.Errorf("path: %w", err)
 		}
+	}
+	if fields.Query {
 		if r.Query, err = textReply(x, t.query); err != nil {
 			return fmt.Errorf("query: %w", err)
 		}
@@ -166,7 +179,10 @@ func (p *plan) readVariable(x *Exchange, r *request.Request) error {
 	if p.fields.Method {
 		r.Method = method
 	}
-	r.URI, r.Query = uri, query
+	if p.fields.URI {
+		r.URI = uri
+	}
+	r.Query = query
 	return nil
 }
 

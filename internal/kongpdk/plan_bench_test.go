@@ -71,6 +71,30 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+func BenchmarkFact(b *testing.B) {
+	consumer, err := proto.Marshal(&pb.Consumer{Id: "0c526b08-ede8-5178-bef7-1e59d3503ae8", CreatedAt: 1795350560, Username: "anna", CustomId: "17"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		call  string
+		reply []byte
+	}{
+		"consumer": {request.CallConsumer, consumer},
+		"captures": {request.CallURICaptures, []byte("\x0a\x02eu\x12\x0c\x0a\x06region\x12\x02eu")},
+		"variable": {request.CallVariable, []byte("\x0a\x07TLSv1.3")},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := factReaders[c.call](&factBuilder{free: factsFree}, c.reply); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func TestReadingIntoAUsedRequestAllocatesNothing(t *testing.T) {
 	p := newPlan(request.Fields{Method: true, URI: true, Headers: true, Body: true, MaxBody: 1 << 20}, "")
 	var r scratch

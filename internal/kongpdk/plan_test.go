@@ -25,6 +25,10 @@ func TestCallsAreNoMoreThanTheFieldsNeed(t *testing.T) {
 		{request.Fields{}, 0, 0},
 		{request.Fields{Method: true}, 1, 1},
 		{request.Fields{URI: true}, 2, 1},
+		{request.Fields{Query: true}, 1, 1},
+		{request.Fields{Method: true, Query: true}, 2, 1},
+		{request.Fields{URI: true, Query: true}, 2, 1},
+		{request.Fields{Facts: []request.Fact{{Call: "kong.client.get_ip"}, {Call: request.CallVariable, Name: "x"}}}, 2, 2},
 		{request.Fields{Headers: true}, 1, 1},
 		{request.Fields{Body: true}, 2, 2}, // the body, and the headers that say what it is
 		{request.Fields{Headers: true, Body: true}, 2, 2},

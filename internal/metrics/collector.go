@@ -35,6 +35,7 @@ func perTopic(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descProducers    = perTopic("producers", "Producers that serve the topic now: one for each set of settings for Kafka that instances share.")
 	descFill         = perTopic("buffer_fill_ratio", "How full the fullest buffer for the topic is, in records or in bytes, whichever is nearer to its limit; at 1 the topic's records are rejected.")
+	descHealthy      = perTopic("healthy", "1 while records of the topic are accepted, 0 while a producer with producer_async_health_gating is unhealthy, and rejects them. Only topics with such a producer have it.")
 	descStalled      = perTopic("stalled_seconds", "Longest time for which a producer has had records of the topic that were due, beyond its flush timeout, and delivered none; near 0 while all is well.")
 	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of the topic's producers may hold, including those of other topics that share them.")
 	descLimitBytes   = perTopic("buffer_limit_bytes", "Bytes of keys and values that the buffers of the topic's producers may hold, including those of other topics that share them.")
@@ -62,6 +63,11 @@ var (
 	descDeliveryDuration = perTopic("delivery_duration_seconds", "Time from the first produce request of a batch to the end of the last one.")
 	descBatchRecords     = perTopic("batch_records", "Records in a batch.")
 	descBatchBytes       = perTopic("batch_bytes", "Bytes of the keys and values in a batch.")
+
+	descCompressedBatches    = perTopic("compressed_batches_total", "Batches that were compressed, by codec.", "codec")
+	descCompressionInput     = perTopic("compression_input_bytes_total", "Bytes of the keys, values and headers in compressed batches, by codec.", "codec")
+	descCompressionOutput    = perTopic("compression_output_bytes_total", "Bytes of compressed batches as they were sent, by codec.", "codec")
+	descCompressionFallbacks = perTopic("compression_fallbacks_total", "Batches that were sent uncompressed although a codec is configured, by codec: it failed, or a broker does not take it.", "codec")
 
 	descConnections       = description("connections", "Connections to brokers that are open now.")
 	descConnectionsOpened = description("connections_opened_total", "Connections to brokers that were opened.")
@@ -122,7 +128,12 @@ func (t *topicCollector) amount(records, bytes *prometheus.Desc, a producer.Amou
 func (t *topicCollector) collect() {
 	var limit producer.Amount
 	var fill, stalled float64
+	gated, healthy := false, 1.0
 	for _, b := range t.Buffers {
+		gated = gated || b.Gated
+		if b.Unhealthy {
+			healthy = 0
+		}
 		limit.Records += b.Limit.Records
 		limit.Bytes += b.Limit.Bytes
 		fill = max(fill, b.Fill)
@@ -131,6 +142,9 @@ func (t *topicCollector) collect() {
 	t.gauge(descProducers, float64(len(t.Buffers)))
 	t.gauge(descFill, fill)
 	t.gauge(descStalled, stalled)
+	if gated {
+		t.gauge(descHealthy, healthy)
+	}
 	t.gauge(descLimitRecords, float64(limit.Records))
 	t.gauge(descLimitBytes, float64(limit.Bytes))
 	t.gauge(descBufferedRecords, float64(t.Buffered.Records))
@@ -151,6 +165,15 @@ func (t *topicCollector) collect() {
 	t.counter(descRequests, t.ProduceRequests)
 	t.counter(descRetries, t.Retries)
 	t.counter(descMetadata, t.MetadataRequests)
+	for i := range t.Compression {
+		if c := &t.Compression[i]; c.Configured {
+			codec := producer.Codec(i).String()
+			t.counter(descCompressedBatches, c.Batches, codec)
+			t.counter(descCompressionInput, c.Before, codec)
+			t.counter(descCompressionOutput, c.After, codec)
+			t.counter(descCompressionFallbacks, c.Uncompressed, codec)
+		}
+	}
 	for i := range t.Failed {
 		reason := kafkaerr.Class(i).String()
 		t.counter(descFailedRecords, t.Failed[i].Records, reason)

@@ -82,15 +82,16 @@ func busyTopic(name string) producer.TopicStats {
 		Undelivered: producer.Amount{Records: 1, Bytes: 5},
 		Buffered:    producer.Amount{Records: 3, Bytes: 15},
 		Rejected: [producer.Rejections]int64{
-			producer.TooLarge: 1, producer.BufferFull: 2, producer.MemoryFull: 3, producer.ShuttingDown: 4,
+			producer.TooLarge: 1, producer.BufferFull: 2, producer.MemoryFull: 3, producer.ShuttingDown: 4, producer.Unhealthy: 5,
 		},
 		ProduceRequests: 2, ProduceRequestsFailed: failed(1), Retries: 1,
 		MetadataRequests: 2, MetadataRequestsFailed: failed(1),
 		Buffers: []producer.BufferStats{
 			{Limit: producer.Amount{Records: 10, Bytes: 1000}, Fill: 0.3, Stalled: time.Second},
-			{Limit: producer.Amount{Records: 100, Bytes: 100}, Fill: 0.1, Stalled: 2 * time.Second},
+			{Limit: producer.Amount{Records: 100, Bytes: 100}, Fill: 0.1, Stalled: 2 * time.Second, Gated: true},
 		},
 	}
+	t.Compression[producer.Lz4] = producer.CompressionStats{Configured: true, Batches: 3, Uncompressed: 1, Before: 1000, After: 100}
 	t.Failed[kafkaerr.Other] = producer.Amount{Records: 1, Bytes: 5}
 	t.RequestDuration.Observe(producer.DurationBounds, 0.02)
 	t.RequestDuration.Observe(producer.DurationBounds, 400)

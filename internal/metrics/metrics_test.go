@@ -97,6 +97,12 @@ func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
 		`kafka_upstream_rejected_records_total{reason="buffer_full",topic="orders"}`:   2,
 		`kafka_upstream_rejected_records_total{reason="memory_full",topic="orders"}`:   3,
 		`kafka_upstream_rejected_records_total{reason="shutting_down",topic="orders"}`: 4,
+		`kafka_upstream_rejected_records_total{reason="unhealthy",topic="orders"}`:     5,
+		`kafka_upstream_healthy{topic="orders"}`:                                       1,
+		`kafka_upstream_compressed_batches_total{codec="lz4",topic="orders"}`:          3,
+		`kafka_upstream_compression_input_bytes_total{codec="lz4",topic="orders"}`:     1000,
+		`kafka_upstream_compression_output_bytes_total{codec="lz4",topic="orders"}`:    100,
+		`kafka_upstream_compression_fallbacks_total{codec="lz4",topic="orders"}`:       1,
 
 		`kafka_upstream_produce_requests_total{topic="orders"}`:                        2,
 		`kafka_upstream_produce_requests_failed_total{reason="other",topic="orders"}`:  1,
@@ -122,6 +128,19 @@ func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
 		`kafka_upstream_accepted_records_total{topic="orders"}`: 8,
 		`kafka_upstream_buffered_records{topic="orders"}`:       3, // not lost from the sums
 	})
+}
+
+func TestTopicIsHealthyIfAllItsProducersAre(t *testing.T) {
+	topic := producer.TopicStats{Topic: "orders", Buffers: make([]producer.BufferStats, 2)}
+	m := New("1.2.3", func() producer.Stats { return producer.Stats{Topics: []producer.TopicStats{topic}} })
+	const series = `kafka_upstream_healthy{topic="orders"}`
+	if v, ok := scrape(t, m)[series]; ok {
+		t.Errorf("without gating it is %v", v)
+	}
+	topic.Buffers[0].Gated = true
+	expect(t, m, map[string]float64{series: 1})
+	topic.Buffers[0].Unhealthy = true
+	expect(t, m, map[string]float64{series: 0})
 }
 
 func TestBuildInfoNamesVersionAndGo(t *testing.T) {

@@ -37,6 +37,9 @@ func (m *Metrics) causes(stats *producer.Stats) []string {
 				lines = append(lines, fmt.Sprintf("topic %s: the buffer is %.0f %% full (%d records, %d bytes)",
 					t.Topic, 100*b.Fill, b.Buffered.Records, b.Buffered.Bytes))
 			}
+			if b.Unhealthy {
+				lines = append(lines, fmt.Sprintf("topic %s: the producer is unhealthy, and rejects records", t.Topic))
+			}
 			if b.Stalled >= producer.StallLimit {
 				lines = append(lines, fmt.Sprintf("topic %s: nothing was delivered for %v (records in the buffer: %d)",
 					t.Topic, b.Stalled.Truncate(time.Second), b.Buffered.Records))

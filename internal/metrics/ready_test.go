@@ -54,6 +54,16 @@ func TestProducerThatDeliversNothingFor30SecondsIsNotReady(t *testing.T) {
 	isReady(t, m, "")
 }
 
+func TestProducerThatIsUnhealthyIsNotReady(t *testing.T) {
+	buffer := producer.BufferStats{Gated: true}
+	m := New("1.2.3", buffers("orders", &buffer))
+	isReady(t, m, "")
+	buffer.Unhealthy = true
+	isReady(t, m, "topic orders: the producer is unhealthy, and rejects records\n")
+	buffer.Orphaned = true
+	isReady(t, m, "")
+}
+
 func TestServerThatShutsDownIsNotReady(t *testing.T) {
 	full := producer.BufferStats{Buffered: producer.Amount{Records: 1, Bytes: 1}, Fill: 1}
 	b, a := buffers("b", &full)(), buffers("a", &full)()

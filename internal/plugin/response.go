@@ -4,16 +4,22 @@ import (
 	"encoding/json"
 	"iter"
 	"strconv"
+
+	"kafka-upstream/internal/record"
 )
 
-// Response is what a door answers the client with.
+// Response is what a door answers the client with. With status 204 a door sends neither the
+// Body nor a Content-Type.
 type Response struct {
 	Status  int
 	Body    string
 	Headers []Header
 	Reason  Reason
-	// Log holds lines for Kong's error log. They may hold text from outside.
+	// Log holds lines for Kong's error log, at level err. They may hold text from outside.
 	Log []string
+	// Lines holds lines for Kong's error log at levels of their own. A door sends the first
+	// 50, before those of Log.
+	Lines []record.LogLine
 }
 
 // Header is a header of a Response.

@@ -23,11 +23,15 @@ type ledger struct {
 }
 
 func newLedger(topic string, o *Options) ledger {
-	return ledger{
+	l := ledger{
 		TopicStats:  TopicStats{Topic: topic},
 		linger:      o.Linger,
 		unconfirmed: o.Acks == 0,
 	}
+	if codec, ok := o.codec(); ok {
+		l.Compression[codec].Configured = true
+	}
+	return l
 }
 
 // accept counts a record that goes into the buffer.

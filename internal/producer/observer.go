@@ -18,13 +18,20 @@ func (o observer) AttemptDone(topic string, a cluster.Attempt) {
 		l.produceRequest(a.Retry, a.Took, a.Err)
 		if a.Last {
 			l.DeliveryDuration.Observe(DurationBounds, a.Total.Seconds())
+			if codec, ok := o.p.o.codec(); ok {
+				l.Compression[codec].batch(a)
+			}
 		}
 	})
+	o.p.attemptDone(topic, a.Err)
 }
 
 // MetadataRequested implements cluster.Observer.
-func (o observer) MetadataRequested(topic string, err error) {
+func (o observer) MetadataRequested(topic string, err error, shared bool) {
 	o.count(topic, func(l *ledger) { l.metadataRequest(err) })
+	if !shared {
+		o.p.metadataRequested(topic, err)
+	}
 }
 
 func (o observer) count(topic string, f func(*ledger)) {

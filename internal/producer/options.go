@@ -25,13 +25,15 @@ type Options struct {
 	MaxAttempts    int           // for each batch; at least 1
 	Backoff        time.Duration // between two attempts
 
-	BatchRecords int // in a produce request
-	BatchBytes   int // in a produce request, with the envelopes of batch and records
+	BatchRecords int    // in a produce request
+	BatchBytes   int    // in a produce request, with the envelopes of batch and records, before compression
+	Compression  string // of batches: "none", which "" is, too; "gzip", "snappy", "lz4" or "zstd"
 
 	Async         bool          // Send does not wait for the acknowledgement
 	Linger        time.Duration // with Async: how long a record may wait for its batch to fill
 	BufferRecords int           // accepted and not completed
 	BufferBytes   int64         // keys and values of these records
+	HealthGating  HealthGating  // with Async
 }
 
 // Key identifies Options. Producers are shared by key: two Options with the same key have
@@ -42,6 +44,12 @@ type Key [sha256.Size]byte
 // Key returns the key of o.
 func (o Options) Key() Key {
 	o.Servers = slices.Sorted(slices.Values(o.Servers))
+	if o.Compression == "none" {
+		o.Compression = ""
+	}
+	if !o.gated() {
+		o.HealthGating = HealthGating{}
+	}
 	type credentials sasl.Credentials // which do not marshal
 	b, err := json.Marshal(struct {
 		Options

@@ -91,6 +91,9 @@ type Producer struct {
 	wakeAt           time.Time // when the dispatcher wakes by itself
 	wakeOnCompletion bool      // the dispatcher must be woken for a completed batch, too
 
+	health  health // of what all topics have in common: the brokers and the login
+	probing bool   // probe runs
+
 	messages []kafka.Message // of the current batch; the dispatcher's
 }
 
@@ -122,6 +125,7 @@ func (p *Producer) clusterOptions() cluster.Options {
 		TLS:            p.access.TLS,
 		SASL:           p.access.SASL,
 		Acks:           o.Acks,
+		Compression:    o.Compression,
 		RequestTimeout: o.RequestTimeout,
 		Timeout:        o.Timeout,
 		Keepalive:      o.Keepalive,
@@ -153,7 +157,7 @@ func (p *Producer) newWriter() *kafka.Writer {
 // Send puts a record into the buffer, for the topic that it names. With Options.Async it
 // returns at once. Otherwise it returns when the record is acknowledged as configured, or
 // when ctx ends, with the cause of that; the record may still be delivered then. The record
-// was not accepted if the error is [ErrFull], [memory.ErrFull], [ErrClosed] or a
+// was not accepted if the error is [ErrFull], [memory.ErrFull], [ErrClosed], [ErrUnhealthy] or a
 // [*TooLargeError]. Without Async, any other error is why the record was given up.
 func (p *Producer) Send(ctx context.Context, r Record) error {
 	q := queued{key: r.Key, value: r.Value, time: r.Time}
@@ -188,6 +192,11 @@ func (p *Producer) accept(topic string, q *queued) error {
 	case p.closed:
 		t.ledger.Rejected[ShuttingDown]++
 		return ErrClosed
+	case p.unhealthy(t):
+		t.ledger.Rejected[Unhealthy]++
+		t.log.recordsRejected(q.time, ErrUnhealthy)
+		p.startProbes()
+		return ErrUnhealthy
 	case !p.hasRoom(t, size):
 		t.ledger.Rejected[BufferFull]++
 		t.log.recordsRejected(q.time, ErrFull)

@@ -39,6 +39,8 @@ type TopicStats struct {
 	MetadataRequests       int64
 	MetadataRequestsFailed [kafkaerr.Classes]int64
 
+	Compression [Codecs]CompressionStats
+
 	RequestDuration  Histogram // of a produce request, in seconds
 	DeliveryDuration Histogram // from the first produce request of a batch to the end of the last one, in seconds
 	BatchRecords     Histogram
@@ -52,6 +54,8 @@ type BufferStats struct {
 	Buffered, Limit Amount
 	Fill            float64       // 1: no record is accepted
 	Stalled         time.Duration // how long records have been due and none was delivered; 0 if records are delivered
+	Gated           bool          // there is health gating
+	Unhealthy       bool          // it rejects records
 	Orphaned        bool          // no instance uses the topic: its records are only drained
 }
 
@@ -70,13 +74,14 @@ const (
 	BufferFull                    // ErrFull
 	MemoryFull                    // memory.ErrFull
 	ShuttingDown                  // ErrClosed
+	Unhealthy                     // ErrUnhealthy
 
 	Rejections = iota // how many there are
 )
 
 // String returns the reason as metrics name it.
 func (r Rejection) String() string {
-	return [Rejections]string{"too_large", "buffer_full", "memory_full", "shutting_down"}[r]
+	return [Rejections]string{"too_large", "buffer_full", "memory_full", "shutting_down", "unhealthy"}[r]
 }
 
 // Totals are sums over the topics.
@@ -123,6 +128,9 @@ func (t *TopicStats) add(s *TopicStats) {
 		t.Failed[i].add(s.Failed[i])
 		t.ProduceRequestsFailed[i] += s.ProduceRequestsFailed[i]
 		t.MetadataRequestsFailed[i] += s.MetadataRequestsFailed[i]
+	}
+	for i := range s.Compression {
+		t.Compression[i].add(&s.Compression[i])
 	}
 	t.RequestDuration.Add(&s.RequestDuration)
 	t.DeliveryDuration.Add(&s.DeliveryDuration)

@@ -26,6 +26,8 @@ type topic struct {
 	backlogged  int                // records in all of them
 	inFlight    map[int32]bool     // partitions with a batch in flight
 	partitioner partitioner
+
+	health health // of the topic alone
 }
 
 // topic returns the topic of that name. A topic that is new gets its share of the buffer.
@@ -156,7 +158,10 @@ func (p *Producer) bufferStats(t *topic) BufferStats {
 		Limit:    Amount{p.records.limit, p.bytes.limit},
 		Fill:     max(p.records.fill(b.Records), p.bytes.fill(b.Bytes)),
 		Stalled:  t.ledger.stalled(),
-		Orphaned: !t.orphaned.IsZero(),
+
+		Gated:     p.o.gated(),
+		Unhealthy: p.unhealthy(t),
+		Orphaned:  !t.orphaned.IsZero(),
 	}
 }
 

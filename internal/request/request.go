@@ -36,7 +36,8 @@ func (r *Request) Header(name string) []byte {
 	return nil
 }
 
-// Reset empties r for another request. It keeps the memory of the list of headers.
+// Reset empties r for another request. It keeps the memory of the lists of headers
+// and facts.
 func (r *Request) Reset() {
 	clear(r.Headers)
 	clear(r.Facts)
@@ -50,7 +51,7 @@ type Fields struct {
 	Query   bool // the query alone
 	Headers bool
 	Body    bool   // and the headers that say what it is
-	Facts   []Fact // without duplicates
+	Facts   []Fact // without duplicates, each a KnownFact
 
 	// MaxBody is the largest body that is wanted, in bytes. A door refuses a larger one
 	// with ErrTooLarge.

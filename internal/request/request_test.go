@@ -17,13 +17,13 @@ func TestHeaderIsTheFirstOfThatName(t *testing.T) {
 
 func TestResetKeepsNothingOfTheRequest(t *testing.T) {
 	r := &Request{Method: []byte("m"), URI: []byte("u"), Query: []byte("q"), Body: []byte("b"),
-		Headers: []Header{{[]byte("a"), []byte("b")}}}
-	h := r.Headers
+		Headers: []Header{{[]byte("a"), []byte("b")}}, Facts: []FactValue{{Fact{"c", "d"}, "e"}}}
+	h, f := r.Headers, r.Facts
 	r.Reset()
-	if !reflect.DeepEqual(*r, Request{Headers: []Header{}}) {
+	if !reflect.DeepEqual(*r, Request{Headers: []Header{}, Facts: []FactValue{}}) {
 		t.Errorf("left is %+v", r)
 	}
-	if h[0].Name != nil {
-		t.Error("a header's bytes are held on to")
+	if h[0].Name != nil || f[0] != (FactValue{}) {
+		t.Error("a header's bytes, or a fact, are held on to")
 	}
 }

@@ -31,7 +31,7 @@ func (a *authBackoff) failed(err error, again bool) {
 	if a.failure == nil || !again {
 		a.next = time.Now().Add(a.pause)
 	}
-	if !isAuthBackoff(err) {
+	if !IsHeldBack(err) {
 		a.failure = err
 	}
 	a.active.Store(a.failure != nil)
@@ -77,26 +77,28 @@ func (a *authBackoff) releaseLogin() {
 	a.next = time.Now()
 }
 
-// noteAuthFailure suppresses further logins if err is that of a rejected one.
-func (c *Cluster) noteAuthFailure(g *generation, err error) {
+// noteAuthFailure suppresses further logins if err is that of a rejected one. It reports
+// whether that was noted before, for another request.
+func (c *Cluster) noteAuthFailure(g *generation, err error) (again bool) {
 	if err == nil || !kafkaerr.IsAuthentication(err) {
-		return
+		return false
 	}
-	again := true
-	if !isAuthBackoff(err) {
+	again = true
+	if !IsHeldBack(err) {
 		c.mu.Lock()
 		again = g.number <= c.authFailed
 		c.authFailed = max(c.authFailed, g.number)
 		c.mu.Unlock()
 	}
 	c.auth.failed(err, again)
+	return again
 }
 
 // authRecovered reports whether err is that of a suppressed login which may now be retried:
 // a generation that is newer than the failure has fetched metadata, so the login works
 // again. Without SASL (mTLS) there is no other signal.
 func (c *Cluster) authRecovered(ctx context.Context, g *generation, t *topic, err error) bool {
-	if !isAuthBackoff(err) || !c.newerThanAuthFailure(g) || c.fetchMetadata(ctx, t, false) != nil {
+	if !IsHeldBack(err) || !c.newerThanAuthFailure(g) || c.fetchMetadata(ctx, t, false) != nil {
 		return false
 	}
 	c.auth.succeeded()

@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kafka-upstream/internal/test/kafkatest"
@@ -41,7 +45,7 @@ func TestRefusedLoginIsHeldBackUntilOneIsAccepted(t *testing.T) {
 	if err := c.Await(t.Context(), "t"); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.auth.acquireLogin(); !isAuthBackoff(err) || !errors.Is(err, errLogin) {
+	if err := c.auth.acquireLogin(); !IsHeldBack(err) || !errors.Is(err, errLogin) {
 		t.Errorf("not held back, by metadata that was known before: %v", err)
 	}
 	c.invalidate(g)
@@ -67,7 +71,7 @@ func TestPauseBetweenLoginsBeginsWithTheRejection(t *testing.T) {
 		time.Sleep(2 * time.Second) // of the login
 		a.failed(errLogin, false)
 		a.failed(errLogin, true)
-		if err := a.acquireLogin(); !isAuthBackoff(err) {
+		if err := a.acquireLogin(); !IsHeldBack(err) {
 			t.Errorf("%v, want the last rejection", err)
 		}
 		time.Sleep(time.Second)
@@ -75,4 +79,57 @@ func TestPauseBetweenLoginsBeginsWithTheRejection(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// rejectedLogin is a mechanism with which no login succeeds.
+type rejectedLogin struct{ logins atomic.Int32 }
+
+func (*rejectedLogin) Name() string { return "PLAIN" }
+
+func (m *rejectedLogin) Start(context.Context) (sasl.StateMachine, []byte, error) {
+	m.logins.Add(1)
+	return nil, nil, errLogin
+}
+
+// Otherwise the batches of all partitions would use up their attempts with the logins of one.
+func TestRejectedLoginIsAnAttemptOfOneBatch(t *testing.T) {
+	const partitions, attempts = 5, 2
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(partitions, "t"), kfake.EnableSASL(), kfake.Superuser("PLAIN", "u", "p"))
+	m := new(rejectedLogin)
+	c := newTestCluster(t, f.Addrs(), func(o *Options) { o.SASL, o.MaxAttempts, o.Backoff = m, attempts, 20*time.Millisecond })
+	var produced sync.WaitGroup
+	for partition := range partitions {
+		produced.Go(func() {
+			message := messages("x")
+			message[0].Partition = partition
+			if err := c.Produce(t.Context(), message); !errors.Is(err, errLogin) {
+				t.Errorf("partition %d: %v", partition, err)
+			}
+		})
+	}
+	produced.Wait()
+	if n := m.logins.Load(); n != partitions*attempts {
+		t.Errorf("%d logins, want %d", n, partitions*attempts)
+	}
+	if n := c.watch().attempts.Load(); n != partitions*attempts {
+		t.Errorf("%d attempts, want %d", n, partitions*attempts)
+	}
+}
+
+func TestLoginThatIsHeldBackIsWaitedForWithABound(t *testing.T) {
+	c := newTestCluster(t, []string{closedPort(t)}, func(o *Options) { o.Backoff, o.MaxUnavailable = time.Millisecond, 50*time.Millisecond })
+	c.auth.failed(errLogin, false)
+	c.auth.mu.Lock()
+	c.auth.next = time.Now().Add(time.Hour)
+	c.auth.mu.Unlock()
+	var gaveUp *gaveUpError
+	if err := c.Produce(t.Context(), messages("x")); !errors.As(err, &gaveUp) || !errors.Is(err, errLogin) {
+		t.Errorf("produced: %v", err)
+	}
+	if err := c.Await(t.Context(), "t"); !IsHeldBack(err) {
+		t.Errorf("awaited: %v", err)
+	}
+	if n := c.watch().attempts.Load(); n != 1 {
+		t.Errorf("%d attempts", n)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
 )
@@ -21,6 +22,9 @@ type batch struct {
 	timeout    int32
 	attributes protocol.Attributes
 	records    []record
+	compressed []byte              // the records as they are sent; empty: uncompressed
+	codec      protocol.Attributes // of compressed
+	bytes      int                 // of keys, values and headers, if they are to be compressed
 
 	first      *produceAPI.Request // until it was sent
 	reader     reader              // of the first request
@@ -42,7 +46,7 @@ func newBatch(req *produceAPI.Request) (*batch, error) {
 	p := &t.Partitions[0]
 	b := batches.Get().(*batch)
 	*b = batch{topic: t.Topic, partition: p.Partition, acks: req.Acks, timeout: req.Timeout,
-		attributes: p.RecordSet.Attributes, records: b.records[:0], first: req}
+		attributes: p.RecordSet.Attributes, records: b.records[:0], compressed: b.compressed[:0], first: req}
 	for {
 		r, err := p.RecordSet.Records.ReadRecord()
 		if err == io.EOF {
@@ -66,13 +70,16 @@ func newBatch(req *produceAPI.Request) (*batch, error) {
 func (b *batch) free() {
 	if !b.unanswered {
 		clear(b.records)
-		*b = batch{records: b.records[:0]}
+		*b = batch{records: b.records[:0], compressed: b.compressed[:0]}
 		batches.Put(b)
 	}
 }
 
 // request returns a request for one use: kafka-go writes to it, too.
-func (b *batch) request() *produceAPI.Request {
+func (b *batch) request() kafka.Request {
+	if len(b.compressed) > 0 {
+		return b.compressedRequest()
+	}
 	req, r := b.first, &b.reader
 	if b.first = nil; req == nil {
 		r = new(reader)

@@ -25,10 +25,14 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 	produceAPI "github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/segmentio/kafka-go/sasl"
 )
+
+// clientID is the client.id of all requests.
+const clientID = "kafka-upstream"
 
 const (
 	// MetadataTTL is how long a topic's metadata is used before it is refreshed.
@@ -51,6 +55,7 @@ type Options struct {
 	SASL    sasl.Mechanism // nil: no login
 
 	Acks           int           // of a produce request
+	Compression    string        // of batches: "none", which "" is, too; "gzip", "snappy", "lz4" or "zstd"
 	RequestTimeout time.Duration // of a produce request: how long the broker waits for its replicas
 	Timeout        time.Duration // of a connect, of a write, and of the wait for an answer
 	Keepalive      time.Duration // of an idle connection
@@ -73,8 +78,9 @@ type Options struct {
 type Observer interface {
 	// AttemptDone reports an attempt to produce a batch.
 	AttemptDone(topic string, a Attempt)
-	// MetadataRequested reports a metadata request; err is nil, or why it failed.
-	MetadataRequested(topic string, err error)
+	// MetadataRequested reports a metadata request; err is nil, or why it failed. shared: no
+	// request was sent, because another one had the answer, or its login was held back.
+	MetadataRequested(topic string, err error, shared bool)
 	// ConnectionOpened reports a new connection to a broker. The function that it returns is
 	// called when the connection is closed.
 	ConnectionOpened() (closed func())
@@ -85,6 +91,10 @@ type Observer interface {
 	Unavailable(topic string, partition int32, err error)
 	// Recovered reports that a broker accepted a batch.
 	Recovered(topic string)
+	// CompressionFailed reports why batches are sent uncompressed for UncompressedFor, all the
+	// same: the codec failed, or a broker does not take it. It is called again for the topic
+	// only after a compressed batch was accepted.
+	CompressionFailed(topic string, err error)
 	// NeedsMetadata reports whether metadata must be kept fresh in the background.
 	NeedsMetadata() bool
 }
@@ -96,6 +106,9 @@ type Attempt struct {
 	Took  time.Duration // including the time in which no broker could be reached
 	Total time.Duration // since the first attempt began
 	Err   error         // why it failed: an error, or the code in the broker's answer
+	// With Options.Compression: the bytes of the batch's keys, values and headers, and those of
+	// the batch as it was sent, compressed; 0 if it was sent uncompressed all the same.
+	Bytes, Compressed int
 }
 
 // Cluster is a [kafka.RoundTripper] for the brokers of a cluster. It opens connections when
@@ -106,6 +119,7 @@ type Cluster struct {
 	addr    *servers
 	attempt time.Duration // the longest that one request may take
 	pause   time.Duration // between two metadata requests
+	codec   protocol.Attributes
 	auth    *authBackoff
 	dialer  *dialer
 
@@ -140,6 +154,7 @@ func New(o Options) *Cluster {
 		addr:    newServers(o.Servers),
 		attempt: 2*o.Timeout + time.Second, // connect, then send and be answered
 		pause:   max(o.Backoff, o.MinPause),
+		codec:   codecs[o.Compression],
 	}
 	c.auth = &authBackoff{pause: c.pause}
 	c.dialer = newDialer(&c.o, c.auth)
@@ -149,7 +164,7 @@ func New(o Options) *Cluster {
 		topics[name] = &topic{name: name}
 	}
 	c.topics.Store(&topics)
-	c.generation = c.newGeneration(0)
+	c.generation = c.newGeneration(1) // authFailed is 0 at first: no generation
 	return c
 }
 

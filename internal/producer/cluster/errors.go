@@ -91,7 +91,9 @@ type authBackoffError struct{ error }
 
 func (e *authBackoffError) Unwrap() error { return e.error }
 
-func isAuthBackoff(err error) bool {
+// IsHeldBack reports whether err is that of a login that was not tried, because another one had
+// been rejected just before.
+func IsHeldBack(err error) bool {
 	_, ok := errors.AsType[*authBackoffError](err)
 	return ok
 }

@@ -30,6 +30,7 @@ type generation struct {
 	observer Observer
 
 	requests      atomic.Int32 // our own metadata requests in flight
+	asked         atomic.Bool  // a metadata request was reported
 	used          atomic.Bool  // the first metadata request has ended
 	known         atomic.Bool  // metadata was fetched
 	refreshFailed atomic.Bool  // a refresh's connection was closed before metadata was known
@@ -47,7 +48,7 @@ func (c *Cluster) newGeneration(number uint64) *generation {
 		IdleTimeout:    c.o.Keepalive,
 		MetadataTTL:    MetadataTTL,
 		MetadataTopics: slices.Sorted(maps.Keys(*c.topics.Load())),
-		ClientID:       "kafka-upstream",
+		ClientID:       clientID,
 		SASL:           c.auth.mechanism(c.o.SASL),
 		Context:        c.ctx,
 	}
@@ -143,7 +144,7 @@ func (g *generation) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Req
 		defer g.requests.Add(-1)
 	}
 	res, err := g.Transport.RoundTrip(context.WithValue(ctx, requestedKey{}, true), addr, req)
-	if err == nil {
+	if _, ok := req.(*topicRequest); err == nil && !ok { // which shows nothing of the generation's own metadata
 		g.known.Store(true)
 	}
 	if err == nil || ctx.Err() == nil {

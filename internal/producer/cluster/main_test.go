@@ -19,6 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type watch struct {
 	needsMetadata                            atomic.Bool
 	attempts, batches, unavailable, requests atomic.Int32
+	uncompressed, compressionFailed          atomic.Int32
+	bytes, compressed                        atomic.Int64
 }
 
 var _ Observer = (*watch)(nil)
@@ -27,12 +29,18 @@ func (w *watch) AttemptDone(_ string, a Attempt) {
 	w.attempts.Add(1)
 	if a.Last {
 		w.batches.Add(1)
+		w.bytes.Add(int64(a.Bytes))
+		w.compressed.Add(int64(a.Compressed))
+		if a.Compressed == 0 {
+			w.uncompressed.Add(1)
+		}
 	}
 }
-func (w *watch) MetadataRequested(string, error)        { w.requests.Add(1) }
+func (w *watch) MetadataRequested(string, error, bool)  { w.requests.Add(1) }
 func (w *watch) ConnectionOpened() (closed func())      { return func() {} }
 func (w *watch) ConnectionFailed(error)                 {}
 func (w *watch) Unavailable(_ string, _ int32, _ error) { w.unavailable.Add(1) }
+func (w *watch) CompressionFailed(string, error)        { w.compressionFailed.Add(1) }
 func (w *watch) Recovered(string)                       {}
 func (w *watch) NeedsMetadata() bool                    { return w.needsMetadata.Load() }
 func (c *Cluster) watch() *watch                        { return c.o.Observer.(*watch) }

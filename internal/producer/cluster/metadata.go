@@ -23,12 +23,18 @@ type topic struct {
 	generation uint64 // the first one that fetches the topic's metadata
 	metadata   atomic.Pointer[metadata]
 	refreshing atomic.Bool
+
+	election election
+
+	uncompressed atomic.Pointer[time.Time] // until when batches are not compressed
+	refusal      atomic.Bool               // the last batch to be compressed was not taken, and that was reported
 }
 
 // metadata is what the cluster answered about a topic.
 type metadata struct {
 	response   *metadataAPI.Response
 	partitions []metadataAPI.ResponsePartition // at least one
+	operations int32                           // that the topic's ACLs allow, if the cluster was asked for them (KIP-430)
 	fetched    time.Time
 }
 
@@ -79,10 +85,14 @@ func (c *Cluster) Partitions(topic string) []metadataAPI.ResponsePartition {
 // Leader returns the address of a partition's leader by the latest metadata, "" if it is
 // not known.
 func (c *Cluster) Leader(topic string, partition int32) string {
-	m := c.metadataOf(topic)
-	if m == nil {
-		return ""
+	if m := c.metadataOf(topic); m != nil {
+		return m.leader(partition)
 	}
+	return ""
+}
+
+// leader returns the address of a partition's leader, "" if there is none.
+func (m *metadata) leader(partition int32) string {
 	for _, p := range m.partitions {
 		if p.PartitionIndex != partition {
 			continue
@@ -98,9 +108,19 @@ func (c *Cluster) Leader(topic string, partition int32) string {
 
 // Await requests the topic's metadata once, and returns when it is known, or why it is not;
 // see [Cluster.Pause]. If the cluster creates topics by itself, it creates this one, as it
-// does for Kong's own producer.
+// does for Kong's own producer. With WaitForBroker a login that is held back is waited for, up
+// to MaxUnavailable.
 func (c *Cluster) Await(ctx context.Context, topic string) error {
 	t := c.use(topic)
+	for waiting := (time.Time{}); ; {
+		err := c.await(ctx, t)
+		if !c.o.WaitForBroker || !IsHeldBack(err) || exceeds(&waiting, c.o.MaxUnavailable) || !c.Pause(ctx) {
+			return err
+		}
+	}
+}
+
+func (c *Cluster) await(ctx context.Context, t *topic) error {
 	if err := c.collectTopics(ctx, t); err != nil {
 		return err
 	}
@@ -125,6 +145,13 @@ func isRefusal(err error) bool {
 	return ok && !kafkaerr.IsTemporary(code) && !kafkaerr.IsAuthentication(err)
 }
 
+// Reconnect requests the topic's metadata over new connections, with a login. The Observer is told
+// how that ended.
+func (c *Cluster) Reconnect(ctx context.Context, topic string) error {
+	c.invalidate(c.current(nil))
+	return c.fetchMetadata(ctx, c.use(topic), false)
+}
+
 // Refresh requests the topic's metadata in the background if it is old.
 func (c *Cluster) Refresh(topic string) {
 	if t := c.use(topic); t.metadata.Load() != nil && time.Since(t.metadata.Load().fetched) > MetadataTTL {
@@ -139,15 +166,17 @@ func (c *Cluster) refreshAsync(t *topic) {
 	}
 	c.refreshes.Go(func() {
 		defer t.refreshing.Store(false)
-		if err := c.Await(c.ctx, t.name); err != nil {
+		if err := c.await(c.ctx, t); err != nil {
 			m := t.metadata.Load()
-			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, time.Now()}) // the next refresh is not due at once
+			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, m.operations, time.Now()}) // the next refresh is not due at once
 		}
 	})
 }
 
 // fetchMetadata gets the topic's metadata from the current generation, or the error for which
 // there is none. Only a new generation sends a request for it, and only one.
+// A rejected login is that of one caller. The others, which share the generation, get an
+// authBackoffError: no login was tried for them.
 func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) error {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
@@ -159,26 +188,31 @@ func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) erro
 	})
 	err = withDuration(err, began)
 	if err == nil {
-		err = t.storeMetadata(res.(*metadataAPI.Response))
+		var m *metadata
+		if m, err = t.metadataIn(res.(*metadataAPI.Response)); err == nil {
+			t.metadata.Store(m)
+		}
 	}
-	c.noteAuthFailure(g, err)
-	c.o.Observer.MetadataRequested(t.name, err)
+	if c.noteAuthFailure(g, err) && !g.known.Load() {
+		err = &authBackoffError{err}
+	}
+	c.o.Observer.MetadataRequested(t.name, err, IsHeldBack(err) || g.asked.Swap(true))
 	return err
 }
 
-func (t *topic) storeMetadata(res *metadataAPI.Response) error {
+// metadataIn returns what the response says of the topic.
+func (t *topic) metadataIn(res *metadataAPI.Response) (*metadata, error) {
 	for i := range res.Topics {
 		answer := &res.Topics[i]
 		switch {
 		case answer.Name != t.name:
 		case answer.ErrorCode != 0:
-			return fmt.Errorf("topic %s: %w", t.name, kafka.Error(answer.ErrorCode))
+			return nil, fmt.Errorf("topic %s: %w", t.name, kafka.Error(answer.ErrorCode))
 		case len(answer.Partitions) > 0:
-			t.metadata.Store(&metadata{res, answer.Partitions, time.Now()})
-			return nil
+			return &metadata{res, answer.Partitions, answer.TopicAuthorizedOperations, time.Now()}, nil
 		}
 	}
-	return fmt.Errorf("topic %s has no partitions: %w", t.name, kafka.LeaderNotAvailable)
+	return nil, fmt.Errorf("topic %s has no partitions: %w", t.name, kafka.LeaderNotAvailable)
 }
 
 // partitionGone reports whether the cluster knows the topic but not the partition.

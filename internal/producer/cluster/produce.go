@@ -43,12 +43,14 @@ func (c *Cluster) produce(ctx context.Context, req *produceAPI.Request) (kafka.R
 	}
 	defer b.free()
 	t := c.use(b.topic)
+	c.compress(t, b)
 	for first, n := time.Now(), 1; ; n++ {
 		began := time.Now()
 		res, err := c.produceOnce(ctx, t, b)
 		failure, retry := c.failureOf(res, err)
 		last := !retry || n >= c.o.MaxAttempts
-		c.o.Observer.AttemptDone(t.name, Attempt{Retry: n > 1, Last: last, Took: time.Since(began), Total: time.Since(first), Err: failure})
+		c.o.Observer.AttemptDone(t.name, Attempt{Retry: n > 1, Last: last, Took: time.Since(began), Total: time.Since(first), Err: failure,
+			Bytes: b.bytes, Compressed: len(b.compressed)})
 		if last {
 			return res, err
 		}
@@ -77,13 +79,17 @@ func (c *Cluster) failureOf(res kafka.Response, err error) (failure error, retry
 }
 
 // produceOnce makes one attempt. With WaitForBroker it lasts for as long as no broker can be
-// reached, and, up to MaxUnavailable, while brokers do not know the partition or its leader.
+// reached, and, up to MaxUnavailable, while brokers do not know the partition or its leader, or
+// while its login is held back for those of others.
 func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Response, error) {
-	var waiting time.Time // since when this attempt has waited for the topic or a leader
+	var waiting time.Time // since when this attempt has waited for the topic, a leader or its login
 	var gone time.Time    // since when the metadata has lacked the partition
 	for {
 		g := c.current(t)
 		res, err := c.send(ctx, g, b)
+		if c.codecRefused(t, b, res, err) {
+			continue
+		}
 		if err == nil {
 			rejection := rejectionIn(res)
 			err = c.answered(g, t, b, rejection)
@@ -114,8 +120,11 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 				err = reason
 			}
 		}
-		// A suppressed login is no sign that the metadata is stale.
-		if !isAuthBackoff(err) || reason != nil {
+		switch {
+		case IsHeldBack(err) && reason == nil: // no sign that the metadata is stale
+		case reason == nil && errors.Is(err, protocol.ErrNoLeader) && !c.leaderElected(ctx, g, t, b.partition):
+			c.invalidateRarely(g) // in case that the broker which was asked is the last to know
+		default:
 			c.invalidate(g)
 		}
 		if c.ctx.Err() != nil {
@@ -130,13 +139,12 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 		}
 		c.o.Observer.Unavailable(t.name, b.partition, err)
 		switch {
-		case !waits:
-			return nil, err
-		case reason == nil, kafkaerr.IsMissingTopic(reason):
+		case c.o.WaitForBroker && IsHeldBack(err), // nothing was tried
+			waits && (reason == nil || kafkaerr.IsMissingTopic(reason)):
 			if exceeds(&waiting, c.o.MaxUnavailable) {
 				return nil, &gaveUpError{err, c.o.MaxUnavailable}
 			}
-		case !kafkaerr.IsUnreachable(reason): // a broker answers, with an error
+		case !waits, !kafkaerr.IsUnreachable(reason): // a broker answers, with an error
 			return nil, err
 		}
 		if !c.Pause(ctx) {
@@ -172,6 +180,7 @@ func (c *Cluster) send(ctx context.Context, g *generation, b *batch) (kafka.Resp
 func (c *Cluster) answered(g *generation, t *topic, b *batch, rejection *produceAPI.ResponsePartition) error {
 	if rejection == nil {
 		c.o.Observer.Recovered(t.name)
+		t.compressionAccepted(b)
 		c.auth.succeeded()
 		return nil
 	}

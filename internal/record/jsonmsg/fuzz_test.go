@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/media"
 	"kafka-upstream/internal/request"
 )
 
@@ -215,7 +216,7 @@ func FuzzAppend(f *testing.F) {
 			return
 		}
 		checkStrict(t, got)
-		isJSON := bodyKind(r.Headers) == jsonBody
+		isJSON := media.KindOf(r.Headers) == media.JSON
 
 		var message struct {
 			Method   *string
@@ -272,13 +273,13 @@ func adjacent(lines []byte) (headers []request.Header) {
 	seen := map[string]bool{}
 	split := bytes.Split(lines, []byte("\n"))
 	for _, line := range split {
-		name, _, _ := bytes.Cut(line, colon)
+		name, _, _ := bytes.Cut(line, []byte{':'})
 		if seen[string(name)] {
 			continue
 		}
 		seen[string(name)] = true
 		for _, other := range split {
-			if n, value, _ := bytes.Cut(other, colon); bytes.Equal(n, name) {
+			if n, value, _ := bytes.Cut(other, []byte{':'}); bytes.Equal(n, name) {
 				headers = append(headers, request.Header{Name: name, Value: value})
 			}
 		}

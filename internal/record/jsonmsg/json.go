@@ -7,12 +7,12 @@ import (
 	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/media"
 )
 
-// maxNesting is how deep the JSON of a body may nest. The message is one level
-// deeper, and 1000 levels are what Kong's JSON library and other common ones
-// write and read.
-const maxNesting = 999
+const maxNesting = record.MaxNesting
 
 // appendCompactJSON appends s if it is one value of JSON by RFC 8259, with or
 // without white space around it. s must be UTF-8 and shorter than 4 GiB. What is
@@ -356,7 +356,7 @@ func codeUnit(s []byte) rune {
 	if len(s) < 4 {
 		return -1
 	}
-	a, b, c, d := unhex[s[0]], unhex[s[1]], unhex[s[2]], unhex[s[3]]
+	a, b, c, d := media.Unhex[s[0]], media.Unhex[s[1]], media.Unhex[s[2]], media.Unhex[s[3]]
 	if a|b|c|d > 15 {
 		return -1
 	}

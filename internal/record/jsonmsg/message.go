@@ -5,14 +5,15 @@ import (
 	"unicode/utf8"
 
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/media"
 	"kafka-upstream/internal/request"
 )
 
 // Made once: refusing costs a hostile client's request no memory of ours.
 var (
-	errJSON       error = &record.BadRequest{Reason: "invalid json body"}
-	errJSONText   error = &record.BadRequest{Reason: "json body is not utf-8"}
-	errJSONDeep   error = &record.BadRequest{Reason: "json body is nested too deep"}
+	errJSON             = record.ErrJSON
+	errJSONText         = record.ErrJSONText
+	errJSONDeep         = record.ErrJSONDeep
 	errNoBoundary error = &record.BadRequest{Reason: "multipart body without boundary"}
 	errUnclosed   error = &record.BadRequest{Reason: "multipart body without closing boundary"}
 )
@@ -25,6 +26,11 @@ var (
 // The error is a [*record.BadRequest] if the body is not what its content type says;
 // dst then comes back as it was.
 func Append(dst []byte, r *request.Request, parts request.Fields) ([]byte, error) {
+	return appendMessage(dst, r, &Encoder{fields: parts})
+}
+
+func appendMessage(dst []byte, r *request.Request, e *Encoder) ([]byte, error) {
+	parts := &e.fields
 	start := len(dst)
 	dst = append(dst, '{')
 	if parts.Method {
@@ -34,7 +40,7 @@ func Append(dst []byte, r *request.Request, parts request.Fields) ([]byte, error
 	}
 	if parts.Headers {
 		dst = append(dst, `"headers":`...)
-		dst = appendHeaders(dst, r.Headers)
+		dst = e.appendHeaders(dst, r.Headers)
 		dst = append(dst, ',')
 	}
 	if parts.URI {
@@ -108,9 +114,9 @@ func appendHeadersByName(dst []byte, headers []request.Header) []byte {
 // appendBody appends the fields body, body_args and body_base64 as the table of
 // content types wants them.
 func appendBody(dst []byte, r *request.Request) ([]byte, error) {
-	kind := bodyKind(r.Headers)
-	text := kind != binaryBody && utf8.Valid(r.Body)
-	if kind == jsonBody {
+	kind := media.KindOf(r.Headers)
+	text := kind != media.Binary && utf8.Valid(r.Body)
+	if kind == media.JSON {
 		if !text {
 			return dst, errJSONText
 		}
@@ -126,16 +132,16 @@ func appendBody(dst []byte, r *request.Request) ([]byte, error) {
 	}
 
 	switch kind {
-	case formBody:
+	case media.Form:
 		dst = append(dst, `,"body_args":`...)
 		dst = appendArguments(dst, r.Body)
-	case multipartBody:
+	case media.Multipart:
 		var err error
 		dst = append(dst, `,"body_args":`...)
 		if dst, err = appendMultipart(dst, r.Body, r.Header("content-type")); err != nil {
 			return dst, err
 		}
-	case jsonBody:
+	case media.JSON:
 		if len(r.Body) == 0 {
 			dst = append(dst, `,"body_args":{}`...)
 			break

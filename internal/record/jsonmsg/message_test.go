@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -424,6 +425,24 @@ func TestBodyNestsUpToTheLimit(t *testing.T) {
 		r := &request.Request{Headers: headers("content-type: application/json"), Body: []byte(body)}
 		if got := mustAppend(t, r, request.Fields{Body: true}); !strings.HasSuffix(got, `,"body_args":`+body+"}") {
 			t.Errorf("%s: got %.60s", pair[0], got)
+		}
+	}
+}
+
+func TestExcludedHeadersAreLeftOutOfTheMessage(t *testing.T) {
+	r := &request.Request{Headers: headers("authorization: a", "cookie: b", "cookie: c", "x: 1", "apikey: d", "y\xff: 2")}
+	for _, row := range []struct {
+		excluded []string
+		want     string
+	}{
+		{nil, `{"headers":{"authorization":"a","cookie":["b","c"],"x":"1","apikey":"d","yÿ":"2"}}`},
+		{[]string{"Authorization", "COOKIE", "absent"}, `{"headers":{"x":"1","apikey":"d","yÿ":"2"}}`},
+		{[]string{"authorization", "cookie", "x", "apikey"}, `{"headers":{"yÿ":"2"}}`},
+	} {
+		d := &record.Draft{Request: r}
+		got, err := NewEncoder(request.Fields{Headers: true}, row.excluded).Append(nil, d)
+		if err != nil || !reflect.DeepEqual(decoded(t, got), decoded(t, []byte(row.want))) {
+			t.Errorf("without %q: %s, %v", row.excluded, got, err)
 		}
 	}
 }

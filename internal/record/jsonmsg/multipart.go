@@ -1,190 +1,33 @@
 package jsonmsg
 
-import "bytes"
+import "kafka-upstream/internal/record/media"
 
 // appendMultipart appends the object that a multipart/form-data body stands for
-// (RFC 7578): the name of each part with the part's content, files too.
-//
-// Parts are found in the body, not copied out of it: mime/multipart hands out
-// readers, and a name that comes again later forces all contents to be held. What
-// that package accepts has the same parts here (FuzzMultipart compares them):
-// lines end with CRLF, or with LF in the whole body if they do after the first
-// boundary; what stands before the first and after the closing boundary counts
-// for nothing; folded header lines are unfolded. But nothing is refused
-// except a body without its boundaries: what is no header line is passed over,
-// and a part without a name, or one that is not form-data, is left out.
-// A Content-Transfer-Encoding does not count (RFC 7578, section 4.7).
+// (RFC 7578): the name of each part with the part's content, files too. A part without a
+// name, or one that is not form-data, is left out.
 func appendMultipart(dst, body, contentType []byte) ([]byte, error) {
-	boundary, _ := parameter(contentType, "boundary")
-	if len(boundary) == 0 || bytes.ContainsAny(boundary, "\r\n") {
+	boundary := media.Boundary(contentType)
+	if boundary == nil {
 		return dst, errNoBoundary
 	}
 	o := newObject()
 	defer o.free()
-	delimiter := o.keep(func(text []byte) []byte {
-		return append(append(text, "\r\n--"...), boundary...)
-	})
-	p := partReader{body: body, delimiter: delimiter}
-	if !p.preamble() {
+	delimiter := o.keep(func(text []byte) []byte { return media.AppendDelimiter(text, boundary) })
+	var parts media.Parts
+	if !parts.Start(body, delimiter) {
 		return dst, errUnclosed
 	}
-	for n := 0; !p.closed; n++ {
-		disposition, content, ok := p.next()
+	for n := 0; !parts.Closed(); n++ {
+		name, content, ok := parts.Next()
 		if !ok {
 			return dst, errUnclosed
 		}
 		if n >= maxArguments {
 			continue // only the closing boundary is still to be seen
 		}
-		if name := o.partName(disposition); len(name) > 0 {
+		if len(name) > 0 {
 			o.add(o.utf8Name(name), content, bytesValue)
 		}
 	}
 	return o.appendTo(dst), nil
 }
-
-// partReader goes through a multipart body, from one boundary to the next.
-type partReader struct {
-	body      []byte
-	at        int    // where the body is still to be read
-	delimiter []byte // line end, "--" and boundary
-	bareLF    bool   // lines end with LF, and so delimiter begins with it
-	closed    bool   // the closing boundary was seen
-}
-
-// preamble goes behind the first boundary, and sees how lines end.
-func (p *partReader) preamble() bool {
-	if p.boundary(0, true) {
-		return true
-	}
-	bare := p.delimiter[1:]
-	for at := 0; ; {
-		i := bytes.Index(p.body[at:], bare)
-		if i < 0 {
-			return false
-		}
-		at += i + 1
-		if p.boundary(at, true) {
-			return true
-		}
-	}
-}
-
-// next returns the Content-Disposition of the part that begins here, and the
-// part's content, and goes behind the boundary after it. It is not ok if there
-// is none.
-func (p *partReader) next() (disposition, content []byte, ok bool) {
-	seen := false
-	for {
-		if p.boundary(p.at, false) {
-			return disposition, nil, true // within the header: no content
-		}
-		line, ok := p.line()
-		if !ok {
-			return nil, nil, false
-		}
-		if len(line) == 0 {
-			break
-		}
-		name, value, _ := bytes.Cut(line, colon)
-		if !seen && equalFold(name, "content-disposition") {
-			disposition, seen = p.unfold(value), true
-		}
-	}
-
-	from := p.at
-	if p.boundary(from, false) {
-		return disposition, nil, true
-	}
-	for at := from; ; {
-		i := bytes.Index(p.body[at:], p.delimiter)
-		if i < 0 {
-			return nil, nil, false
-		}
-		end := at + i
-		at = end + len(p.delimiter)
-		if p.boundary(end+p.lineEnd(), false) {
-			return disposition, p.body[from:end], true
-		}
-	}
-}
-
-// line reads one line and returns it without its end. In a header both line
-// ends are good.
-func (p *partReader) line() (line []byte, ok bool) {
-	n := bytes.IndexByte(p.body[p.at:], '\n')
-	if n < 0 {
-		return nil, false
-	}
-	line = bytes.TrimSuffix(p.body[p.at:p.at+n], cr)
-	p.at += n + 1
-	return line, true
-}
-
-// unfold returns the value of a header, whose first line was read, with the
-// lines that continue it.
-func (p *partReader) unfold(value []byte) []byte {
-	value = trimSpace(value)
-	for folded := false; p.at < len(p.body) && (p.body[p.at] == ' ' || p.body[p.at] == '\t'); folded = true {
-		more, ok := p.line()
-		if !ok {
-			break
-		}
-		if !folded {
-			value = bytes.Clone(value) // it lies in the body
-		}
-		value = append(append(value, ' '), trimSpace(more)...)
-	}
-	return value
-}
-
-// lineEnd returns the length of a line's end.
-func (p *partReader) lineEnd() int {
-	if p.bareLF {
-		return 1
-	}
-	return 2
-}
-
-// boundary tells whether the line at that place is a boundary, and goes behind
-// it if so. White space may follow it, and two hyphens make it the closing one;
-// anything else makes the line one of the content. The first sets the line end.
-func (p *partReader) boundary(at int, first bool) bool {
-	rest, ok := bytes.CutPrefix(p.body[at:], p.delimiter[p.lineEnd():])
-	if !ok {
-		return false
-	}
-	rest, closing := bytes.CutPrefix(rest, hyphens)
-	rest = bytes.TrimLeft(rest, " \t")
-	switch {
-	case len(rest) == 0 && closing:
-	case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n' && !p.bareLF:
-		rest = rest[2:]
-	case len(rest) > 0 && rest[0] == '\n' && (p.bareLF || first):
-		rest = rest[1:]
-		if !p.bareLF {
-			p.bareLF, p.delimiter = true, p.delimiter[1:]
-		}
-	default:
-		return false
-	}
-	p.at = len(p.body) - len(rest)
-	p.closed = closing
-	return true
-}
-
-// partName returns the name from a Content-Disposition that is form-data.
-func (o *object) partName(disposition []byte) []byte {
-	kind, _, _ := bytes.Cut(disposition, semicolon)
-	if !equalFold(trimSpace(kind), "form-data") {
-		return nil
-	}
-	name, _ := parameter(disposition, "name")
-	return name
-}
-
-var (
-	colon   = []byte{':'}
-	cr      = []byte{'\r'}
-	hyphens = []byte("--")
-)

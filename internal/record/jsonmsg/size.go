@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"unicode/utf8"
 
+	"kafka-upstream/internal/record/media"
 	"kafka-upstream/internal/request"
 )
 
@@ -33,17 +34,17 @@ func Size(r *request.Request, parts request.Fields) (least, most int) {
 	if !parts.Body {
 		return least, most
 	}
-	kind := bodyKind(r.Headers)
+	kind := media.KindOf(r.Headers)
 	body, lossy := base64.StdEncoding.EncodedLen(len(r.Body)), 3*len(r.Body)
-	if kind != binaryBody && utf8.Valid(r.Body) {
+	if kind != media.Binary && utf8.Valid(r.Body) {
 		body = escapedLen(r.Body)
 		lossy = body
 	}
 	arguments := 0
 	switch kind {
-	case jsonBody:
+	case media.JSON:
 		arguments = len(r.Body)
-	case formBody, multipartBody:
+	case media.Form, media.Multipart:
 		arguments = lossy
 	}
 	return least + body, most + body + arguments

@@ -3,6 +3,8 @@ package jsonmsg
 import (
 	"bytes"
 	"encoding/binary"
+
+	"kafka-upstream/internal/record/media"
 )
 
 // checkJSON returns nil if s, which must be UTF-8, is one value of JSON by RFC 8259,
@@ -148,7 +150,7 @@ func skipEscape(s []byte, i int) int {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return i + 1
 	case 'u':
-		if len(s)-i >= 5 && unhex[s[i+1]]|unhex[s[i+2]]|unhex[s[i+3]]|unhex[s[i+4]] <= 15 {
+		if len(s)-i >= 5 && media.Unhex[s[i+1]]|media.Unhex[s[i+2]]|media.Unhex[s[i+3]]|media.Unhex[s[i+4]] <= 15 {
 			return i + 5
 		}
 	}

@@ -60,7 +60,7 @@ func (s *Sim) adminRequest(r *http.Request) (status int, body any, err *apiError
 	var parent entity // holds the foreign key of what is made below an entity
 	if len(path) == 3 {
 		above := s.entities.find(kind, path[1])
-		if field := strings.TrimSuffix(kind, "s"); above != nil && s.entities.schemas[path[2]] != nil && s.entities.schemas[path[2]].field(field) != nil {
+		if field := strings.TrimSuffix(kind, "s"); above != nil && s.entities.schemas[path[2]] != nil && s.entities.schemas[path[2]].Field(field) != nil {
 			parent = entity{field: map[string]any{"id": above["id"]}}
 		} else {
 			return 0, nil, errNotFound
@@ -130,7 +130,7 @@ func (s *Sim) adminArgs(r *http.Request, kind string) (map[string]any, *apiError
 		if args, err = parseForm(string(body)); err != nil {
 			return refuse(http.StatusBadRequest, err.Error())
 		}
-		s.entities.schemas[kind].infer(args)
+		infer(s.entities.schemas[kind], args)
 	default:
 		return refuse(http.StatusUnsupportedMediaType, "this stand-in for Kong takes application/json and application/x-www-form-urlencoded")
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	yaml "go.yaml.in/yaml/v4"
+
+	"kafka-upstream/internal/kongschema"
 )
 
 // parseDeclarative reads Kong's declarative configuration (kong.yml, or the same as JSON)
@@ -27,7 +29,7 @@ func (e *entities) parseDeclarative(doc []byte) (*entities, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the declarative configuration is no YAML mapping: %s", oneLine(err.Error()))
 	}
-	d := &declaration{next: e.empty(), problems: problems{}}
+	d := &declaration{next: e.empty(), problems: kongschema.Problems{}}
 	d.load(root)
 	if len(d.problems) > 0 {
 		return nil, &apiError{http.StatusBadRequest, 14, "invalid declarative configuration", "declarative config is invalid: " + d.problems.String(), d.problems}
@@ -39,20 +41,20 @@ func (e *entities) parseDeclarative(doc []byte) (*entities, error) {
 // with them.
 type declaration struct {
 	next     *entities
-	problems problems
+	problems kongschema.Problems
 }
 
 func (d *declaration) load(root map[string]any) {
 	switch version := fmt.Sprint(root["_format_version"]); version {
 	case "1.1", "2.1", "3.0", "3":
 	case "<nil>":
-		d.problems.add("_format_version", "required field missing")
+		d.problems.Add("_format_version", "required field missing")
 	default:
-		d.problems.add("_format_version", "expected one of: 1.1, 2.1, 3.0")
+		d.problems.Add("_format_version", "expected one of: 1.1, 2.1, 3.0")
 	}
 	for key := range root {
 		if !strings.HasPrefix(key, "_") && !slices.Contains(kinds, key) {
-			d.problems.add(key, "unknown field")
+			d.problems.Add(key, "unknown field")
 		}
 	}
 	for _, kind := range kinds { // what others refer to comes first
@@ -65,14 +67,14 @@ func (d *declaration) load(root map[string]any) {
 func (d *declaration) list(kind string, v any, path string, parent map[string]any) {
 	list, ok := v.([]any)
 	if v != nil && !ok {
-		d.problems.add(path, "expected an array")
+		d.problems.Add(path, "expected an array")
 	}
 	for i, e := range list {
 		at := fmt.Sprintf("%s[%d]", path, i+1)
 		if m, ok := e.(map[string]any); ok {
 			d.entity(kind, m, at, parent)
 		} else {
-			d.problems.add(at, "expected a record")
+			d.problems.Add(at, "expected a record")
 		}
 	}
 }
@@ -100,10 +102,10 @@ func (d *declaration) entity(kind string, m map[string]any, path string, parent 
 	case err == nil:
 	case err.code == 2:
 		for field, text := range err.fields {
-			d.problems.add(strings.TrimSuffix(path+"."+field, "."), "%s", text)
+			d.problems.Add(strings.TrimSuffix(path+"."+field, "."), "%s", text)
 		}
 	default:
-		d.problems.add(path, "%s", err.message)
+		d.problems.Add(path, "%s", err.message)
 	}
 	if inserted == nil { // what is nested is still looked at, under an id that leads somewhere
 		inserted = entity{"id": v["id"]}

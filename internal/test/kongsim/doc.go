@@ -8,7 +8,8 @@
 // Server and Via. What the door depends on it does as Kong 3.9.1 does it: the
 // frames, the order of START, CLOSE and events, the retries without limit, the
 // replies of the PDK, what is refused of a plugin's dump and schema. Where it
-// refuses a configuration, it names the path of the field in Kong's words.
+// refuses a configuration, it names the path of the field in Kong's words. Consumers and
+// credentials are no entities of it: Options.Facts says what each request has.
 //
 // [Start] gives a whole gateway. A [Worker] with an [Answerer] (such as
 // [Replay], which answers with the bytes that a genuine Kong answered) runs one

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+
+	"kafka-upstream/internal/kongschema"
 )
 
 // entity is a service, a route, a plugin or a certificate, as the Admin API shows it:
@@ -19,12 +23,12 @@ type apiError struct {
 	code    int
 	name    string
 	message string
-	fields  problems
+	fields  kongschema.Problems
 }
 
 func (e *apiError) Error() string { return e.message }
 
-func schemaViolation(p problems) *apiError {
+func schemaViolation(p kongschema.Problems) *apiError {
 	message := "schema violation (" + p.String() + ")"
 	if len(p) > 1 {
 		message = fmt.Sprintf("%d schema violations (%s)", len(p), p)
@@ -40,14 +44,18 @@ var kinds = []string{"services", "routes", "certificates", "plugins"}
 // ownFields are the fields of each kind that this stand-in knows, with Kong's defaults.
 // The plugin's dump adds some to those of plugins.
 var ownFields = map[string]string{
-	"services": `{"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string"}}, {"host":{"type":"string"}}, {"port":{"type":"integer"}}, {"path":{"type":"string"}}`,
+	"services": `{"enabled":{"type":"boolean","default":true}}, {"name":{"type":"string"}}, {"url":{"type":"string"}}, {"protocol":{"type":"string","default":"http"}}, {"host":{"type":"string"}},
+		{"port":{"type":"integer","default":80}}, {"path":{"type":"string"}}, {"retries":{"type":"integer","default":5}},
+		{"connect_timeout":{"type":"integer","default":60000}}, {"write_timeout":{"type":"integer","default":60000}}, {"read_timeout":{"type":"integer","default":60000}}`,
 	"routes": `{"name":{"type":"string"}},
 		{"protocols":{"type":"set","required":true,"default":["http","https"],"elements":{"type":"string"}}},
 		{"methods":{"type":"set","elements":{"type":"string","match_none":[{"pattern":"[^%u]","err":"invalid value: a method is written in capitals"}]}}},
 		{"hosts":{"type":"array","elements":{"type":"string","match_none":[{"pattern":"[^%w%.%-_:*]","err":"invalid hostname"}]}}},
 		{"paths":{"type":"array","elements":{"type":"string","match_none":[
-			{"pattern":"^~","err":"this stand-in for Kong knows no regular expressions"},{"pattern":"^[^/]","err":"should start with: / (fixed path) or ~/ (regexed path)"}]}}},
+			{"pattern":"^[^/~]","err":"should start with: / (fixed path) or ~/ (regexed path)"},{"pattern":"^~[^/]","err":"should start with: / (fixed path) or ~/ (regexed path)"}]}}},
+		{"https_redirect_status_code":{"type":"integer","default":426}}, {"regex_priority":{"type":"integer","default":0}},
 		{"strip_path":{"type":"boolean","default":true}}, {"preserve_host":{"type":"boolean","default":false}},
+		{"path_handling":{"type":"string"}}, {"request_buffering":{"type":"boolean"}}, {"response_buffering":{"type":"boolean"}},
 		{"service":{"type":"foreign","reference":"services"}}`,
 	"certificates": `{"cert":{"type":"string","required":true}}, {"key":{"type":"string","required":true}}, {"cert_alt":{"type":"string"}}, {"key_alt":{"type":"string"}},
 		{"snis":{"type":"set","default":[],"elements":{"type":"string"}}}`,
@@ -58,15 +66,15 @@ var ownFields = map[string]string{
 // entities is a whole configuration. A change makes a new one.
 type entities struct {
 	pluginName string
-	schemas    map[string]*fieldSchema
+	schemas    map[string]*kongschema.Field
 	all        map[string][]entity
 }
 
 // newEntities returns a configuration without entities, for a plugin with that schema.
-func newEntities(pluginName string, dump *fieldSchema) (*entities, error) {
-	e := &entities{pluginName, map[string]*fieldSchema{}, map[string][]entity{}}
+func newEntities(pluginName string, dump *kongschema.Field) (*entities, error) {
+	e := &entities{pluginName, map[string]*kongschema.Field{}, map[string][]entity{}}
 	for kind, own := range ownFields {
-		s, err := parseSchema([]byte(`{"name":"` + kind + `","fields":[{"id":{"type":"string","uuid":true,"auto":true}},
+		s, err := kongschema.Parse([]byte(`{"name":"` + kind + `","fields":[{"id":{"type":"string","uuid":true,"auto":true}},
 			{"created_at":{"type":"integer","auto":true}}, {"updated_at":{"type":"integer","auto":true}},
 			{"tags":{"type":"set","elements":{"type":"string"}}}, ` + own + `]}`))
 		if err != nil {
@@ -75,8 +83,8 @@ func newEntities(pluginName string, dump *fieldSchema) (*entities, error) {
 		e.schemas[kind] = s
 	}
 	plugins := e.schemas["plugins"]
-	plugins.fields = append(plugins.fields, dump.fields...)
-	if config := plugins.field("config"); config == nil || config.Type != "record" {
+	plugins.Fields = append(plugins.Fields, dump.Fields...)
+	if config := plugins.Field("config"); config == nil || config.Type != "record" {
 		return nil, fmt.Errorf("the plugin's schema has no record named config")
 	}
 	return e, nil
@@ -109,28 +117,37 @@ func (e *entities) find(kind, key string) entity {
 // name an entity by id or by name.
 func (e *entities) insert(kind string, v map[string]any) (entity, *apiError) {
 	if name, ok := v["name"].(string); ok && kind == "plugins" && name != e.pluginName {
-		return nil, schemaViolation(problems{"name": "plugin '" + name + "' not enabled; add it to the 'plugins' configuration property"})
+		return nil, schemaViolation(kongschema.Problems{"name": "plugin '" + name + "' not enabled; add it to the 'plugins' configuration property"})
 	}
-	p := problems{}
-	filled := e.schemas[kind].fill(v).(map[string]any)
-	e.schemas[kind].validate("", filled, p)
+	p := kongschema.Problems{}
+	filled := e.schemas[kind].Fill(v).(map[string]any)
+	e.schemas[kind].Validate("", filled, p)
 	if len(p) > 0 {
 		return nil, schemaViolation(p)
 	}
 	switch kind {
+	case "services":
+		splitURL(filled)
 	case "routes":
+		for i, path := range stringList(filled["paths"]) {
+			if pattern, ok := strings.CutPrefix(path, "~"); ok {
+				if _, err := compilePath(pattern); err != nil {
+					p.Add(fmt.Sprintf("paths[%d]", i+1), "invalid regex: '%s' (%v)", pattern, err)
+				}
+			}
+		}
 		if filled["methods"] == nil && filled["hosts"] == nil && filled["paths"] == nil {
-			p.add("", "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'")
+			p.Add("", "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'")
 		}
 	case "certificates":
-		if _, err := tls.X509KeyPair([]byte(filled["cert"].(string)), []byte(filled["key"].(string))); err != nil && !isReference(filled["cert"].(string)) {
-			p.add("", "invalid certificate or key: %s", oneLine(err.Error()))
+		if _, err := tls.X509KeyPair([]byte(filled["cert"].(string)), []byte(filled["key"].(string))); err != nil && !kongschema.IsReference(filled["cert"].(string)) {
+			p.Add("", "invalid certificate or key: %s", oneLine(err.Error()))
 		}
 	}
 	if len(p) > 0 {
 		return nil, schemaViolation(p)
 	}
-	for _, f := range e.schemas[kind].fields {
+	for _, f := range e.schemas[kind].Fields {
 		if err := e.resolve(f, filled); err != nil {
 			return nil, err
 		}
@@ -139,11 +156,29 @@ func (e *entities) insert(kind string, v map[string]any) (entity, *apiError) {
 		sameScope := kind == "plugins" && foreignID(o, "route") == foreignID(filled, "route") && foreignID(o, "service") == foreignID(filled, "service")
 		if o["id"] == filled["id"] || sameScope || kind != "plugins" && filled["name"] != nil && o["name"] == filled["name"] {
 			return nil, &apiError{http.StatusConflict, 5, "unique constraint violation",
-				fmt.Sprintf("UNIQUE violation detected on '{name=%q}'", str(filled["name"])), problems{"name": str(filled["name"])}}
+				fmt.Sprintf("UNIQUE violation detected on '{name=%q}'", str(filled["name"])), kongschema.Problems{"name": str(filled["name"])}}
 		}
 	}
 	e.all[kind] = append(e.all[kind], filled)
 	return filled, nil
+}
+
+// splitURL replaces the shorthand url of a service by the fields that it stands for.
+func splitURL(service entity) {
+	u, err := url.Parse(str(service["url"]))
+	delete(service, "url")
+	if err != nil || u.Host == "" {
+		return
+	}
+	service["protocol"], service["host"] = u.Scheme, u.Hostname()
+	if u.Path != "" {
+		service["path"] = u.Path
+	}
+	if port, err := strconv.Atoi(u.Port()); err == nil {
+		service["port"] = float64(port)
+	} else if u.Scheme == "https" {
+		service["port"] = 443.0
+	}
 }
 
 // update changes the given fields of an entity, those of a record one by one.
@@ -156,7 +191,7 @@ func (e *entities) update(kind, key string, v map[string]any) (entity, *apiError
 	merged := maps.Clone(old)
 	for name, value := range v {
 		merged[name] = value
-		if f := e.schemas[kind].field(name); f != nil && f.Type == "record" {
+		if f := e.schemas[kind].Field(name); f != nil && f.Type == "record" {
 			merged[name] = merge(old[name], value)
 		}
 	}
@@ -178,8 +213,8 @@ func merge(old, v any) any {
 }
 
 // resolve makes a foreign key {"id": ...}, and refuses one that leads nowhere.
-func (e *entities) resolve(f namedField, v entity) *apiError {
-	m, ok := v[f.name].(map[string]any)
+func (e *entities) resolve(f kongschema.Named, v entity) *apiError {
+	m, ok := v[f.Name].(map[string]any)
 	if f.Type != "foreign" || !ok {
 		return nil
 	}
@@ -190,9 +225,9 @@ func (e *entities) resolve(f namedField, v entity) *apiError {
 	target := e.find(f.Reference, key)
 	if target == nil {
 		return &apiError{http.StatusBadRequest, 4, "foreign key violation",
-			fmt.Sprintf("the foreign key '{id=%q}' does not reference an existing '%s' entity.", key, f.Reference), problems{f.name: key}}
+			fmt.Sprintf("the foreign key '{id=%q}' does not reference an existing '%s' entity.", key, f.Reference), kongschema.Problems{f.Name: key}}
 	}
-	v[f.name] = map[string]any{"id": target["id"]}
+	v[f.Name] = map[string]any{"id": target["id"]}
 	return nil
 }
 

@@ -55,7 +55,9 @@ plugins:
 		{"unknown service", "_format_version: '3.0'\nroutes: [{hosts: [a], service: x}]", "routes[1]: the foreign key '{id=\"x\"}' does not reference an existing 'services' entity."},
 		{"same name", "_format_version: '3.0'\nroutes: [{name: a, hosts: [a]}, {name: a, hosts: [b]}]", `routes[2]: UNIQUE violation detected on '{name="a"}'`},
 		{"path", "_format_version: '3.0'\nroutes: [{paths: [a]}]", "routes[1].paths[1]: should start with: / (fixed path) or ~/ (regexed path)"},
-		{"regex", "_format_version: '3.0'\nroutes: [{paths: ['~/a']}]", "knows no regular expressions"},
+		{"regex", "_format_version: '3.0'\nroutes: [{paths: ['~/(?<a>.)/b']}]", ""},
+		{"bad regex", "_format_version: '3.0'\nroutes: [{paths: [/, '~/(']}]", "routes[1].paths[2]: invalid regex: '/(' ("},
+		{"regex without slash", "_format_version: '3.0'\nroutes: [{paths: ['~a']}]", "routes[1].paths[1]: should start with: / (fixed path) or ~/ (regexed path)"},
 		{"certificate", "_format_version: '3.0'\ncertificates: [{cert: a, key: b}]", "certificates[1]: invalid certificate or key: "},
 		{"empty", "", "no YAML"},
 		{"a list", "- a", "no YAML mapping"},
@@ -146,6 +148,7 @@ routes:
 - {name: host, hosts: [a.dev]}
 - {name: host-path, hosts: [a.dev], paths: [/api]}
 - {name: longer, hosts: [a.dev], paths: [/api/v1]}
+- {name: regex, hosts: [a.dev], paths: ['~/api/[a-z]+$', /other]}
 - {name: left, hosts: ['*.wild.dev']}
 - {name: right, hosts: ['wild.*']}
 - {name: whole, hosts: [x.wild.dev]}
@@ -159,6 +162,9 @@ routes:
 		{"POST", "a.dev", "/x", "host"},
 		{"GET", "a.dev:8000", "/api", "host-path"},
 		{"GET", "a.dev", "/api/v1/x", "longer"},
+		{"GET", "a.dev", "/api/vx", "regex"},
+		{"GET", "a.dev", "/other/x", "regex"},
+		{"GET", "a.dev", "/x/api/vx", "host"},
 		{"GET", "y.wild.dev", "/", "left"},
 		{"GET", "wild.dev", "/", "right"},
 		{"GET", "x.wild.dev", "/", "whole"},
@@ -211,7 +217,7 @@ func TestFormsGetTheTypesOfTheSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := ours(t).schemas["plugins"].infer(form)
+	got := infer(ours(t).schemas["plugins"], form)
 	want := map[string]any{
 		"name": "kafka-upstream", "tags": []any{"a"}, "route": map[string]any{"name": "r"},
 		"config": map[string]any{"topic": "12", "timeout": 5000.0, "producer_async": false, "forward_uri": "maybe", "cluster_name": nil,
@@ -375,7 +381,7 @@ func FuzzForm(f *testing.F) {
 		for _, kind := range kinds {
 			if v, err := parseForm(body); err == nil {
 				e := ours(t)
-				e.insert(kind, e.schemas[kind].infer(v).(map[string]any))
+				e.insert(kind, infer(e.schemas[kind], v).(map[string]any))
 			}
 		}
 	})

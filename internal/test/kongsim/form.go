@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"kafka-upstream/internal/kongschema"
 )
 
 const (
@@ -87,24 +89,24 @@ func put(at any, path []string, value string) (any, error) {
 
 // infer gives the texts of a form the types that the schema has; what does not fit stays
 // a text, which the schema refuses.
-func (s *fieldSchema) infer(v any) any {
+func infer(s *kongschema.Field, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, e := range v {
-			if f := s.field(name); f != nil {
-				v[name] = f.infer(e)
+			if f := member(s, name); f != nil {
+				v[name] = infer(f, e)
 			}
 		}
 	case []any:
 		for i, e := range v {
 			if s.Elements != nil {
-				v[i] = s.Elements.infer(e)
+				v[i] = infer(s.Elements, e)
 			}
 		}
 	case string:
 		switch s.Type {
 		case "array", "set":
-			return []any{s.Elements.infer(v)}
+			return []any{infer(s.Elements, v)}
 		case "boolean":
 			if v == "true" || v == "false" {
 				return v == "true"
@@ -119,4 +121,12 @@ func (s *fieldSchema) infer(v any) any {
 		}
 	}
 	return v
+}
+
+// member returns the schema of a member of a record or a map, nil if there is none.
+func member(s *kongschema.Field, name string) *kongschema.Field {
+	if s.Type == "map" {
+		return s.Values
+	}
+	return s.Field(name)
 }

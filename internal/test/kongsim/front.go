@@ -45,6 +45,9 @@ func newExchange(s *Sim, r *http.Request) *exchange {
 		_, path, _ := strings.Cut(rest, "/")
 		x.target = "/" + path
 	}
+	if s.opts.Facts != nil {
+		x.facts = s.opts.Facts(r)
+	}
 	add := func(name string, values ...string) {
 		name = strings.ToLower(name)
 		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
@@ -64,7 +67,9 @@ func newExchange(s *Sim, r *http.Request) *exchange {
 
 // readBody reads the body: into memory up to the buffer's size, into a temp file beyond it.
 func (x *exchange) readBody(bufferSize int, tmp *tempDir) (err error) {
-	if x.content, err = io.ReadAll(io.LimitReader(x.Body, int64(bufferSize)+1)); err != nil || len(x.content) <= bufferSize {
+	x.content, err = io.ReadAll(io.LimitReader(x.Body, int64(bufferSize)+1))
+	x.size = int64(len(x.content))
+	if err != nil || len(x.content) <= bufferSize {
 		return err
 	}
 	f, err := tmp.create()
@@ -74,21 +79,23 @@ func (x *exchange) readBody(bufferSize int, tmp *tempDir) (err error) {
 	defer f.Close()
 	x.file = f.Name()
 	if _, err = f.Write(x.content); err == nil {
-		_, err = io.Copy(f, x.Body)
+		var rest int64
+		rest, err = io.Copy(f, x.Body)
+		x.size += rest
 	}
 	return err
 }
 
 // handle finds the response to a request. done ends what hangs on it.
 func (s *Sim) handle(x *exchange) (exit *Exit, done func()) {
-	path, _, _ := strings.Cut(x.target, "?")
-	route := s.current.Load().match(x.Method, strings.ToLower(x.Host), path)
+	route := s.current.Load().match(x.Method, strings.ToLower(x.Host), normalizePath(x.path()))
 	if route == nil {
 		return message(http.StatusNotFound, "no Route matched with those values", x.requestID), func() {}
 	}
 	if route.plugin == nil {
 		return message(http.StatusServiceUnavailable, "kongsim is a stand-in for Kong and has no upstreams: no plugin is configured on this route that could answer", x.requestID), func() {}
 	}
+	x.route = route
 	w, over := s.worker()
 	exit, c, err := w.handleEvent(s.ctx, route.plugin, x)
 	switch {
@@ -123,7 +130,11 @@ func (x *exchange) write(w http.ResponseWriter, e *Exit) {
 		h.Add(header.Name, header.Value)
 	}
 	h.Set("Via", "1.1 kongsim (a stand-in for Kong)")
-	h.Set("Content-Length", strconv.Itoa(len(e.Body)))
+	if e.Status == http.StatusNoContent { // as nginx does
+		h.Del("Content-Type")
+	} else {
+		h.Set("Content-Length", strconv.Itoa(len(e.Body)))
+	}
 	h.Set("X-Kong-Response-Latency", strconv.FormatInt(time.Since(x.start).Milliseconds(), 10))
 	h.Set("X-Kong-Request-Id", x.requestID)
 	if !x.Close {

@@ -3,6 +3,7 @@ package kongsim
 import (
 	"cmp"
 	"io"
+	"net/http"
 	"time"
 )
 
@@ -37,9 +38,12 @@ type Options struct {
 	// Stderr, if set, gets what the process prints, line by line.
 	Stderr io.Writer
 	// OnLog, if set, is told each entry of the error log; level is one of debug,
-	// info, notice, warn, err, crit, alert and emerg. It is called from many
+	// info, notice, warn, err, crit and alert. It is called from many
 	// goroutines.
 	OnLog func(level, message string)
+	// Facts, if set, returns what is known of a request beside the request itself. It is
+	// called once for each request, from many goroutines.
+	Facts func(*http.Request) Facts
 	// Seed decides what Kong leaves to chance: the order of fields in an RpcCall.
 	Seed uint64
 }

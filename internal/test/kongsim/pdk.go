@@ -20,6 +20,9 @@ type exchange struct {
 	local     *net.TCPAddr
 	start     time.Time
 	requestID string
+	size      int64  // of the body
+	route     *route // set before a plugin asks
+	facts     Facts
 }
 
 var _ Answerer = (*exchange)(nil)
@@ -61,8 +64,6 @@ func (x *exchange) Answer(method string, args []byte) ([]byte, bool) {
 		return stringReply(x.remote.IP.String()), true
 	case "kong.client.get_port", "kong.client.get_forwarded_port":
 		return intReply(x.remote.Port), true
-	case "kong.client.get_consumer", "kong.client.get_credential":
-		return nil, true
 	case "kong.nginx.get_var":
 		name, err := stringArg(args)
 		return stringReply(x.variable(name)), err == nil
@@ -71,7 +72,7 @@ func (x *exchange) Answer(method string, args []byte) ([]byte, bool) {
 		x.sim.log(level, logMessage(args), x)
 		return nil, true
 	}
-	return nil, false
+	return x.answerFact(method, args)
 }
 
 // line returns the request line.
@@ -80,6 +81,11 @@ func (x *exchange) line() string { return x.Method + " " + x.RequestURI + " " + 
 func (x *exchange) query() string {
 	_, q, _ := strings.Cut(x.target, "?")
 	return q
+}
+
+func (x *exchange) path() string {
+	path, _, _ := strings.Cut(x.target, "?")
+	return path
 }
 
 // header returns the first value of a header, whose name may have dash in place of "-".
@@ -94,6 +100,9 @@ func (x *exchange) header(name, dash string) string {
 
 // variable returns an nginx variable, "" for one that is unset or unknown.
 func (x *exchange) variable(name string) string {
+	if v, ok := x.facts.Variables[name]; ok {
+		return v
+	}
 	switch name {
 	case "request":
 		return x.line()
@@ -111,6 +120,10 @@ func (x *exchange) variable(name string) string {
 		return x.header(name, "_")
 	case "request_id", "kong_request_id":
 		return x.requestID
+	case "uri":
+		return nginxURI(x.path())
+	case "request_length":
+		return x.length()
 	case "remote_addr":
 		return x.remote.IP.String()
 	}

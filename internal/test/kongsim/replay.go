@@ -112,7 +112,7 @@ func logLevel(method string) (string, bool) {
 		return "", false
 	}
 	switch level {
-	case "debug", "info", "notice", "warn", "err", "crit", "alert", "emerg":
+	case "debug", "info", "notice", "warn", "err", "crit", "alert": // Kong's protocol has no emerg
 		return level, true
 	}
 	return "", false

@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
+
+	"kafka-upstream/internal/kongschema"
 )
 
 // snapshot is what requests see of a configuration. A change makes a new one, with
@@ -23,13 +27,28 @@ type route struct {
 	methods []string
 	hosts   []string
 	paths   []string
+	regexps []*regexp.Regexp // paths that are regular expressions
+	entity  entity
+	service entity // nil if there is none
 }
 
 // compile makes a snapshot.
 func (e *entities) compile(seq uint64) (*snapshot, error) {
 	s := &snapshot{}
 	for _, v := range e.all["routes"] {
-		r := &route{name: str(v["name"]), methods: stringList(v["methods"]), hosts: stringList(v["hosts"]), paths: stringList(v["paths"])}
+		r := &route{name: str(v["name"]), methods: stringList(v["methods"]), hosts: stringList(v["hosts"]), paths: stringList(v["paths"]), entity: v}
+		if id := foreignID(v, "service"); id != nil {
+			r.service = e.find("services", str(id))
+		}
+		for _, p := range r.paths {
+			if pattern, ok := strings.CutPrefix(p, "~"); ok {
+				re, err := compilePath(pattern)
+				if err != nil {
+					return nil, err
+				}
+				r.regexps = append(r.regexps, re)
+			}
+		}
 		var plugin entity // the most specific one: of route and service, route, service, or all
 		best := -1
 		for _, p := range e.all["plugins"] {
@@ -59,7 +78,7 @@ func (e *entities) compile(seq uint64) (*snapshot, error) {
 // plugin returns what a worker needs of a plugin: its configuration as Kong hands it to
 // START, without unset fields and with Kong's extra keys.
 func (e *entities) plugin(p entity, seq uint64) (*Plugin, error) {
-	config := startValue(e.schemas["plugins"].field("config"), p["config"]).(map[string]any)
+	config := startValue(e.schemas["plugins"].Field("config"), p["config"]).(map[string]any)
 	id := str(p["id"])
 	for _, f := range []string{"route", "service"} {
 		if fid := foreignID(p, f); fid != nil {
@@ -79,13 +98,13 @@ func (e *entities) plugin(p entity, seq uint64) (*Plugin, error) {
 
 // startValue copies v without its nils, and with "" for references: a vault that does not
 // hold the secret gives that.
-func startValue(s *fieldSchema, v any) any {
+func startValue(s *kongschema.Field, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		for k, e := range v {
 			if e != nil {
-				out[k] = startValue(s.field(k), e)
+				out[k] = startValue(member(s, k), e)
 			}
 		}
 		return out
@@ -96,7 +115,7 @@ func startValue(s *fieldSchema, v any) any {
 		}
 		return out
 	case string:
-		if s.Referenceable && isReference(v) {
+		if s.Referenceable && kongschema.IsReference(v) {
 			return ""
 		}
 	}
@@ -149,12 +168,57 @@ func (r *route) matches(method, host, path string) (rank [3]int, ok bool) {
 				rank[2] = max(rank[2], len(p))
 			}
 		}
+		if r.regexp(path) != nil {
+			rank[2] = math.MaxInt // before all that are not
+		}
 		if rank[2] == 0 {
 			return rank, false
 		}
 		rank[0]++
 	}
 	return rank, true
+}
+
+// compilePath compiles a path that is a regular expression. Go's and those of Kong's router, in
+// Rust, have nearly the same syntax.
+func compilePath(pattern string) (*regexp.Regexp, error) {
+	return regexp.Compile("^(?:" + pattern + ")")
+}
+
+// regexp returns the regular expression that takes a path, nil if none does.
+func (r *route) regexp(path string) *regexp.Regexp {
+	for _, re := range r.regexps {
+		if re.MatchString(path) {
+			return re
+		}
+	}
+	return nil
+}
+
+// captures returns what the route's path has captured, as it passes through Kong's protocol: a
+// named group is in both, and the list ends before the first group that took no part.
+func (r *route) captures(path string) (named map[string]string, unnamed []string) {
+	re := r.regexp(path)
+	if re == nil {
+		return nil, nil
+	}
+	m := re.FindStringSubmatchIndex(path)
+	named = map[string]string{}
+	ended := false
+	for i, name := range re.SubexpNames()[1:] {
+		from, to := m[2*i+2], m[2*i+3]
+		if from < 0 {
+			ended = true
+			continue
+		}
+		if !ended {
+			unnamed = append(unnamed, path[from:to])
+		}
+		if name != "" {
+			named[name] = path[from:to]
+		}
+	}
+	return named, unnamed
 }
 
 // matchHost returns 2 for the whole host, 1 for a wildcard, 0 for neither.

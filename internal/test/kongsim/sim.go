@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kafka-upstream/internal/kongschema"
 )
 
 // Sim is a running stand-in for Kong. Its methods may be called by any number
@@ -29,6 +31,7 @@ type Sim struct {
 	admin         *http.Server
 	adminListener net.Listener
 	adminURL      string
+	nodeID        string
 	count         *counters
 	requests      atomic.Int64
 	current       atomic.Pointer[snapshot]
@@ -79,7 +82,7 @@ func start(ctx context.Context, o Options) (s *Sim, err error) {
 	if o.Binary == "" && o.Dump == nil {
 		return nil, errors.New("neither a plugin server's binary nor its dump is given")
 	}
-	s = &Sim{opts: o.withDefaults(), count: &counters{}}
+	s = &Sim{opts: o.withDefaults(), count: &counters{}, nodeID: newUUID()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -146,7 +149,7 @@ func (s *Sim) prepare(ctx context.Context) error {
 	if s.program != nil {
 		s.program.name = s.name
 	}
-	schema, err := parseSchema(d.Plugins[0].Schema)
+	schema, err := kongschema.Parse(d.Plugins[0].Schema)
 	if err != nil {
 		return fmt.Errorf("the plugin's dump would be refused by Kong: %w", err)
 	}

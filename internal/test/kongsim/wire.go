@@ -2,6 +2,9 @@ package kongsim
 
 import (
 	"errors"
+	"maps"
+	"math"
+	"slices"
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -42,8 +45,7 @@ func intArg(b []byte) (int, error) {
 	return int(m.V), err
 }
 
-// pair is one entry of a Struct; the value is a string, true, or a []any of
-// these.
+// pair is one entry of a Struct.
 type pair struct {
 	name  string
 	value any
@@ -60,19 +62,34 @@ func structReply(pairs []pair) []byte {
 	return b
 }
 
-// appendValue encodes google.protobuf.Value.
+// appendValue encodes google.protobuf.Value as Kong does: an empty Lua table, which may be
+// meant as a list, is a Struct, a list ends before its first nil, and nil is a null_value of 1.
 func appendValue(b []byte, v any) []byte {
 	switch v := v.(type) {
+	case float64:
+		return protowire.AppendFixed64(protowire.AppendTag(b, 2, protowire.Fixed64Type), math.Float64bits(v))
+	case map[string]any:
+		var pairs []pair
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			pairs = append(pairs, pair{name, v[name]})
+		}
+		return protowire.AppendBytes(protowire.AppendTag(b, 5, protowire.BytesType), structReply(pairs))
 	case string:
 		return protowire.AppendString(protowire.AppendTag(b, 3, protowire.BytesType), v)
 	case bool:
 		return protowire.AppendVarint(protowire.AppendTag(b, 4, protowire.VarintType), protowire.EncodeBool(v))
 	case []any:
+		if len(v) == 0 {
+			return appendValue(b, map[string]any{})
+		}
 		var list []byte
 		for _, e := range v {
+			if e == nil {
+				break
+			}
 			list = protowire.AppendBytes(protowire.AppendTag(list, 1, protowire.BytesType), appendValue(nil, e))
 		}
 		return protowire.AppendBytes(protowire.AppendTag(b, 6, protowire.BytesType), list)
 	}
-	return protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), 0)
+	return protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), 1)
 }

@@ -1,4 +1,6 @@
-package jsonmsg
+// Package media reads what the headers of a request say about its body, and the parts of
+// bodies that are forms. It copies and keeps nothing of a request.
+package media
 
 import (
 	"bytes"
@@ -6,35 +8,51 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// kind is what the content of a body is taken for.
-type kind uint8
+// Kind is what the content of a body is taken for.
+type Kind uint8
 
+// The kinds of bodies.
 const (
-	binaryBody kind = iota // all that is not one of the others
-	textBody
-	formBody
-	jsonBody
-	multipartBody
+	Binary Kind = iota // all that is not one of the others
+	Text
+	Form // application/x-www-form-urlencoded
+	JSON // application/json, and no other type of JSON
+	Multipart
 )
 
-var mediaTypes = [...]struct {
+var kinds = [...]struct {
 	name string
-	kind kind
+	kind Kind
 }{
-	{"application/json", jsonBody},
-	{"application/x-www-form-urlencoded", formBody},
-	{"multipart/form-data", multipartBody},
-	{"text/plain", textBody},
-	{"text/html", textBody},
-	{"application/xml", textBody},
-	{"text/xml", textBody},
-	{"application/soap+xml", textBody},
+	{"application/json", JSON},
+	{"application/x-www-form-urlencoded", Form},
+	{"multipart/form-data", Multipart},
+	{"text/plain", Text},
+	{"text/html", Text},
+	{"application/xml", Text},
+	{"text/xml", Text},
+	{"application/soap+xml", Text},
 }
 
-// bodyKind reads the first Content-Type, and every Content-Encoding: a coded
-// body does not hold the bytes of its content type.
-func bodyKind(headers []request.Header) kind {
-	var contentType []byte
+// KindOf returns the kind of a request's body, by its headers. A body with a content coding
+// is Binary.
+func KindOf(headers []request.Header) Kind {
+	contentType, coded := Of(headers)
+	if coded {
+		return Binary
+	}
+	t := Type(contentType)
+	for i := range kinds {
+		if EqualFold(t, kinds[i].name) {
+			return kinds[i].kind
+		}
+	}
+	return Binary
+}
+
+// Of returns the first Content-Type, nil if there is none, and whether a Content-Encoding
+// says that the body is coded: it does not hold the bytes of its content type then.
+func Of(headers []request.Header) (contentType []byte, coded bool) {
 	seen := false
 	for i := range headers {
 		switch string(headers[i].Name) {
@@ -43,19 +61,24 @@ func bodyKind(headers []request.Header) kind {
 				contentType, seen = headers[i].Value, true
 			}
 		case "content-encoding":
-			if isCoded(headers[i].Value) {
-				return binaryBody
-			}
+			coded = coded || isCoded(headers[i].Value)
 		}
 	}
-	mediaType, _, _ := bytes.Cut(contentType, semicolon)
-	mediaType = trimSpace(mediaType)
-	for i := range mediaTypes {
-		if equalFold(mediaType, mediaTypes[i].name) {
-			return mediaTypes[i].kind
-		}
-	}
-	return binaryBody
+	return contentType, coded
+}
+
+// Type returns the media type of a Content-Type, without its parameters.
+func Type(contentType []byte) []byte {
+	t, _, _ := bytes.Cut(contentType, semicolon)
+	return trimSpace(t)
+}
+
+// IsJSON reports whether a media type is JSON: application/json, and any with the suffix
+// +json (RFC 6839).
+func IsJSON(mediaType []byte) bool {
+	const suffix = "+json"
+	n := len(mediaType) - len(suffix)
+	return EqualFold(mediaType, "application/json") || n > 0 && EqualFold(mediaType[n:], suffix)
 }
 
 // isCoded tells whether a list of content codings has one that is not identity.
@@ -64,14 +87,14 @@ func isCoded(list []byte) bool {
 		var coding []byte
 		coding, list, _ = bytes.Cut(list, comma)
 		coding = trimSpace(coding)
-		if len(coding) > 0 && !equalFold(coding, "identity") {
+		if len(coding) > 0 && !EqualFold(coding, "identity") {
 			return true
 		}
 	}
 	return false
 }
 
-// parameter returns the value of the parameter with that lower-case name from a
+// Parameter returns the value of the parameter with that lower-case name from a
 // header like `form-data; name="a b"; filename=x`; the first one counts.
 //
 // It takes what clients send and [mime.ParseMediaType] refuses, because a form
@@ -80,14 +103,14 @@ func isCoded(list []byte) bool {
 // wanted one. In quotes a backslash stands for the quote or backslash after it
 // and otherwise for itself, as in a file's path; "%22" stays what it is. The
 // extended form name*= is not read: RFC 7578, section 4.2, forbids it in forms.
-func parameter(header []byte, name string) (value []byte, ok bool) {
+func Parameter(header []byte, name string) (value []byte, ok bool) {
 	_, rest, more := bytes.Cut(header, semicolon)
 	for more {
 		end := bytes.IndexAny(rest, ";=")
 		if end < 0 {
 			return nil, false
 		}
-		found := equalFold(trimSpace(rest[:end]), name)
+		found := EqualFold(trimSpace(rest[:end]), name)
 		if rest[end] == ';' {
 			rest = rest[end+1:]
 			continue
@@ -147,9 +170,9 @@ func trimSpace(s []byte) []byte {
 	return s
 }
 
-// equalFold compares without ASCII case, and only ASCII: bytes.EqualFold also
+// EqualFold compares without ASCII case, and only ASCII: bytes.EqualFold also
 // takes "ſ" for "s".
-func equalFold(s []byte, lower string) bool {
+func EqualFold(s []byte, lower string) bool {
 	if len(s) != len(lower) {
 		return false
 	}

