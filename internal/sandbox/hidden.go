@@ -139,7 +139,7 @@ func setField(l *glua.LState) int {
 
 func keyName(k glua.LValue) string {
 	if s, ok := k.(glua.LString); ok && len(s) <= 64 {
-		return " (field '" + string(s) + "')"
+		return " with key '" + string(s) + "'"
 	}
 	return ""
 }

@@ -59,8 +59,9 @@ func (r *rewriter) enter(n ast.PositionHolder) {
 // block rewrites the statements of a block, which begins with more local variables.
 func (r *rewriter) block(stmts []ast.Stmt, locals int) []ast.Stmt {
 	r.open(locals)
-	defer r.close()
-	return r.stmts(stmts)
+	stmts = r.stmts(stmts)
+	r.close()
+	return stmts
 }
 
 func (r *rewriter) stmts(stmts []ast.Stmt) []ast.Stmt {
@@ -122,9 +123,9 @@ func (r *rewriter) stmt(out []ast.Stmt, s ast.Stmt) []ast.Stmt {
 	case *ast.RepeatStmt:
 		return r.inLoop(out, s, func() {
 			r.open(0)
-			defer r.close()
 			s.Stmts = r.stmts(s.Stmts)
 			s.Condition = r.condition(s.Condition)
+			r.close()
 		})
 	case *ast.IfStmt:
 		s.Condition = r.condition(s.Condition)
