@@ -3,6 +3,7 @@ package plugin
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,7 +42,7 @@ func (s *answers) of(err error) Response {
 	}
 	if s.causes && a.Reason.hasCause() {
 		log := a.Log
-		a = response(a.Reason, s.cause(err, log))
+		a = response(a.Reason, cause(err))
 		a.Log = log
 	}
 	if a.Reason == Unhealthy {
@@ -50,10 +51,10 @@ func (s *answers) of(err error) Response {
 	return a
 }
 
-// cause returns what a client reads that may know the cause.
-func (s *answers) cause(err error, log []string) string {
-	if len(log) > 0 {
-		return foreign.Line(log[0])
+// cause returns why a request failed, for a client that may know it: without texts of brokers.
+func cause(err error) string {
+	if e, ok := errors.AsType[*undeliveredError](err); ok {
+		return e.cause
 	}
 	return foreign.Line(err.Error())
 }
@@ -80,7 +81,7 @@ func (s *answers) addRecords(a *Response, records []record.Record, results []pro
 		d := delivered{Topic: records[i].Topic}
 		switch r := &results[i]; {
 		case r.Err != nil && s.causes:
-			d.Error = foreign.Line(r.Err.Error())
+			d.Error = cause(r.Err)
 		case r.Err != nil:
 			d.Error = msgNotSent
 		default:

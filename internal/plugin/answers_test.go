@@ -52,13 +52,13 @@ func TestUnhealthyClientMayTryAgainAfterTheNextProbe(t *testing.T) {
 // own plugin answers, or says it all.
 func TestClientReadsTheCauseOnlyIfConfigured(t *testing.T) {
 	secretive, open := answersOf(t, `"topic":"t"`), answersOf(t, `"error_handling":{"return_error_message":true}`)
-	late := &undeliveredError{NotDelivered, "t", "broker b:1, partition 0: [29] Topic Authorization Failed", time.Second, errors.New("x")}
+	late := &undeliveredError{NotDelivered, "t", "broker b:1, partition 0: TopicAuthorizationFailed: not authorized", "broker b:1, partition 0: [29] x, says the broker", time.Second, errors.New("x")}
 	for _, row := range []struct {
 		err        error
 		body, open string
 	}{
 		{late, `{"message":"Bad Gateway","error":"could not send message to topic"}`,
-			`{"message":"Bad Gateway","error":"could not send a record to topic t: broker b:1, partition 0: [29] Topic Authorization Failed (after 1s)"}`},
+			`{"message":"Bad Gateway","error":"broker b:1, partition 0: TopicAuthorizationFailed: not authorized"}`},
 		{producer.ErrFull, `{"message":"Service Unavailable","error":"could not send message to topic"}`, `{"message":"Service Unavailable","error":"the buffer is full"}`},
 		{&record.TransformError{Reason: "function 1, line 2: x"}, `{"message":"Internal Server Error","error":"message function failed"}`,
 			`{"message":"Internal Server Error","error":"message function failed: function 1, line 2: x"}`},
@@ -82,11 +82,11 @@ func TestClientReadsTheCauseOnlyIfConfigured(t *testing.T) {
 
 func TestResponseSaysWhatBecameOfEachRecord(t *testing.T) {
 	records := []record.Record{{Topic: "a"}, {Topic: "b"}, {Topic: "a"}}
-	failed := &undeliveredError{NotDelivered, "b", "broker b:1: down", time.Second, errors.New("x")}
+	failed := &undeliveredError{NotDelivered, "b", "broker b:1: Down", "broker b:1: down", time.Second, errors.New("x")}
 	results := []producer.Result{{Partition: 3, Offset: 0}, {Err: failed}, {Partition: 0, Offset: -1}}
 	for settings, want := range map[string]string{
 		`"topic":"t"`: `{"message":"Bad Gateway","error":"could not send message to topic","records":[{"topic":"a","partition":3,"offset":0},{"topic":"b","error":"could not send message to topic"},{"topic":"a","partition":0}]}`,
-		`"error_handling":{"return_error_message":true}`: `{"message":"Bad Gateway","error":"could not send a record to topic b: broker b:1: down (after 1s)","records":[{"topic":"a","partition":3,"offset":0},{"topic":"b","error":"could not send a record to topic b: broker b:1: down (after 1s)"},{"topic":"a","partition":0}]}`,
+		`"error_handling":{"return_error_message":true}`: `{"message":"Bad Gateway","error":"broker b:1: Down","records":[{"topic":"a","partition":3,"offset":0},{"topic":"b","error":"broker b:1: Down"},{"topic":"a","partition":0}]}`,
 	} {
 		s := answersOf(t, settings)
 		a := s.of(failed)

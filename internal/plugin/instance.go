@@ -40,11 +40,14 @@ type instance struct {
 var _ Handler = (*instance)(nil)
 
 func newInstance(cfg *config.Config, o Options) (*instance, error) {
-	builder, err := newBuilder(cfg)
+	builder, needs, err := newBuilder(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &instance{cfg: cfg, needs: builder.Needs(), builder: builder, answers: newAnswers(cfg), pool: o.Pool, log: o.Log}, nil
+	for _, warning := range cfg.Warnings() {
+		o.Log.Warn("a configuration may not do what is meant", "topic", cfg.Topic, "warning", warning)
+	}
+	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), pool: o.Pool, log: o.Log}, nil
 }
 
 // Needs implements Handler.

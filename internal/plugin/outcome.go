@@ -77,6 +77,7 @@ var errSyncTimeout = errors.New("the record was not acknowledged in time")
 type undeliveredError struct {
 	reason Reason // NotDelivered or TimedOut
 	topic  string
+	cause  string        // for a client that may know it
 	why    string        // for the log
 	took   time.Duration // since the request came
 	err    error
@@ -100,13 +101,14 @@ func (e *undeliveredError) Unwrap() error { return e.err }
 // that has, for the log, what has failed and how long after the request.
 func undeliveredAs(err error, p explainer, topic string, took time.Duration) error {
 	if errors.Is(err, errSyncTimeout) {
-		return &undeliveredError{TimedOut, topic, p.Unavailable(topic), took, err}
+		return &undeliveredError{TimedOut, topic, "no acknowledgement in time", p.Unavailable(topic), took, err}
 	}
-	return &undeliveredError{NotDelivered, topic, p.Explain(err), took, err}
+	return &undeliveredError{NotDelivered, topic, p.Cause(err), p.Explain(err), took, err}
 }
 
 // explainer is what undeliveredAs needs of a [producer.Handle].
 type explainer interface {
+	Cause(err error) string
 	Explain(err error) string
 	Unavailable(topic string) string
 }

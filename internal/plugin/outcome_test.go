@@ -14,8 +14,9 @@ import (
 // told is a producer that has something to say.
 type told struct{ explanation, trouble string }
 
+func (p told) Cause(error) string        { return "Cause" }
 func (p told) Explain(error) string      { return p.explanation }
-func (p told) Unavailable(string) string    { return p.trouble }
+func (p told) Unavailable(string) string { return p.trouble }
 
 func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
 	const cause = "cannot deliver since 11:01:48: broker kafka:9092, partition 3: no answer within 21s"
