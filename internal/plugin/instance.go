@@ -90,7 +90,7 @@ func (in *instance) respond(err error) Response {
 // send makes records of the request and hands them over.
 func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h *producer.Handle) error {
 	var one [1]record.Record
-	records, err := in.builder.Append(one[:0], r, x.Began(), x)
+	records, _, err := in.builder.Append(one[:0], r, x.Began(), x)
 	x.Release() // Send counts the record itself, and may block for long
 	if err != nil {
 		in.logMemoryFull(err)

@@ -236,14 +236,14 @@ func (l *deliveryLog) sentence(err error, at partitionLeader) string {
 	case namesBroker.MatchString(text):
 		return text
 	case at.broker != "" && at.broker != noPartition.broker:
-		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Text(at.broker), at.partition, text)
+		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Cut(l.redact.Redact(at.broker), maxServers), at.partition, text)
 	case l.servers != "":
 		return "bootstrap servers " + foreign.Cut(l.servers, maxServers) + ": " + text
 	}
 	return text
 }
 
-// maxServers is how many bytes of a sentence the bootstrap servers may take.
+// maxServers is how many bytes of a sentence the bootstrap servers, or a broker, may take.
 const maxServers = 320
 
 // unavailableSince returns why records cannot be delivered at present, and since when; "" if

@@ -129,8 +129,9 @@ func (p *Producer) startProbes() {
 	}
 }
 
-// probe asks for metadata, over a new connection with a login, in each ProbeInterval, until
-// everything is healthy, no instance uses the producer, or it is closed.
+// probe makes probes, one in each ProbeInterval, until everything is healthy, no instance uses the
+// producer, or it is closed. A probe is a new connection with a login and a metadata request. For
+// topics that ACLs refuse, it is the question whether they still do.
 func (p *Producer) probe() {
 	ctx := p.cluster.Context()
 	ticker := time.NewTicker(max(p.o.HealthGating.ProbeInterval, time.Millisecond))
@@ -141,49 +142,49 @@ func (p *Producer) probe() {
 		case <-ctx.Done():
 			return
 		}
-		topics := p.probed()
-		if topics == nil {
+		login, refused, ok := p.nextProbe()
+		if !ok {
 			return
 		}
-		for i, err := range p.cluster.Probe(ctx, topics) {
-			p.topicProbed(topics[i], err)
+		if login != "" && p.cluster.Reconnect(ctx, login) != nil { // the observer notes how it ended
+			continue
+		}
+		for _, topic := range refused {
+			p.topicProbed(topic, p.cluster.CheckTopic(ctx, topic))
 		}
 	}
 }
 
-// probed returns the names of the topics to be probed, or one of any if only what they have in
-// common is unhealthy. If nothing is, it ends the probes, and returns nil.
-func (p *Producer) probed() (names []string) {
+// nextProbe returns the topic with which to log in, "" if logins are healthy, and those that ACLs
+// refuse. If there is nothing to be probed, it ends the probes, and ok is false.
+func (p *Producer) nextProbe() (login string, refused []string, ok bool) {
 	p.mu.Lock()
-	var other []string
 	if p.shares > 0 {
 		for _, t := range p.topics {
 			if t.health.unhealthy {
-				names = append(names, t.name)
-			} else if t.shares > 0 {
-				other = append(other, t.name)
+				refused = append(refused, t.name)
+			}
+			if p.health.unhealthy && t.shares > 0 {
+				login = t.name
 			}
 		}
 	}
-	if len(names) == 0 && len(other) > 0 && p.health.unhealthy {
-		names = other[:1]
-	}
-	p.probing = len(names) > 0
-	idle := !p.probing && !p.dispatching
+	ok = login != "" || len(refused) > 0
+	p.probing = ok
+	idle := !ok && !p.dispatching
 	p.mu.Unlock()
-	if idle {
+	if idle { // no dispatcher will do it
 		p.cluster.CloseIdleConnections()
 	}
-	return names
+	return login, refused, ok
 }
 
-// topicProbed notes what a probe says of a topic alone. The cluster reports what it says of all of
-// them.
+// topicProbed notes what a probe says of a topic.
 func (p *Producer) topicProbed(name string, err error) {
 	if cluster.IsHeldBack(err) || kafkaerr.IsUnreachable(err) || kafkaerr.IsAuthentication(err) {
-		return
+		return // it says nothing of the topic
 	}
-	if kafkaerr.Of(err) != kafkaerr.NotAuthorized { // brokers would rather say that than anything else
+	if kafkaerr.Of(err) != kafkaerr.NotAuthorized { // what brokers check first
 		err = nil
 	}
 	p.mu.Lock()

@@ -125,13 +125,19 @@ func TestUnhealthyWhileTheLoginIsRejected(t *testing.T) {
 
 // Other topics of the producer are not concerned.
 func TestUnhealthyWhileTheTopicIsDenied(t *testing.T) {
+	for name, code := range map[string]int16{"to write": 0, "to describe": kerr.TopicAuthorizationFailed.Code} {
+		t.Run(name, func(t *testing.T) { testDeniedTopic(t, code) })
+	}
+}
+
+func testDeniedTopic(t *testing.T, code int16) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t", "other"))
 	p := newGatedProducer(t, f.Addrs(), func(o *Options) { o.HealthGating.Recoveries = 1 })
 	p.acquire("other")
 	send(t, p, "delivered")
 	settled(t, p)
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: 3})
-	denied := denyMetadata(f)
+	denied := denyWrites(f, code)
 	for range 3 {
 		if p.isUnhealthy("t") {
 			t.Error("it is unhealthy too early")
@@ -154,8 +160,9 @@ func TestUnhealthyWhileTheTopicIsDenied(t *testing.T) {
 	}
 }
 
-// denyMetadata has brokers deny the metadata of topic t for as long as it returns true.
-func denyMetadata(f *kafkatest.Fake) *atomic.Bool {
+// denyWrites has brokers answer for topic t with that code, or if it is 0 that it may not be
+// written, for as long as it returns true.
+func denyWrites(f *kafkatest.Fake, code int16) *atomic.Bool {
 	denied := new(atomic.Bool)
 	denied.Store(true)
 	f.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -171,8 +178,9 @@ func denyMetadata(f *kafkatest.Fake) *atomic.Bool {
 		for _, topic := range r.(*kmsg.MetadataRequest).Topics {
 			answer := kmsg.MetadataResponseTopic{Topic: topic.Topic}
 			if *topic.Topic == "t" {
-				answer.ErrorCode = kerr.TopicAuthorizationFailed.Code
-			} else {
+				answer.ErrorCode, answer.AuthorizedOperations = code, 1<<3|1<<8 // to read, and to describe
+			}
+			if answer.ErrorCode == 0 {
 				answer.Partitions = []kmsg.MetadataResponseTopicPartition{{Leader: info.Leader, Replicas: []int32{info.Leader}, ISR: []int32{info.Leader}}}
 			}
 			response.Topics = append(response.Topics, answer)

@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -71,19 +70,6 @@ func (h *Handle) Send(ctx context.Context, r Record) error { return h.producer.S
 // Release gives the share back. The producer lives on while others have a share,
 // and for a minute after the last record.
 func (h *Handle) Release() { h.release() }
-
-// Explain returns an error of Send as a sentence for a log, which names the broker and has
-// no secrets.
-func (h *Handle) Explain(err error) string {
-	if errors.Is(err, ErrFull) || errors.Is(err, memory.ErrFull) || errors.Is(err, ErrClosed) || errors.Is(err, ErrUnhealthy) || errors.Is(err, errAbandoned) {
-		return err.Error()
-	}
-	at := noPartition
-	if e, ok := errors.AsType[*undeliveredError](err); ok {
-		at = e.at
-	}
-	return h.topic.log.sentence(err, at)
-}
 
 // Unavailable returns why records to the topic cannot be delivered at present, and since when;
 // "" if no reason is known.

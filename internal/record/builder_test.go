@@ -44,13 +44,13 @@ func builderOf(o record.Options, transforms ...record.Transform) *record.Builder
 func TestRecordIsTheMessageInMemoryOfItsOwn(t *testing.T) {
 	at := time.Unix(1, 0)
 	r := post(`{"a":1}`)
-	records, err := builder().Append(nil, r, at, new(limit))
+	records, _, err := builder().Append(nil, r, at, new(limit))
 	clear(r.Body)
 	want := record.Record{Topic: "orders", Time: at, Value: []byte(`{"method":"POST","body":"{\"a\":1}","body_args":{"a":1}}`)}
 	if err != nil || !reflect.DeepEqual(records, []record.Record{want}) {
 		t.Errorf("%+v, %v", records, err)
 	}
-	more, err := builder().Append(records, post("{}"), at, new(limit))
+	more, _, err := builder().Append(records, post("{}"), at, new(limit))
 	if err != nil || len(more) != 2 {
 		t.Errorf("%+v, %v", more, err)
 	}
@@ -64,25 +64,25 @@ func TestTransformsChangeTheDraftInTheirOrder(t *testing.T) {
 			return nil
 		},
 		func(d *record.Draft) error {
-			d.Topic, d.Key = "other", []byte("key")
+			d.Key = []byte("key")
 			d.Message = append(d.Message, ' ')
 			return nil
 		},
 	}
 	b := builder(transforms...)
 	for _, body := range []string{"{}", `{"a":"` + strings.Repeat("x", 100<<10) + `"}`} {
-		records, err := b.Append(nil, post(body), time.Time{}, &limit{size: 1 << 20})
+		records, _, err := b.Append(nil, post(body), time.Time{}, &limit{size: 1 << 20})
 		if err != nil || len(records) != 1 {
 			t.Fatal(records, err)
 		}
 		r := records[0]
-		if r.Topic != "other" || string(r.Key) != "key" || len(r.Headers) != 1 || !strings.HasPrefix(string(r.Value), `{"method":"PUT","body":"{`) || !strings.HasSuffix(string(r.Value), "} ") {
+		if r.Topic != "orders" || string(r.Key) != "key" || len(r.Headers) != 1 || !strings.HasPrefix(string(r.Value), `{"method":"PUT","body":"{`) || !strings.HasSuffix(string(r.Value), "} ") {
 			t.Errorf("%.200q", r.Value)
 		}
 	}
 	failed := errors.New("failed")
 	b = builder(append(transforms, func(*record.Draft) error { return failed })...)
-	if records, err := b.Append(nil, post("{}"), time.Time{}, new(limit)); err != failed || len(records) > 0 {
+	if records, _, err := b.Append(nil, post("{}"), time.Time{}, new(limit)); err != failed || len(records) > 0 {
 		t.Errorf("%v, %v", records, err)
 	}
 }
@@ -90,16 +90,16 @@ func TestTransformsChangeTheDraftInTheirOrder(t *testing.T) {
 func TestLargeValuesCountAgainstTheLimit(t *testing.T) {
 	large := `{"a":"` + strings.Repeat("x", 100<<10) + `"}`
 	l := &limit{size: 1 << 20}
-	records, err := builder().Append(nil, post(large), time.Time{}, l)
+	records, _, err := builder().Append(nil, post(large), time.Time{}, l)
 	if err != nil || l.taken < int64(len(records[0].Value)) {
 		t.Errorf("%d bytes are taken, %v", l.taken, err)
 	}
-	if _, err := builder().Append(nil, post(large), time.Time{}, new(limit)); err != memory.ErrFull {
+	if _, _, err := builder().Append(nil, post(large), time.Time{}, new(limit)); err != memory.ErrFull {
 		t.Errorf("without memory: %v", err)
 	}
 	b := builderOf(record.Options{Topic: "orders", MaxValue: 50 << 10})
 	l = &limit{size: 1 << 20}
-	if _, err := b.Append(nil, post(large), time.Time{}, l); err != request.ErrTooLarge || l.taken != 0 {
+	if _, _, err := b.Append(nil, post(large), time.Time{}, l); err != request.ErrTooLarge || l.taken != 0 {
 		t.Errorf("above the limit: %v, %d bytes are taken", err, l.taken)
 	}
 	bad, ok := errors.AsType[*record.BadRequest](errOf(builder().Append(nil, post("{"), time.Time{}, new(limit))))
@@ -108,4 +108,4 @@ func TestLargeValuesCountAgainstTheLimit(t *testing.T) {
 	}
 }
 
-func errOf(_ []record.Record, err error) error { return err }
+func errOf(_ []record.Record, _ []record.LogLine, err error) error { return err }

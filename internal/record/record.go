@@ -29,7 +29,8 @@ type Header struct {
 	Value []byte
 }
 
-// Draft is a record whose value is not made yet.
+// Draft is a record whose value is not made yet. It becomes one record for each of its
+// topics, of which Topic is the first.
 type Draft struct {
 	Record
 	// Request is the request that the record is made of. It is read-only.
@@ -40,7 +41,8 @@ type Draft struct {
 	Final   bool // Message is the value as it is, and need not be JSON
 	Skip    bool // no record is made
 	// Log is what Transforms have to say to the operator, for Kong's error log. A Transform
-	// bounds what it adds.
+	// appends to it, and bounds what it appends. If a request is split, the lines of its
+	// earlier elements are there.
 	Log []LogLine
 }
 
@@ -50,7 +52,8 @@ type LogLine struct {
 	Text  string // may hold text from outside
 }
 
-// Transform changes a draft: its message, its topic, key or headers.
+// Transform changes a draft: its message, its key or its headers, not its topic. It keeps
+// nothing of it.
 type Transform func(*Draft) error
 
 // Encoder makes values. Many goroutines use one at once.
@@ -91,5 +94,6 @@ type TransformError struct {
 
 func (e *TransformError) Error() string { return "message function failed: " + e.Reason }
 
-// ErrTooMany is the error of a body with more elements than Options.SplitLimit.
-var ErrTooMany = errors.New("the body has more records than split_limit allows")
+// ErrTooMany is the error of a body with more elements than Options.SplitLimit, or of a
+// request for more than 10,000 records over all of its topics.
+var ErrTooMany = errors.New("the request has more records than split_limit allows, or more than 10000 over all of its topics")

@@ -124,7 +124,7 @@ func (r *compressedRequest) Required(versions map[protocol.ApiKey]int16) bool {
 	return true
 }
 
-var correlation atomic.Int32 // id of the last compressedRequest
+var correlation atomic.Int32 // id of the last request that was not numbered by kafka-go
 
 // RawExchange implements protocol.RawExchanger.
 func (r *compressedRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {

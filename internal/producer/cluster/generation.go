@@ -144,7 +144,7 @@ func (g *generation) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Req
 		defer g.requests.Add(-1)
 	}
 	res, err := g.Transport.RoundTrip(context.WithValue(ctx, requestedKey{}, true), addr, req)
-	if err == nil {
+	if _, ok := req.(*topicRequest); err == nil && !ok { // which shows nothing of the generation's own metadata
 		g.known.Store(true)
 	}
 	if err == nil || ctx.Err() == nil {

@@ -24,6 +24,8 @@ type topic struct {
 	metadata   atomic.Pointer[metadata]
 	refreshing atomic.Bool
 
+	election election
+
 	uncompressed atomic.Pointer[time.Time] // until when batches are not compressed
 	refusal      atomic.Bool               // the last batch to be compressed was not taken, and that was reported
 }
@@ -32,6 +34,7 @@ type topic struct {
 type metadata struct {
 	response   *metadataAPI.Response
 	partitions []metadataAPI.ResponsePartition // at least one
+	operations int32                           // that the topic's ACLs allow, if the cluster was asked for them (KIP-430)
 	fetched    time.Time
 }
 
@@ -82,10 +85,14 @@ func (c *Cluster) Partitions(topic string) []metadataAPI.ResponsePartition {
 // Leader returns the address of a partition's leader by the latest metadata, "" if it is
 // not known.
 func (c *Cluster) Leader(topic string, partition int32) string {
-	m := c.metadataOf(topic)
-	if m == nil {
-		return ""
+	if m := c.metadataOf(topic); m != nil {
+		return m.leader(partition)
 	}
+	return ""
+}
+
+// leader returns the address of a partition's leader, "" if there is none.
+func (m *metadata) leader(partition int32) string {
 	for _, p := range m.partitions {
 		if p.PartitionIndex != partition {
 			continue
@@ -138,15 +145,11 @@ func isRefusal(err error) bool {
 	return ok && !kafkaerr.IsTemporary(code) && !kafkaerr.IsAuthentication(err)
 }
 
-// Probe requests the topics' metadata over new connections, with a login, and returns why it is not
-// to be had, by topic; see also [IsHeldBack].
-func (c *Cluster) Probe(ctx context.Context, topics []string) []error {
+// Reconnect requests the topic's metadata over new connections, with a login. The Observer is told
+// how that ended.
+func (c *Cluster) Reconnect(ctx context.Context, topic string) error {
 	c.invalidate(c.current(nil))
-	errs := make([]error, len(topics))
-	for i, name := range topics {
-		errs[i] = c.fetchMetadata(ctx, c.use(name), false)
-	}
-	return errs
+	return c.fetchMetadata(ctx, c.use(topic), false)
 }
 
 // Refresh requests the topic's metadata in the background if it is old.
@@ -165,7 +168,7 @@ func (c *Cluster) refreshAsync(t *topic) {
 		defer t.refreshing.Store(false)
 		if err := c.await(c.ctx, t); err != nil {
 			m := t.metadata.Load()
-			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, time.Now()}) // the next refresh is not due at once
+			t.metadata.CompareAndSwap(m, &metadata{m.response, m.partitions, m.operations, time.Now()}) // the next refresh is not due at once
 		}
 	})
 }
@@ -185,7 +188,10 @@ func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) erro
 	})
 	err = withDuration(err, began)
 	if err == nil {
-		err = t.storeMetadata(res.(*metadataAPI.Response))
+		var m *metadata
+		if m, err = t.metadataIn(res.(*metadataAPI.Response)); err == nil {
+			t.metadata.Store(m)
+		}
 	}
 	if c.noteAuthFailure(g, err) && !g.known.Load() {
 		err = &authBackoffError{err}
@@ -194,19 +200,19 @@ func (c *Cluster) fetchMetadata(ctx context.Context, t *topic, create bool) erro
 	return err
 }
 
-func (t *topic) storeMetadata(res *metadataAPI.Response) error {
+// metadataIn returns what the response says of the topic.
+func (t *topic) metadataIn(res *metadataAPI.Response) (*metadata, error) {
 	for i := range res.Topics {
 		answer := &res.Topics[i]
 		switch {
 		case answer.Name != t.name:
 		case answer.ErrorCode != 0:
-			return fmt.Errorf("topic %s: %w", t.name, kafka.Error(answer.ErrorCode))
+			return nil, fmt.Errorf("topic %s: %w", t.name, kafka.Error(answer.ErrorCode))
 		case len(answer.Partitions) > 0:
-			t.metadata.Store(&metadata{res, answer.Partitions, time.Now()})
-			return nil
+			return &metadata{res, answer.Partitions, answer.TopicAuthorizedOperations, time.Now()}, nil
 		}
 	}
-	return fmt.Errorf("topic %s has no partitions: %w", t.name, kafka.LeaderNotAvailable)
+	return nil, fmt.Errorf("topic %s has no partitions: %w", t.name, kafka.LeaderNotAvailable)
 }
 
 // partitionGone reports whether the cluster knows the topic but not the partition.

@@ -120,8 +120,11 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 				err = reason
 			}
 		}
-		// A suppressed login is no sign that the metadata is stale.
-		if !IsHeldBack(err) || reason != nil {
+		switch {
+		case IsHeldBack(err) && reason == nil: // no sign that the metadata is stale
+		case reason == nil && errors.Is(err, protocol.ErrNoLeader) && !c.leaderElected(ctx, g, t, b.partition):
+			c.invalidateRarely(g) // in case that the broker which was asked is the last to know
+		default:
 			c.invalidate(g)
 		}
 		if c.ctx.Err() != nil {

@@ -100,7 +100,7 @@ func TestMetadataThatIsOldIsRefreshedInTheBackground(t *testing.T) {
 	topic := c.use("t")
 	c.Refresh("t")
 	young := topic.metadata.Load()
-	old := &metadata{young.response, young.partitions, time.Now().Add(-2 * MetadataTTL)}
+	old := &metadata{young.response, young.partitions, 0, time.Now().Add(-2 * MetadataTTL)}
 	topic.metadata.Store(old)
 	c.Refresh("t")
 	eventually(t, "there is other metadata", func() bool { return topic.metadata.Load() != old })

@@ -8,13 +8,11 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/record/media"
 )
 
-// maxNesting is how deep the JSON of a body may nest. The message is one level
-// deeper, and 1000 levels are what Kong's JSON library and other common ones
-// write and read.
-const maxNesting = 999
+const maxNesting = record.MaxNesting
 
 // appendCompactJSON appends s if it is one value of JSON by RFC 8259, with or
 // without white space around it. s must be UTF-8 and shorter than 4 GiB. What is

@@ -11,9 +11,9 @@ import (
 
 // Made once: refusing costs a hostile client's request no memory of ours.
 var (
-	errJSON       error = &record.BadRequest{Reason: "invalid json body"}
-	errJSONText   error = &record.BadRequest{Reason: "json body is not utf-8"}
-	errJSONDeep   error = &record.BadRequest{Reason: "json body is nested too deep"}
+	errJSON             = record.ErrJSON
+	errJSONText         = record.ErrJSONText
+	errJSONDeep         = record.ErrJSONDeep
 	errNoBoundary error = &record.BadRequest{Reason: "multipart body without boundary"}
 	errUnclosed   error = &record.BadRequest{Reason: "multipart body without closing boundary"}
 )

@@ -73,6 +73,14 @@ func Type(contentType []byte) []byte {
 	return trimSpace(t)
 }
 
+// IsJSON reports whether a media type is JSON: application/json, and any with the suffix
+// +json (RFC 6839).
+func IsJSON(mediaType []byte) bool {
+	const suffix = "+json"
+	n := len(mediaType) - len(suffix)
+	return EqualFold(mediaType, "application/json") || n > 0 && EqualFold(mediaType[n:], suffix)
+}
+
 // isCoded tells whether a list of content codings has one that is not identity.
 func isCoded(list []byte) bool {
 	for len(list) > 0 {

@@ -1,0 +1,107 @@
+package sandbox
+
+import (
+	"math"
+
+	glua "github.com/yuin/gopher-lua"
+)
+
+// argError raises Lua's error about the nth argument.
+func argError(l *glua.LState, n int, text string) {
+	name := "?"
+	if d, ok := l.GetStack(0); ok {
+		if _, err := l.GetInfo("n", d, nil); err == nil && d.Name != "" && d.Name[0] != '(' {
+			name = d.Name
+		}
+	}
+	l.RaiseError("bad argument #%d to '%s' (%s)", n, name, text)
+}
+
+func typeError(l *glua.LState, n int, want string) {
+	got := "no value"
+	if n <= l.GetTop() {
+		got = l.Get(n).Type().String()
+	}
+	argError(l, n, want+" expected, got "+got)
+}
+
+// anyArg is the nth argument, which may be nil but not absent.
+func anyArg(l *glua.LState, n int) glua.LValue {
+	if n > l.GetTop() {
+		argError(l, n, "value expected")
+	}
+	return l.Get(n)
+}
+
+func stringArg(l *glua.LState, n int) string {
+	switch v := l.Get(n).(type) {
+	case glua.LString:
+		if len(v) >= longString {
+			budgetOf(l).long(int64(len(v)))
+		}
+		return string(v)
+	case glua.LNumber:
+		return formatNumber(float64(v))
+	}
+	typeError(l, n, "string")
+	return ""
+}
+
+func stringOr(l *glua.LState, n int, def string) string {
+	if l.Get(n) == glua.LNil {
+		return def
+	}
+	return stringArg(l, n)
+}
+
+func numberArg(l *glua.LState, n int) float64 {
+	switch v := l.Get(n).(type) {
+	case glua.LNumber:
+		return float64(v)
+	case glua.LString:
+		if f, ok := toNumber(l, v); ok {
+			return f
+		}
+	}
+	typeError(l, n, "number")
+	return 0
+}
+
+func intArg(l *glua.LState, n int) int { return toInt(numberArg(l, n)) }
+
+func intOr(l *glua.LState, n, def int) int {
+	if l.Get(n) == glua.LNil {
+		return def
+	}
+	return intArg(l, n)
+}
+
+// toInt cuts f to a whole number, within ±2⁵³.
+func toInt(f float64) int {
+	const most = 1 << 53
+	switch {
+	case math.IsNaN(f):
+		return 0
+	case f > most:
+		return most
+	case f < -most:
+		return -most
+	}
+	return int(f)
+}
+
+func tableArg(l *glua.LState, n int) *glua.LTable {
+	t, ok := l.Get(n).(*glua.LTable)
+	if !ok {
+		typeError(l, n, "table")
+	}
+	return t
+}
+
+func functionArg(l *glua.LState, n int) *glua.LFunction {
+	f, ok := l.Get(n).(*glua.LFunction)
+	if !ok {
+		typeError(l, n, "function")
+	}
+	return f
+}
