@@ -27,7 +27,7 @@ import (
 	"kafka-upstream/schema"
 )
 
-// example is a section of docs/examples.md.
+// example is fields of the plugin, and what becomes of requests with them.
 type example struct {
 	name      string
 	config    map[string]any
@@ -50,11 +50,14 @@ type wantedRecord struct {
 	Value     json.RawMessage
 }
 
-// examples returns the sections of docs/examples.md.
+// examples returns the examples of docs/examples.md and docs/records.md.
 func examples(t *testing.T) []*example {
 	t.Helper()
 	var all []*example
-	for _, f := range find(t, "docs/examples.md").fences {
+	for _, f := range slices.Concat(find(t, "docs/examples.md").fences, find(t, "docs/records.md").fences) {
+		if f.lang == "text" {
+			continue
+		}
 		if f.lang == "yaml" {
 			e := &example{name: f.section}
 			if err := yaml.Load([]byte(f.text), &e.config); err != nil {
