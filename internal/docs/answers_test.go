@@ -1,6 +1,9 @@
 package docs
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -41,8 +44,18 @@ func TestEveryAnswerIsInTheTableAndTheOtherWayRound(t *testing.T) {
 	}
 }
 
-func TestReasonsOf400AreThoseOfThePackage(t *testing.T) {
-	reasons := regexp.MustCompile(`BadRequest\{Reason: "([^"]+)"\}`).FindAllStringSubmatch(read(t, "internal/record/jsonmsg/message.go"), -1)
+func TestReasonsOf400AreThoseOfTheProgram(t *testing.T) {
+	var reasons [][]string
+	err := filepath.WalkDir(filepath.Join(root, "internal/record"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			b, _ := os.ReadFile(path)
+			reasons = append(reasons, regexp.MustCompile(`BadRequest\{Reason: "([^"]+)"\}`).FindAllStringSubmatch(string(b), -1)...)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var listed []string
 	for _, cells := range find(t, "docs/answers.md").rows() {
 		if len(cells) == 2 && strings.HasPrefix(cells[0], "`") {

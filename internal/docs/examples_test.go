@@ -98,7 +98,9 @@ func TestExamplesDoWhatTheyShow(t *testing.T) {
 	}
 	sim, err := kongsim.Start(t.Context(), kongsim.Options{
 		Binary: binary, Args: []string{"-kong-prefix", shortDir(t), "-drain-timeout", "1s"}, Workers: 1,
-		Facts: func(*http.Request) kongsim.Facts { return kongsim.Facts{Consumer: &pb.Consumer{Id: "1", Username: "alice"}} },
+		Facts: func(*http.Request) kongsim.Facts {
+			return kongsim.Facts{Consumer: &pb.Consumer{Id: "1", Username: "alice"}}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
