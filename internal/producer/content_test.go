@@ -24,9 +24,10 @@ import (
 // contents are records of every content: keys, values and headers that are null, empty, and
 // neither. Each has the header "n", by which they are in order.
 func contents(topic string) (all []Record) {
+	hourAgo := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	for _, key := range [][]byte{nil, {}, []byte("k")} {
 		for _, value := range [][]byte{nil, {}, []byte("v")} {
-			all = append(all, Record{Topic: topic, Key: key, Value: value, Time: time.UnixMilli(1_700_000_000_000), Headers: []rec.Header{
+			all = append(all, Record{Topic: topic, Key: key, Value: value, Time: hourAgo, Headers: []rec.Header{
 				{Key: "n", Value: fmt.Append(nil, len(all))},
 				{Key: "same", Value: []byte{0, 0xff}}, {Key: "same", Value: []byte{}}, {Key: "ü"},
 			}})
@@ -35,10 +36,9 @@ func contents(topic string) (all []Record) {
 	return append(all, Record{Topic: topic, Headers: []rec.Header{{Key: "n", Value: []byte("9")}}}) // no other content
 }
 
-// wantContents checks that the topic has exactly the records.
-func wantContents(t *testing.T, f *kafkatest.Fake, topic string, want []Record) {
+// wantContents checks that what a topic has is exactly the records.
+func wantContents(t *testing.T, got []*kgo.Record, want []Record) {
 	t.Helper()
-	got := f.Records(t, topic, len(want))
 	slices.SortFunc(got, func(a, b *kgo.Record) int { return bytes.Compare(a.Headers[0].Value, b.Headers[0].Value) })
 	same := func(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 	if len(got) != len(want) {
@@ -105,7 +105,7 @@ func TestContentIsKeptByEveryWay(t *testing.T) {
 			if s := settled(t, p); s.Delivered != int64(len(want)) {
 				t.Errorf("%+v", s)
 			}
-			wantContents(t, f, "t", want)
+			wantContents(t, f.Records(t, "t", len(want)), want)
 		})
 	}
 }
@@ -130,7 +130,7 @@ func TestContentIsKeptWhereThePartitionIsGone(t *testing.T) {
 	if s := settled(t, p); s.Failed > 0 {
 		t.Errorf("%+v; Kong's error log reads %q", s, p.pending.next())
 	}
-	wantContents(t, f, "t", want)
+	wantContents(t, f.Records(t, "t", len(want)), want)
 }
 
 // refuseBatchesOf has the broker refuse batches with that many records or more.

@@ -44,7 +44,7 @@ type Pool struct {
 	mu        sync.Mutex // locked before a Producer's
 	producers map[Key]*Producer
 	closed    bool
-	past      Stats          // of topics and producers that are gone; it has an entry for every topic that was ever used
+	past      Stats          // of topics and producers that are gone; it has an entry for every topic that Stats has ever seen
 	topics    map[string]int // the index of each topic in past
 	unsettled []*Producer    // closed or being closed, with counts that may still change
 	closing   sync.WaitGroup // unused producers that are being closed

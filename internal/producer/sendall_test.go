@@ -294,10 +294,7 @@ func TestSumsAgreeWhereRecordsAreSentTogether(t *testing.T) {
 		}
 		senders.Wait()
 		if async {
-			p.mu.Lock()
-			missing := p.topics["missing"]
-			p.mu.Unlock()
-			p.fail(missing, func(*queued) bool { return true }, errTest)
+			p.fail(topicNamed(p, "missing"), func(*queued) bool { return true }, errTest)
 		}
 		s := settled(t, p)
 		if s.Accepted != accepted || s.Rejected != refused || !async && (s.Delivered != delivered || s.Failed != failed) {
