@@ -197,7 +197,7 @@ func TestErrorsSayWhere(t *testing.T) {
 		"error({})":         "function 2: error object is a table value",
 		"error('no', 0)":    "function 2: no",
 		"error('no', -1)":   "function 2: no",
-		"return m.x.y":      "function 2, line 2: attempt to index a nil value (field 'y')",
+		"return m.x.y":      "function 2, line 2: attempt to index a nil value with key 'y'",
 		"while true do end": "function 2, line 2: the function did more work than it may",
 		"local t = {} while true do t = {t, {}, {}} end":     "function 2, line 2: the function did more work than it may",
 		"return ('x'):rep(1e9)":                              "function 2, line 2: the function used more memory than it may",

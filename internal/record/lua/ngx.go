@@ -10,16 +10,17 @@ import (
 // openNgx makes ngx: what of it is about the request.
 func (m *machine) openNgx() {
 	s := m.state
-	constants := map[string]glua.LValue{"null": null, "status": glua.LNumber(0)}
+	members := map[string]glua.LValue{"log": goFunction(m.ngxLog), "status": glua.LNumber(0)}
 	for i, level := range ngxLevels {
-		constants[level.name] = glua.LNumber(i)
+		members[level.name] = glua.LNumber(i)
 	}
-	constants["req"] = s.Library("ngx.req", m.ngxRequest(), nil)
-	constants["var"] = m.virtual("ngx.var", func(l *glua.LState, name string) glua.LValue { return m.variable(l, name) }, "")
-	constants["header"] = m.virtual("ngx.header", nil, "ngx.header is not available in message functions: a function cannot change the answer to the request")
-	constants["arg"] = m.virtual("ngx.arg", nil, "ngx.arg is not available in message functions: they run before there is an answer")
+	members["req"] = s.Library("ngx.req", m.ngxRequest(), nil)
+	members["var"] = m.virtual("ngx.var", func(l *glua.LState, name string) glua.LValue { return m.variable(l, name) }, "")
+	members["header"] = m.virtual("ngx.header", nil, "ngx.header is not available in message functions: a function cannot change the answer to the request")
+	members["arg"] = m.virtual("ngx.arg", nil, "ngx.arg is not available in message functions: they run before there is an answer")
 
-	ngx := s.Library("ngx", map[string]glua.LGFunction{"log": m.ngxLog}, constants)
+	members["null"] = null
+	ngx := s.Library("ngx", nil, members)
 	mt := ngx.Metatable.(*glua.LTable)
 	missing := mt.RawGetString("__index").(*glua.LFunction)
 	ctx := m.factTable("ngx.ctx")
