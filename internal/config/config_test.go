@@ -265,7 +265,7 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
 		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
-		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
+		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"partitioner":"murmur2"`, `"partitioner":"sticky"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
 		`"producer_async_health_gating":true,"producer_async_health_failure_threshold":7`, `"producer_async_health_gating":true,"producer_async_health_probe_interval":700`,
 		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`,
 	} {

@@ -45,7 +45,7 @@ type Result struct {
 
 // Check checks all plugins with that name in a file, YAML or JSON: those of the gateway, and
 // of routes, services and consumers, nested or not. compile is given the functions of a
-// plugin, and returns what is wrong with them, an error each. The error says why the file cannot be read, and where.
+// plugin, and returns what is wrong with each, nil for nothing. The error says why the file cannot be read, and where.
 func Check(file []byte, name string, compile func(functions []string) []error) (*Result, error) {
 	var root yaml.Node
 	if err := yaml.Load(file, &root); err != nil {
@@ -130,8 +130,10 @@ func (c *checker) plugin(n *yaml.Node, place string) {
 		c.use(settings, n, place, found)
 	}
 	if functions := texts(settings["message_by_lua_functions"]); len(functions) > 0 {
-		for _, err := range c.compile(functions) {
-			found("config.message_by_lua_functions", err.Error())
+		for i, err := range c.compile(functions) {
+			if err != nil {
+				found(fmt.Sprintf("config.message_by_lua_functions[%d]", i+1), err.Error())
+			}
 		}
 	}
 }
