@@ -256,8 +256,9 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		e.Lhs, e.Rhs = r.expr(noJump(e.Lhs)), r.expr(e.Rhs)
 	case *ast.RelationalOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
-		if isLiteral(e.Lhs) || isLiteral(e.Rhs) {
-			return e
+		equality := e.Operator == "==" || e.Operator == "~="
+		if equality && (isLiteral(e.Lhs) || isLiteral(e.Rhs)) {
+			return e // the order may be that of a metamethod, whatever the type of the literal
 		}
 		if e.Operator == "~=" {
 			return at(e, &ast.UnaryNotOpExpr{Expr: hidden(e, "(==)", e.Lhs, e.Rhs)})
