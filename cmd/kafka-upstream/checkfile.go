@@ -9,8 +9,8 @@ import (
 	"kafka-upstream/internal/plugin"
 )
 
-// compile reports the first of a configuration's functions that cannot be used.
-func compile([]string) error { return nil }
+// compile returns what is wrong with the functions of a configuration, an error each.
+func compile(functions []string) []error { return nil }
 
 // checkFile checks the plugins in a declarative configuration, and prints what is wrong with
 // them, a line each. It returns the exit code: 1 with a problem, 2 if the file cannot be read.

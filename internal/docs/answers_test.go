@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -42,7 +43,15 @@ func TestEveryAnswerIsInTheTableAndTheOtherWayRound(t *testing.T) {
 }
 
 func TestReasonsOf400AreThoseOfThePackage(t *testing.T) {
-	reasons := regexp.MustCompile(`BadRequest\{Reason: "([^"]+)"\}`).FindAllStringSubmatch(read(t, "internal/record/jsonmsg/message.go"), -1)
+	var reasons [][]string
+	for _, pattern := range []string{"internal/record/*.go", "internal/record/jsonmsg/*.go"} {
+		files, _ := filepath.Glob(filepath.Join(root, pattern))
+		for _, file := range files {
+			if name, _ := filepath.Rel(root, file); !strings.HasSuffix(name, "_test.go") {
+				reasons = append(reasons, regexp.MustCompile(`BadRequest\{Reason: "([^"]+)"\}`).FindAllStringSubmatch(read(t, name), -1)...)
+			}
+		}
+	}
 	var listed []string
 	for _, cells := range find(t, "docs/answers.md").rows() {
 		if len(cells) == 2 && strings.HasPrefix(cells[0], "`") {

@@ -35,7 +35,7 @@ func perTopic(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descProducers    = perTopic("producers", "Producers that serve the topic now: one for each set of settings for Kafka that instances share.")
 	descFill         = perTopic("buffer_fill_ratio", "How full the fullest buffer for the topic is, in records or in bytes, whichever is nearer to its limit; at 1 the topic's records are rejected.")
-	descHealthy      = perTopic("healthy", "1 while records of the topic are accepted, 0 while a producer with health gating is unhealthy, and rejects them. Only topics with such a producer have it.")
+	descHealthy      = perTopic("healthy", "1 while records of the topic are accepted, 0 while a producer with producer_async_health_gating is unhealthy, and rejects them. Only topics with such a producer have it.")
 	descStalled      = perTopic("stalled_seconds", "Longest time for which a producer has had records of the topic that were due, beyond its flush timeout, and delivered none; near 0 while all is well.")
 	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of the topic's producers may hold, including those of other topics that share them.")
 	descLimitBytes   = perTopic("buffer_limit_bytes", "Bytes of keys and values that the buffers of the topic's producers may hold, including those of other topics that share them.")

@@ -1,6 +1,10 @@
 package jsonmsg
 
-import "kafka-upstream/internal/record/media"
+import (
+	"bytes"
+
+	"kafka-upstream/internal/record/media"
+)
 
 // maxArguments is how many pairs of a query or form, and how many parts of a
 // multipart body, become arguments. Those beyond are only in uri and body.
@@ -16,9 +20,9 @@ func appendArguments(dst, query []byte) []byte {
 	o := newObject()
 	defer o.free()
 	for n := 0; n < maxArguments && len(query) > 0; n++ {
-		var name, value []byte
-		var hasValue bool
-		name, value, hasValue, query = media.CutPair(query)
+		var pair []byte // as media.CutPair has it, which takes longer
+		pair, query, _ = bytes.Cut(query, ampersand)
+		name, value, hasValue := bytes.Cut(pair, equals)
 		if len(name) == 0 {
 			continue
 		}
@@ -30,6 +34,11 @@ func appendArguments(dst, query []byte) []byte {
 	}
 	return o.appendTo(dst)
 }
+
+var (
+	ampersand = []byte{'&'}
+	equals    = []byte{'='}
+)
 
 // decode returns s as media.AppendDecoded does. The result is s, or in o.text.
 func (o *object) decode(s []byte) []byte {

@@ -2,6 +2,7 @@ package jsonmsg
 
 import (
 	"strings"
+	"sync"
 
 	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
@@ -43,3 +44,24 @@ func (e Encoder) Size(d *record.Draft) (least, most int) {
 	}
 	return Size(d.Request, e.fields)
 }
+
+// appendHeaders appends the headers that are not excluded.
+func (e *Encoder) appendHeaders(dst []byte, headers []request.Header) []byte {
+	if e.excluded == nil {
+		return appendHeaders(dst, headers)
+	}
+	kept := headerLists.Get().(*[]request.Header)
+	for _, h := range headers {
+		if !e.excluded[string(h.Name)] {
+			*kept = append(*kept, h)
+		}
+	}
+	dst = appendHeaders(dst, *kept)
+	clear(*kept) // they hold bytes of the request
+	*kept = (*kept)[:0]
+	headerLists.Put(kept)
+	return dst
+}
+
+// headerLists are for at most as many headers as a request has, which Kong bounds to 1000.
+var headerLists = sync.Pool{New: func() any { return new([]request.Header) }}

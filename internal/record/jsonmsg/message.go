@@ -40,7 +40,7 @@ func appendMessage(dst []byte, r *request.Request, e *Encoder) ([]byte, error) {
 	}
 	if parts.Headers {
 		dst = append(dst, `"headers":`...)
-		dst = appendHeaders(dst, r.Headers, e.excluded)
+		dst = e.appendHeaders(dst, r.Headers)
 		dst = append(dst, ',')
 	}
 	if parts.URI {
@@ -67,23 +67,19 @@ func appendMessage(dst []byte, r *request.Request, e *Encoder) ([]byte, error) {
 // appendHeaders relies on the values of one name standing together. Only names
 // with bytes beyond ASCII can differ and yet be one name in the message; nginx
 // drops such headers, so the slower way that looks each name up is rarely taken.
-func appendHeaders(dst []byte, headers []request.Header, excluded map[string]bool) []byte {
+func appendHeaders(dst []byte, headers []request.Header) []byte {
 	start := len(dst)
 	dst = append(dst, '{')
 	for i := 0; i < len(headers); {
 		name := headers[i].Name
 		if !isASCII(name) {
-			return appendHeadersByName(dst[:start], headers, excluded)
-		}
-		if excluded != nil && excluded[string(name)] {
-			i++
-			continue
+			return appendHeadersByName(dst[:start], headers)
 		}
 		n := 1
 		for i+n < len(headers) && bytes.Equal(headers[i+n].Name, name) {
 			n++
 		}
-		if dst[len(dst)-1] != '{' {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = appendString(dst, name)
@@ -102,14 +98,11 @@ func appendHeaders(dst []byte, headers []request.Header, excluded map[string]boo
 	return append(dst, '}')
 }
 
-func appendHeadersByName(dst []byte, headers []request.Header, excluded map[string]bool) []byte {
+func appendHeadersByName(dst []byte, headers []request.Header) []byte {
 	o := newObject()
 	defer o.free()
 	for _, h := range headers {
 		name := h.Name
-		if excluded[string(name)] {
-			continue
-		}
 		if !utf8.Valid(name) {
 			name = o.keep(func(text []byte) []byte { return latin1ToUTF8(text, name) })
 		}
