@@ -21,7 +21,7 @@ func newBuilder(cfg *config.Config) (*record.Builder, request.Fields, error) {
 		}
 		return b, b.Needs(), nil
 	}
-	functions, err := lua.Compile(cfg.Functions, lua.Options{MaxValue: o.MaxValue})
+	functions, err := lua.Compile(cfg.Functions, lua.Options{MaxValue: o.MaxValue, PluginID: cfg.PluginID})
 	if err != nil {
 		return nil, request.Fields{}, err
 	}

@@ -2,5 +2,5 @@
 
 package lua
 
-// slower is how many times longer things take.
-const slower = 20
+// slower is how many times longer than on a quiet machine things may take.
+const slower = 40
