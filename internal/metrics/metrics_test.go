@@ -237,8 +237,12 @@ func FuzzTopic(f *testing.F) {
 			return producer.Access{}, nil
 		}})
 		defer pool.Close(t.Context())
-		if _, err := pool.Acquire(t.Context(), topic, producer.Options{BatchRecords: 1}); err != nil {
+		h, err := pool.Acquire(t.Context(), producer.Options{BatchRecords: 1}, topic)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if err := h.Send(t.Context(), producer.Record{Topic: topic}); err == nil {
+			t.Fatal("accepted by a buffer without room")
 		}
 		m := New("1.2.3", pool.Stats)
 		b, err := testutil.GatherAndFormat(m.registry, expfmt.TypeTextPlain, "kafka_upstream_accepted_records_total")

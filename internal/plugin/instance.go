@@ -104,7 +104,7 @@ func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h 
 	}
 	for i := range records {
 		if err := h.Send(ctx, records[i]); err != nil {
-			return undeliveredAs(err, h, time.Since(x.Began()))
+			return undeliveredAs(err, h, records[i].Topic, time.Since(x.Began()))
 		}
 	}
 	return nil
@@ -119,7 +119,7 @@ func (in *instance) producer(ctx context.Context, x Exchange) (*producer.Handle,
 	x.WillBlock()
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	h, err := in.pool.Acquire(ctx, in.cfg.Topic, in.cfg.Producer()) // may wait for the certificate, so without the lock
+	h, err := in.pool.Acquire(ctx, in.cfg.Producer(), in.cfg.Topic) // may wait for the certificate, so without the lock
 	if err != nil {
 		if _, ok := errors.AsType[*security.CertificateError](err); !ok {
 			err = fmt.Errorf("%w: %w", errConfig, err)

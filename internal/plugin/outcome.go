@@ -78,14 +78,14 @@ func (e *undeliveredError) Error() string {
 func (e *undeliveredError) Unwrap() error { return e.err }
 
 // undeliveredAs wraps an error of Send in one that has, for the log, what has failed and how
-// long after the request. Errors of records that were not accepted stay as they are.
-func undeliveredAs(err error, p explainer, took time.Duration) error {
+// long after the request; topic is the record's. Errors of records that were not accepted stay as they are.
+func undeliveredAs(err error, p explainer, topic string, took time.Duration) error {
 	_, tooLarge := errors.AsType[*producer.TooLargeError](err)
 	switch {
 	case tooLarge, errors.Is(err, producer.ErrFull), errors.Is(err, memory.ErrFull), errors.Is(err, producer.ErrClosed):
 		return err
 	case errors.Is(err, errSyncTimeout):
-		return &undeliveredError{TimedOut, p.Unavailable(), took, err}
+		return &undeliveredError{TimedOut, p.Unavailable(topic), took, err}
 	}
 	return &undeliveredError{NotDelivered, p.Explain(err), took, err}
 }
@@ -93,5 +93,5 @@ func undeliveredAs(err error, p explainer, took time.Duration) error {
 // explainer is what undeliveredAs needs of a [producer.Producer].
 type explainer interface {
 	Explain(err error) string
-	Unavailable() string
+	Unavailable(topic string) string
 }

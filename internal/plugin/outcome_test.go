@@ -16,8 +16,8 @@ import (
 // told is a producer that has something to say.
 type told struct{ explanation, trouble string }
 
-func (p told) Explain(error) string { return p.explanation }
-func (p told) Unavailable() string  { return p.trouble }
+func (p told) Explain(error) string      { return p.explanation }
+func (p told) Unavailable(string) string { return p.trouble }
 
 func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
 	const cause = "cannot deliver since 11:01:48: broker kafka:9092, partition 3: no answer within 21s"
@@ -42,7 +42,7 @@ func TestLineOfAnUndeliveredRecordSaysWhatRanOutAndWhen(t *testing.T) {
 		{"a large record", &producer.TooLargeError{Size: 2, Limit: 1}, told{}, time.Second, TooLarge, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := undeliveredAs(row.err, row.told, row.took)
+			err := undeliveredAs(row.err, row.told, "t", row.took)
 			if !errors.Is(err, row.err) {
 				t.Errorf("%v is not %v any more", err, row.err)
 			}

@@ -31,8 +31,9 @@ func init() {
 
 // Compile compiles a chunk. name is what errors call it. An error is a *SyntaxError.
 func Compile(name, source string) (p *Program, err error) {
-	if len(source) > maxSource {
-		return nil, &SyntaxError{1, fmt.Sprintf("the chunk is longer than %d bytes", maxSource)}
+	stmts, err := Parse(name, source)
+	if err != nil {
+		return nil, err
 	}
 	lines := strings.Count(source, "\n") + 1
 	defer func() {
@@ -44,15 +45,12 @@ func Compile(name, source string) (p *Program, err error) {
 			p, err = nil, e
 		}
 	}()
-	stmts, err := parse.Parse(strings.NewReader(plainSource(source)), name)
-	if err != nil {
-		return nil, syntaxError(err, lines)
-	}
 	proto, err := glua.Compile(rewrite(stmts), name)
 	if err != nil {
 		return nil, syntaxError(err, lines)
 	}
 	checkProto(proto)
+	patchJumps(proto)
 	return &Program{name, proto}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,9 @@ func (s *State) failure(err error) *Error {
 		switch v := api.Object.(type) {
 		case glua.LString:
 			e.Chunk, e.Line, e.Text = s.place(plainError(string(v)))
+			if p := s.chunks[e.Chunk]; p != nil && e.Text == notCallable {
+				e.Text += calledOn(p.proto, e.Line)
+			}
 		case glua.LNumber:
 			e.Text = formatNumber(float64(v))
 		default:
@@ -65,14 +69,41 @@ func (s *State) failure(err error) *Error {
 	return e
 }
 
+const notCallable = "attempt to call what is not a function"
+
+// calledOn names what is called on a line, such as " ('x' or 'y')": gopher-lua does not say
+// which call failed.
+func calledOn(p *glua.FunctionProto, line int) string {
+	var names []string
+	var visit func(p *glua.FunctionProto)
+	visit = func(p *glua.FunctionProto) {
+		for _, c := range p.DbgCalls {
+			if c.Pc >= len(p.DbgSourcePositions) || p.DbgSourcePositions[c.Pc] != line {
+				continue
+			}
+			if c.Name != "" && c.Name != "?" && c.Name[0] != '(' && !slices.Contains(names, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+		for _, f := range p.FunctionPrototypes {
+			visit(f)
+		}
+	}
+	visit(p)
+	if len(names) == 0 || len(names) > 4 {
+		return ""
+	}
+	return " ('" + strings.Join(names, "' or '") + "')"
+}
+
 // plainErrors are what gopher-lua says where LuaJIT says something else.
 var plainErrors = []struct {
 	from *regexp.Regexp
 	to   string
 }{
-	{regexp.MustCompile(`attempt to index a non-table object\((\w+)\) with key '(.{0,64})'$`), "attempt to index a $1 value (field '$2')"},
+	{regexp.MustCompile(`attempt to index a non-table object\((\w+)\) with key '(.{0,64})'$`), "attempt to index a $1 value with key '$2'"},
 	{regexp.MustCompile(`attempt to index a non-table object\((\w+)\).*$`), "attempt to index a $1 value"},
-	{regexp.MustCompile(`attempt to call a non-function object$`), "attempt to call what is not a function"},
+	{regexp.MustCompile(`attempt to call a non-function object$`), notCallable},
 	{regexp.MustCompile(`cannot perform \w+ operation between number and (\w+)$`), "attempt to perform arithmetic on a $1 value"},
 	{regexp.MustCompile(`cannot perform \w+ operation between (\w+) and \w+$`), "attempt to perform arithmetic on a $1 value"},
 	{regexp.MustCompile(`__unm undefined$`), "attempt to perform arithmetic on what is not a number"},

@@ -27,6 +27,7 @@ var hiddenFunctions = map[string]glua.LGFunction{
 		Charge(l, 1+n/16, 0)
 		return n
 	},
+	"(%)":  mod,
 	"(==)": compare(equal),
 	"(<)":  compare(less),
 	"(<=)": compare(lessOrEqual),
@@ -138,7 +139,7 @@ func setField(l *glua.LState) int {
 
 func keyName(k glua.LValue) string {
 	if s, ok := k.(glua.LString); ok && len(s) <= 64 {
-		return " (field '" + string(s) + "')"
+		return " with key '" + string(s) + "'"
 	}
 	return ""
 }

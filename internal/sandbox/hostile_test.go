@@ -181,7 +181,7 @@ func TestHostileChunksEndAndHarmNobody(t *testing.T) {
 				t.Errorf("took %v, more than %v", took, limit)
 			}
 			// All that was ever made, so that also what the collector takes back counts.
-			if made > 3*limits.Bytes {
+			if made > memoryFactor*limits.Bytes {
 				t.Errorf("made %d MiB", made>>20)
 			}
 			if !s.Reusable() {

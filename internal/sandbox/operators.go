@@ -97,15 +97,34 @@ var stringArithmetic = map[string]func(a, b float64) float64{
 	"__sub": func(a, b float64) float64 { return a - b },
 	"__mul": func(a, b float64) float64 { return a * b },
 	"__div": func(a, b float64) float64 { return a / b },
-	"__mod": func(a, b float64) float64 {
-		m := math.Mod(a, b)
-		if b > 0 && m < 0 || b < 0 && m > 0 {
-			m += b
-		}
-		return m
-	},
+	"__mod": modulo,
 	"__pow": math.Pow,
 	"__unm": func(a, _ float64) float64 { return -a },
+}
+
+// modulo is a % b as the manual defines it, with its rounding.
+func modulo(a, b float64) float64 { return a - math.Floor(a/b)*b }
+
+// mod is %, which rewritten code calls.
+func mod(l *glua.LState) int {
+	a, b := l.Get(1), l.Get(2)
+	if x, ok := a.(glua.LNumber); ok {
+		if y, ok := b.(glua.LNumber); ok {
+			l.Push(glua.LNumber(modulo(float64(x), float64(y))))
+			return 1
+		}
+	}
+	for _, v := range []glua.LValue{a, b} {
+		if m := l.GetMetaField(v, "__mod"); m != glua.LNil {
+			l.Push(call2(l, m, a, b))
+			return 1
+		}
+	}
+	if a.Type() == glua.LTNumber {
+		a = b
+	}
+	l.RaiseError("attempt to perform arithmetic on a %s value", a.Type())
+	return 0
 }
 
 func arithmetic(event string, f func(a, b float64) float64) glua.LGFunction {

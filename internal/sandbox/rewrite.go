@@ -15,6 +15,7 @@ const (
 	hiddenTable   = "(table)"
 	hiddenClosure = "(closure)"
 	hiddenArgs    = "(args)"
+	hiddenGoto    = "(goto)"
 )
 
 const (
@@ -33,13 +34,21 @@ const (
 //	{ k = v, … }          (table)({ k = v, … }, 1), with the number of keys; (table)() if empty
 //	function(…) … end     (closure)(function(…) … end)
 //	a < b                 (<)(a, b), unless one is a literal; <=, >, >=, == and ~= likewise
+//	a % b                 (%)(a, b), whose result gopher-lua rounds in another way than Lua
 //	...                   (args)(...), where it stands for any number of values
+//	goto x                (goto)(n) goto x, where n is how many local variables stay; see jump.go
+//	break                 (goto)(n) goto (break1), and a label behind the loop
 func rewrite(chunk []ast.Stmt) []ast.Stmt {
 	var r rewriter
-	return r.block(chunk)
+	return r.function(0, chunk)
 }
 
-type rewriter struct{ depth int }
+type rewriter struct {
+	depth int
+	scope *scope
+	loop  *loop
+	loops int
+}
 
 func (r *rewriter) enter(n ast.PositionHolder) {
 	if r.depth++; r.depth > maxDepth {
@@ -47,12 +56,37 @@ func (r *rewriter) enter(n ast.PositionHolder) {
 	}
 }
 
-func (r *rewriter) block(stmts []ast.Stmt) []ast.Stmt {
+// block rewrites the statements of a block, which begins with more local variables.
+func (r *rewriter) block(stmts []ast.Stmt, locals int) []ast.Stmt {
+	r.open(locals)
+	stmts = r.stmts(stmts)
+	r.close()
+	return stmts
+}
+
+func (r *rewriter) stmts(stmts []ast.Stmt) []ast.Stmt {
 	out := make([]ast.Stmt, 0, len(stmts))
 	for _, s := range stmts {
 		out = r.stmt(out, s)
 	}
 	return out
+}
+
+// condition rewrites a condition. gopher-lua compiles a jump back to a place where the first
+// instruction is a jump as one to nowhere.
+func (r *rewriter) condition(e ast.Expr) ast.Expr { return r.expr(noJump(e)) }
+
+// noJump makes the leftmost operand of e one that is compiled to something else than a jump.
+func noJump(e ast.Expr) ast.Expr {
+	switch e := e.(type) {
+	case *ast.LogicalOpExpr:
+		e.Lhs = noJump(e.Lhs)
+	case *ast.UnaryNotOpExpr:
+		e.Expr = noJump(e.Expr)
+	case ast.ConstExpr:
+		return hidden(e, hiddenArgs, e)
+	}
+	return e
 }
 
 // stmt appends what s becomes.
@@ -67,54 +101,80 @@ func (r *rewriter) stmt(out []ast.Stmt, s ast.Stmt) []ast.Stmt {
 			if f, ok := s.Exprs[0].(*ast.FunctionExpr); ok {
 				// The function can call itself by its name.
 				name := at(s, &ast.IdentExpr{Value: s.Names[0]})
+				r.scope.locals++
 				return append(out,
 					at(s, &ast.LocalAssignStmt{Names: s.Names, Exprs: []ast.Expr{}}),
 					at(s, &ast.AssignStmt{Lhs: []ast.Expr{name}, Rhs: []ast.Expr{r.expr(f)}}))
 			}
 		}
 		r.exprs(s.Exprs)
+		r.scope.locals += len(s.Names)
 	case *ast.FuncDefStmt:
 		return append(out, r.define(s))
 	case *ast.FuncCallStmt:
 		s.Expr = r.expr(s.Expr)
 	case *ast.DoBlockStmt:
-		s.Stmts = r.block(s.Stmts)
+		s.Stmts = r.block(s.Stmts, 0)
 	case *ast.WhileStmt:
-		s.Condition = r.expr(s.Condition)
-		s.Stmts = r.block(s.Stmts)
+		if _, forever := s.Condition.(*ast.TrueExpr); !forever {
+			s.Condition = r.condition(s.Condition)
+		}
+		return r.inLoop(out, s, func() { s.Stmts = r.block(s.Stmts, 0) })
 	case *ast.RepeatStmt:
-		s.Condition = r.expr(s.Condition)
-		s.Stmts = r.block(s.Stmts)
+		return r.inLoop(out, s, func() {
+			r.open(0)
+			s.Stmts = r.stmts(s.Stmts)
+			s.Condition = r.condition(s.Condition)
+			r.close()
+		})
 	case *ast.IfStmt:
-		s.Condition = r.expr(s.Condition)
-		s.Then = r.block(s.Then)
-		s.Else = r.block(s.Else)
+		s.Condition = r.condition(s.Condition)
+		s.Then = r.block(s.Then, 0)
+		s.Else = r.block(s.Else, 0)
 	case *ast.NumberForStmt:
 		s.Init, s.Limit = r.expr(s.Init), r.expr(s.Limit)
 		if s.Step != nil {
 			s.Step = r.expr(s.Step)
 		}
-		s.Stmts = r.block(s.Stmts)
+		return r.inLoop(out, s, func() { s.Stmts = r.block(s.Stmts, loopLocals+1) })
 	case *ast.GenericForStmt:
 		r.exprs(s.Exprs)
-		s.Stmts = r.block(s.Stmts)
+		return r.inLoop(out, s, func() { s.Stmts = r.block(s.Stmts, loopLocals+len(s.Names)) })
+	case *ast.BreakStmt:
+		if r.loop == nil {
+			panic(&SyntaxError{max(s.Line(), 1), "no loop to break"})
+		}
+		r.loop.breaks = true
+		return r.jump(out, at(s, &ast.GotoStmt{Label: r.loop.label}))
+	case *ast.GotoStmt:
+		return r.jump(out, s)
+	case *ast.LabelStmt:
+		r.scope.labels[s.Name] = r.scope.locals
 	case *ast.ReturnStmt:
 		r.exprs(s.Exprs)
 	}
 	return append(out, s)
 }
 
-// assign rewrites an assignment. Several ones are evaluated before any is made, and are made
-// from the last to the first, as by LuaJIT: gopher-lua would assign to a local variable that
-// it reads afterwards.
+// assign rewrites an assignment: first all values go into new local variables, then they are
+// assigned, the last one first, as by LuaJIT. gopher-lua would assign to a local variable
+// that the same statement still reads, as in a, b = b, a, and not at all in a = x and y if x
+// is nil.
 func (r *rewriter) assign(s *ast.AssignStmt) ast.Stmt {
 	if len(s.Lhs) == 1 && len(s.Rhs) == 1 {
-		a, ok := s.Lhs[0].(*ast.AttrGetExpr)
-		if !ok {
-			s.Rhs[0] = r.expr(s.Rhs[0])
-			return s
+		if a, ok := s.Lhs[0].(*ast.AttrGetExpr); ok {
+			return set(s, r.expr(a.Object), r.expr(a.Key), r.expr(s.Rhs[0]))
 		}
-		return set(s, r.expr(a.Object), r.expr(a.Key), r.expr(s.Rhs[0]))
+		switch v := r.expr(s.Rhs[0]); v.(type) {
+		case ast.ConstExpr, *ast.IdentExpr, *ast.AttrGetExpr, *ast.ArithmeticOpExpr:
+			return at(s, &ast.AssignStmt{Lhs: s.Lhs, Rhs: []ast.Expr{v}})
+		default:
+			name := "(value)"
+			return at(s, &ast.DoBlockStmt{Stmts: []ast.Stmt{
+				at(s, &ast.LocalAssignStmt{Names: []string{name}, Exprs: []ast.Expr{v}}),
+				at(s, &ast.AssignStmt{Lhs: s.Lhs, Rhs: []ast.Expr{at(s, &ast.IdentExpr{Value: name})}}),
+			}})
+		}
 	}
 	var targets, values ast.LocalAssignStmt
 	var made []ast.Stmt
@@ -193,11 +253,12 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		}
 		r.exprs(e.Args)
 	case *ast.LogicalOpExpr:
-		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
+		e.Lhs, e.Rhs = r.expr(noJump(e.Lhs)), r.expr(e.Rhs)
 	case *ast.RelationalOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
-		if isLiteral(e.Lhs) || isLiteral(e.Rhs) {
-			return e
+		equality := e.Operator == "==" || e.Operator == "~="
+		if equality && (isLiteral(e.Lhs) || isLiteral(e.Rhs)) {
+			return e // the order may be that of a metamethod, whatever the type of the literal
 		}
 		if e.Operator == "~=" {
 			return at(e, &ast.UnaryNotOpExpr{Expr: hidden(e, "(==)", e.Lhs, e.Rhs)})
@@ -205,6 +266,9 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		return hidden(e, "("+e.Operator+")", e.Lhs, e.Rhs)
 	case *ast.ArithmeticOpExpr:
 		e.Lhs, e.Rhs = r.expr(e.Lhs), r.expr(e.Rhs)
+		if e.Operator == "%" {
+			return hidden(e, "(%)", e.Lhs, e.Rhs)
+		}
 	case *ast.UnaryMinusOpExpr:
 		e.Expr = r.expr(e.Expr)
 	case *ast.UnaryNotOpExpr:
@@ -214,7 +278,7 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 	case *ast.StringConcatOpExpr:
 		return r.concat(e)
 	case *ast.FunctionExpr:
-		e.Stmts = r.block(e.Stmts)
+		e.Stmts = r.function(len(e.ParList.Names), e.Stmts)
 		return hidden(e, hiddenClosure, e)
 	case *ast.Comma3Expr:
 		if !e.AdjustRet {

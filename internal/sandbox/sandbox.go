@@ -40,7 +40,7 @@ type State struct {
 	globals map[string]glua.LValue // that SetGlobal added
 	modules map[string]func(*State) glua.LValue
 	loaded  map[string]glua.LValue
-	chunks  map[string]struct{} // names of the programs that ran
+	chunks  map[string]*Program // that ran, by name
 	env     *glua.LTable        // metatable of the globals of each program
 
 	idle    []*glua.LState // threads that pcall can use again
@@ -55,7 +55,7 @@ type State struct {
 
 // New returns a state with Lua's libraries.
 func New(limits Limits) *State {
-	s := &State{limits: limits, globals: map[string]glua.LValue{}, chunks: map[string]struct{}{}}
+	s := &State{limits: limits, globals: map[string]glua.LValue{}, chunks: map[string]*Program{}}
 	s.budget.state = s
 	s.l = glua.NewState(glua.Options{
 		CallStackSize:    stackFrames,
@@ -85,7 +85,7 @@ func (s *State) L() *glua.LState { return s.l }
 // Run runs a chunk with globals of its own and a fresh budget, and returns its first result,
 // which is nil if it has none. Errors are *Error.
 func (s *State) Run(p *Program) (glua.LValue, error) {
-	s.chunks[p.name] = struct{}{}
+	s.chunks[p.name] = p
 	f := s.l.NewFunctionFromProto(p.proto)
 	f.Env = s.newGlobals()
 	return s.Call(f)
