@@ -110,11 +110,13 @@ var madeByPlugin = []struct {
 	{regexp.MustCompile(time.Now().UTC().Format("2006") + `-\d\d-\d\dT[0-9:.]+Z`), "NOW"},
 }
 
-// text quotes what cannot be printed.
+// text quotes what cannot be printed, and cuts what is long.
 func text(b []byte) string {
 	switch {
 	case b == nil:
 		return "null"
+	case len(b) > 1000:
+		return fmt.Sprintf("(%d bytes)", len(b))
 	case len(b) == 0 || !utf8.Valid(b) || strings.ContainsFunc(string(b), func(r rune) bool { return !unicode.IsPrint(r) }):
 		return strconv.Quote(string(b))
 	}
