@@ -212,3 +212,47 @@ func manyTopics(n int) string {
 	}
 	return strings.Join(names, ",")
 }
+
+// The examples of Kong's documentation, and what functions can do beyond them.
+var functions = []feature{
+	function("nothing", `return function(message) return message end`, `{"body":"{\"a\":[]}","body_args":{"a":[]}}`),
+	function("fixed", `return function(message) return {a="1", b="2"} end`, `{"a":"1","b":"2"}`),
+	function("text", `return function(message) return [[{"a":"1","b":"2"}]] end`, `{"a":"1","b":"2"}`),
+	function("consumer", `return function(message) message.consumer = kong.client.get_consumer(); return message end`,
+		`{"body":"{\"a\":[]}","body_args":{"a":[]},"consumer":{"custom_id":"C-7","id":"25f6c9b0","username":"anna"}}`),
+	function("body", `return function(message) return message.body end`, `{"a":[]}`),
+	function("body_args", `return function(message) return message.body_args end`, `{"a":[]}`),
+	function("json", `
+		local json = require("cjson.safe")
+		return function(m)
+			m.decoded = json.decode(m.body) or nil
+			m.body, m.body_args = nil, nil
+			return m
+		end`, `{"decoded":{"a":[]}}`),
+	function("request", `return function() return kong.request.get_method() .. kong.request.get_path_with_query() .. kong.request.get_header("x-a") end`, `POST/?q=1b`),
+
+	{name: "functions-redact", config: map[string]any{
+		"forward_headers": true, "forward_body": false, "exclude_headers": []string{"host", "user-agent", "accept-encoding", "content-length"},
+		"message_by_lua_functions": []string{`return function(message) local headers = message and message.headers; local apikey = headers and headers.apikey; if apikey then headers.apikey = "[REDACTED]" end; return message end`},
+	}, sent: []sent{{target: "/", headers: []string{"apikey: secret", "x-a: b"}}}, want: []string{`null {"headers":{"apikey":"[REDACTED]","x-a":"b"}}`}},
+
+	// Two functions, keys, headers and elements: each element is seen alone.
+	{name: "functions-split", config: map[string]any{
+		"split": "json_array", "record_key": map[string]any{"parts": []any{part("body", "/id")}}, "headers": map[string]any{"include_headers": []string{"x-a"}},
+		"message_by_lua_functions": []string{
+			`return function(m) if m.body_args.id == 2 then return kafka.skip end return m.body_args end`,
+			`return function(args) if args.id == 3 then error("no") end args.seen = true return args end`,
+		},
+	}, sent: []sent{
+		{target: "/", headers: []string{"x-a: b"}, body: `[{"id":1},{"id":2},{"id":12345678901234567890}]`},
+		{target: "/", body: `[{"id":2}]`, answer: `{"message":"message filtered"}`},
+		{target: "/", body: `[{"id":1},{"id":3}]`, status: 500, answer: `{"message":"Internal Server Error","error":"message function failed"}`},
+	}, want: []string{`1 {"id":1,"seen":true} x-a=b`, `12345678901234567890 {"id":12345678901234567890,"seen":true} x-a=b`}},
+}
+
+// function is a feature whose message a function makes, and a request to it.
+func function(name, chunk, want string) feature {
+	return feature{name: "functions-" + name, facts: anna, config: map[string]any{"message_by_lua_functions": []string{chunk}}, sent: []sent{
+		{target: "/?q=1", headers: []string{"content-type: application/json", "x-a: b"}, body: `{"a":[]}`},
+	}, want: []string{"null " + want}}
+}

@@ -131,6 +131,7 @@ const notAllowed = `{"message":"Bad Gateway","error":"one or more target topics 
 // Each field of docs/records.md once through the program, from the client to the topic. The
 // rules in detail are tested in package record.
 func TestRecordsOfEachField(t *testing.T) {
+	features := append(features, functions...)
 	topics := []string{}
 	configs := make(map[string][]byte)
 	for _, f := range features {
