@@ -74,9 +74,7 @@ func baseGetmetatable(l *glua.LState) int {
 func baseSetmetatable(l *glua.LState) int {
 	t := tableArg(l, 1)
 	mt := l.Get(2)
-	if m, ok := mt.(*glua.LTable); ok {
-		writable(l, m) // as the metatable of many tables it would be shared
-	} else if mt != glua.LNil || l.GetTop() < 2 {
+	if mt.Type() != glua.LTTable && (mt != glua.LNil || l.GetTop() < 2) {
 		typeError(l, 2, "nil or table")
 	}
 	writable(l, t)

@@ -7,7 +7,7 @@ import glua "github.com/yuin/gopher-lua"
 // functions that the state runs may call it. Errors are raised.
 func (s *State) Load(p *Program, args ...glua.LValue) glua.LValue {
 	Charge(s.l, 10, 4<<10)
-	s.chunks[p.name] = struct{}{}
+	s.chunks[p.name] = p
 	l := s.l.G.CurrentThread
 	f := s.l.NewFunctionFromProto(p.proto)
 	f.Env = s.newGlobals()

@@ -36,7 +36,7 @@ var mathFunctions = map[string]glua.LGFunction{
 	"log": mathLog, "log10": float(math.Log10), "max": mathMax, "min": mathMin,
 	"modf": mathModf, "pow": float2(math.Pow),
 	"rad":    float(func(x float64) float64 { return x * (math.Pi / 180) }),
-	"random": mathRandom, "randomseed": mathRandomseed, "sin": float(math.Sin),
+	"random": mathRandom, "sin": float(math.Sin),
 	"sinh": float(math.Sinh), "sqrt": float(math.Sqrt), "tan": float(math.Tan),
 	"tanh": float(math.Tanh),
 }
@@ -121,11 +121,6 @@ func mathRandom(l *glua.LState) int {
 		l.Push(glua.LNumber(math.Floor(r*(b-a+1)) + a))
 	}
 	return 1
-}
-
-func mathRandomseed(l *glua.LState) int {
-	stateOf(l).random.seed(math.Float64bits(numberArg(l, 1)))
-	return 0
 }
 
 // random is xoshiro256**. It is no source of secrets.

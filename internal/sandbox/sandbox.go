@@ -10,6 +10,7 @@ package sandbox
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	glua "github.com/yuin/gopher-lua"
 )
@@ -73,7 +74,7 @@ func New(limits Limits) *State {
 	s.l.SetMetatable(glua.LString(""), shared().strings)
 	s.env = &glua.LTable{Metatable: glua.LNil}
 	s.env.RawSetString("__index", newFunction(s.global))
-	s.random.seed(0)
+	s.random.seed(rand.Uint64())
 	s.budget.reset()
 	return s
 }
