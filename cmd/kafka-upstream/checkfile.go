@@ -4,13 +4,23 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"kafka-upstream/internal/declarative"
 	"kafka-upstream/internal/plugin"
+	"kafka-upstream/internal/record/lua"
 )
 
-// compile reports the first of a configuration's functions that cannot be used.
-func compile([]string) error { return nil }
+// compile returns what is wrong with each function of a configuration, nil for nothing.
+func compile(functions []string) []error {
+	all := make([]error, len(functions))
+	for i, f := range functions {
+		one := slices.Repeat([]string{"return function(message) return message end"}, len(functions))
+		one[i] = f // the others compile, so an error is of this one
+		_, all[i] = lua.Compile(one, lua.Options{})
+	}
+	return all
+}
 
 // checkFile checks the plugins in a declarative configuration, and prints what is wrong with
 // them, a line each. It returns the exit code: 1 with a problem, 2 if the file cannot be read.

@@ -16,10 +16,12 @@ func TestCheckSaysWhatIsWrongWithAFile(t *testing.T) {
 		code           int
 		stdout, stderr string // FILE stands for the file's name
 	}{
-		"good":       {good, 0, "FILE: 1 configuration of kafka-upstream, no problems\n", ""},
-		"no plugin":  {"_format_version: '3.0'\n", 0, "FILE: no configurations of kafka-upstream, no problems\n", ""},
-		"a warning":  {good + "      forward_headers: true\n      exclude_headers: [cookie, authorization, apikey]\n", 0, "FILE:6: route orders, plugin 1: warning: messages contain the headers proxy-authorization, which consumers of the topic can read: add them to exclude_headers\nFILE: 1 configuration of kafka-upstream, no problems\n", ""},
-		"a problem":  {strings.Replace(good, "topic", "topics", 1), 1, "FILE:6: route orders, plugin 1: config.topic: required field missing\nFILE:7: route orders, plugin 1: config.topics: unknown field\nFILE: 1 configuration of kafka-upstream, 2 problems\n", ""},
+		"good":      {good, 0, "FILE: 1 configuration of kafka-upstream, no problems\n", ""},
+		"no plugin": {"_format_version: '3.0'\n", 0, "FILE: no configurations of kafka-upstream, no problems\n", ""},
+		"a warning": {good + "      forward_headers: true\n      exclude_headers: [cookie, authorization, apikey]\n", 0, "FILE:6: route orders, plugin 1: warning: messages contain the headers proxy-authorization, which consumers of the topic can read: add them to exclude_headers\nFILE: 1 configuration of kafka-upstream, no problems\n", ""},
+		"a problem": {strings.Replace(good, "topic", "topics", 1), 1, "FILE:6: route orders, plugin 1: config.topic: required field missing\nFILE:7: route orders, plugin 1: config.topics: unknown field\nFILE: 1 configuration of kafka-upstream, 2 problems\n", ""},
+		"functions": {good + "      message_by_lua_functions:\n      - return function(message) return message end\n      - |\n        return function(message)\n          return message +\n        end\n      - return 1\n", 1,
+			"FILE:11: route orders, plugin 1: config.message_by_lua_functions[2]: function 2, line 3: syntax error near 'end'\nFILE:15: route orders, plugin 1: config.message_by_lua_functions[3]: function 3, line 1: the chunk must return a function, such as: return function(message) return message end; it returned a number\nFILE: 1 configuration of kafka-upstream, 2 problems\n", ""},
 		"not YAML":   {good + "  - ]", 2, "", "kafka-upstream: FILE cannot be read: line 9: "},
 		"not Kong's": {"services: []", 2, "", "kafka-upstream: FILE cannot be read: it is not a declarative configuration: it has no _format_version\n"},
 	} {

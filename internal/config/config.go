@@ -70,6 +70,8 @@ type Config struct {
 	HealthRecoveries int    `json:"producer_async_health_recovery_threshold"`
 	NewAsyncProducer bool   `json:"new_kafka_async_producer"` // no effect, as ClusterName
 
+	PluginID string `json:"__plugin_id"` // of the plugin's entity in Kong, which adds it
+
 	// violations is what a Kong with an older schema let pass, in Kong's words.
 	violations []string
 }

@@ -55,7 +55,7 @@ func TestKeysThatKongAddsArePassedOver(t *testing.T) {
 	s := strings.Replace(minimal, `"topic"`, `"__seq__":3,"__plugin_id":"x","__key__":"k","__ws_id":"w","route_id":"r","service_id":null,
 		"consumer_id":"c","plugin_instance_name":"n","$refs":{"a":"{vault://env/a}"},
 		"authentication":{"$refs":{"user":"{vault://env/u}"},"user":"me"},"topic"`, 1)
-	if c := parse(t, s); c.Authentication.User != "me" || c.Topic != "t" {
+	if c := parse(t, s); c.Authentication.User != "me" || c.Topic != "t" || c.PluginID != "x" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -265,7 +265,7 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
 		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
-		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
+		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"partitioner":"murmur2"`, `"partitioner":"sticky"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
 		`"producer_async_health_gating":true,"producer_async_health_failure_threshold":7`, `"producer_async_health_gating":true,"producer_async_health_probe_interval":700`,
 		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`,
 	} {
@@ -315,7 +315,7 @@ func check(path string, typ reflect.Type, fields []schema.Field, t *testing.T) {
 	tags := make(map[string]reflect.StructField)
 	for i := range typ.NumField() {
 		f := typ.Field(i)
-		if !f.IsExported() {
+		if !f.IsExported() || f.Name == "PluginID" {
 			continue
 		}
 		tags[f.Tag.Get("json")] = f

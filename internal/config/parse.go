@@ -118,8 +118,9 @@ func violations(b []byte) []string {
 		return nil // Parse has said why
 	}
 	for name := range v {
-		if rules().Field(name) == nil {
-			delete(v, name) // Kong adds some of its own
+		own := slices.Contains(ownRules, name) && name != "topic" // which another field depends on
+		if own || rules().Field(name) == nil {                    // Kong adds some of its own
+			delete(v, name)
 		}
 	}
 	p := kongschema.Problems{}

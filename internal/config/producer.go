@@ -28,6 +28,7 @@ func (c *Config) Producer() producer.Options {
 		BatchRecords:   c.MessagesPerRequest,
 		BatchBytes:     c.BytesPerRequest,
 		Compression:    c.Compression,
+		Partitioner:    c.Partitioner,
 		Async:          c.Async,
 		Linger:         c.FlushTimeout.Duration(),
 		BufferRecords:  c.BufferedMessages,

@@ -45,8 +45,8 @@ type Result struct {
 
 // Check checks all plugins with that name in a file, YAML or JSON: those of the gateway, and
 // of routes, services and consumers, nested or not. compile is given the functions of a
-// plugin. The error says why the file cannot be read, and where.
-func Check(file []byte, name string, compile func(functions []string) error) (*Result, error) {
+// plugin, and returns what is wrong with each, nil for nothing. The error says why the file cannot be read, and where.
+func Check(file []byte, name string, compile func(functions []string) []error) (*Result, error) {
 	var root yaml.Node
 	if err := yaml.Load(file, &root); err != nil {
 		return nil, explain(err)
@@ -65,7 +65,7 @@ func Check(file []byte, name string, compile func(functions []string) error) (*R
 
 type checker struct {
 	name    string
-	compile func([]string) error
+	compile func([]string) []error
 	shared  *yaml.Node // configurations that decK's plugins refer to, by name
 	result  *Result
 }
@@ -130,8 +130,10 @@ func (c *checker) plugin(n *yaml.Node, place string) {
 		c.use(settings, n, place, found)
 	}
 	if functions := texts(settings["message_by_lua_functions"]); len(functions) > 0 {
-		if err := c.compile(functions); err != nil {
-			found("config.message_by_lua_functions", err.Error())
+		for i, err := range c.compile(functions) {
+			if err != nil {
+				found(fmt.Sprintf("config.message_by_lua_functions[%d]", i+1), err.Error())
+			}
 		}
 	}
 }

@@ -11,13 +11,14 @@ const servers = "bootstrap_servers: [{host: a, port: 1}]"
 // check returns the problems and the warnings in a file, a line each.
 func check(t testing.TB, file string) string {
 	t.Helper()
-	found, err := Check([]byte(file), "kafka-upstream", func(functions []string) error {
+	found, err := Check([]byte(file), "kafka-upstream", func(functions []string) (all []error) {
+		all = make([]error, len(functions))
 		for i, f := range functions {
 			if strings.Contains(f, "wrong") {
-				return fmt.Errorf("function %d, line 2: it is wrong", i+1)
+				all[i] = fmt.Errorf("function %d, line 2: it is wrong", i+1)
 			}
 		}
-		return nil
+		return all
 	})
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, file)
@@ -79,8 +80,8 @@ func TestProblemsHaveFieldAndLine(t *testing.T) {
 		"number":        {"topic: t\nresponse:\n  status: 404", "8: plugin 1: config.response.status: expected one of: 200, 201, 202, 204"},
 		"two fields":    {"topic: t\nkey_query_arg: k\nrecord_key: {parts: [{from: header, name: h}]}", "4: plugin 1: config: only one or none of these fields must be set: 'key_query_arg', 'record_key.parts'"},
 		"no field":      {"topic: t\nforward_body: false", "4: plugin 1: at least one of forward_method, forward_uri, forward_headers and forward_body must be true"},
-		"function":      {"topic: t\nmessage_by_lua_functions:\n- right\n- wrong", "7: plugin 1: config.message_by_lua_functions: function 2, line 2: it is wrong"},
-		"and a field":   {"topic: t\nmessage_by_lua_functions: [wrong]\nsplit: x", "8: plugin 1: config.split: expected one of: none, json_array, ndjson\n7: plugin 1: config.message_by_lua_functions: function 1, line 2: it is wrong"},
+		"function":      {"topic: t\nmessage_by_lua_functions:\n- wrong\n- right\n- wrong", "8: plugin 1: config.message_by_lua_functions[1]: function 1, line 2: it is wrong\n10: plugin 1: config.message_by_lua_functions[3]: function 3, line 2: it is wrong"},
+		"and a field":   {"topic: t\nmessage_by_lua_functions: [wrong]\nsplit: x", "8: plugin 1: config.split: expected one of: none, json_array, ndjson\n7: plugin 1: config.message_by_lua_functions[1]: function 1, line 2: it is wrong"},
 		"warning":       {"topic: t\ntopics_query_arg: u", "warning 4: plugin 1: topics_query_arg has no effect, because no topic but topic is allowed: add topics to allowed_topics"},
 		"vault":         {"topic: t\nauthentication: {mechanism: PLAIN, user: '{vault://env/u}', password: '{vault://env/p}'}", ""},
 		"secret":        {"topic: t\nauthentication: {mechanism: PLAIN, user: u, password: [hush]}", "7: plugin 1: config.authentication.password: expected a string"},
@@ -134,7 +135,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte("_format_version: '3.0'\nplugins: &p\n- &a {name: kafka-upstream, plugins: *p, config: {topic: t, message_by_lua_functions: [wrong]}}\n- *a"))
 	f.Add([]byte(`{"_format_version":"3.0","services":[{"name":"s","routes":[{"plugins":[{"name":"kafka-upstream","config":{"a":{"b":[1]}}}]}]}]}`))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		found, err := Check(file, "kafka-upstream", func([]string) error { return nil })
+		found, err := Check(file, "kafka-upstream", func([]string) []error { return nil })
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("several lines: %v", err)

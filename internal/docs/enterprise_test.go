@@ -49,7 +49,7 @@ func TestConfigurationsOfEnterpriseLoad(t *testing.T) {
 		if err := sim.SetConfig(text); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		found, err := declarative.Check(text, "kafka-upstream", func([]string) error { return nil })
+		found, err := declarative.Check(text, "kafka-upstream", func([]string) []error { return nil })
 		if err != nil || found.Plugins != 1 || len(found.Problems) != 0 {
 			t.Errorf("%s: %v, %+v", name, err, found)
 		}

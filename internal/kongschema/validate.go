@@ -154,7 +154,7 @@ func (f *Field) Validate(path string, v any, p Problems) {
 	case f.LenMax != nil && n > *f.LenMax:
 		p.Add(path, "length must be at most %d", *f.LenMax)
 	}
-	if s, ok := v.(string); ok {
+	if s, ok := v.(string); ok && p[path] == "" { // Kong stops at the first problem
 		for _, m := range f.MatchNone {
 			if m.Lua.MatchString(s) {
 				p.Add(path, "%s", m.Err)

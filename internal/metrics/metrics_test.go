@@ -30,9 +30,11 @@ func TestRequestsAreCountedByStatusAndReason(t *testing.T) {
 	const want = `
 # HELP kafka_upstream_requests_total Requests that were answered, by the HTTP status of the answer and its reason.
 # TYPE kafka_upstream_requests_total counter
-kafka_upstream_requests_total{reason="bad_body",status="400"} 0
 kafka_upstream_requests_total{reason="bad_config",status="500"} 0
+kafka_upstream_requests_total{reason="bad_request",status="400"} 0
 kafka_upstream_requests_total{reason="buffer_full",status="503"} 1
+kafka_upstream_requests_total{reason="filtered",status="200"} 0
+kafka_upstream_requests_total{reason="function_failed",status="500"} 0
 kafka_upstream_requests_total{reason="memory_full",status="503"} 0
 kafka_upstream_requests_total{reason="no_body",status="500"} 0
 kafka_upstream_requests_total{reason="no_certificate",status="502"} 0
@@ -42,7 +44,9 @@ kafka_upstream_requests_total{reason="sent",status="200"} 2
 kafka_upstream_requests_total{reason="shutting_down",status="503"} 1
 kafka_upstream_requests_total{reason="timed_out",status="502"} 0
 kafka_upstream_requests_total{reason="too_large",status="413"} 0
+kafka_upstream_requests_total{reason="topic_not_allowed",status="502"} 0
 kafka_upstream_requests_total{reason="unexpected",status="500"} 0
+kafka_upstream_requests_total{reason="unhealthy",status="503"} 0
 `
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "kafka_upstream_requests_total"); err != nil {
 		t.Error(err)
@@ -237,8 +241,12 @@ func FuzzTopic(f *testing.F) {
 			return producer.Access{}, nil
 		}})
 		defer pool.Close(t.Context())
-		if _, err := pool.Acquire(t.Context(), topic, producer.Options{BatchRecords: 1}); err != nil {
+		h, err := pool.Acquire(t.Context(), producer.Options{BatchRecords: 1}, topic)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if err := h.Send(t.Context(), producer.Record{Topic: topic}); err == nil {
+			t.Fatal("accepted by a buffer without room")
 		}
 		m := New("1.2.3", pool.Stats)
 		b, err := testutil.GatherAndFormat(m.registry, expfmt.TypeTextPlain, "kafka_upstream_accepted_records_total")

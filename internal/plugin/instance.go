@@ -14,20 +14,20 @@ import (
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
-	"kafka-upstream/internal/record/jsonmsg"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
 )
 
-// syncTimeout bounds how long a client waits for its record to be acknowledged. It is
+// syncTimeout bounds how long a client waits for its records to be acknowledged. It is
 // below the 60 s after which Kong gives up on the plugin server.
 const syncTimeout = 55 * time.Second
 
 // instance is the plugin with one configuration.
 type instance struct {
 	cfg     *config.Config
-	fields  request.Fields
+	needs   request.Fields
 	builder *record.Builder
+	answers answers
 	pool    *producer.Pool
 	log     *slog.Logger
 
@@ -40,24 +40,69 @@ type instance struct {
 var _ Handler = (*instance)(nil)
 
 func newInstance(cfg *config.Config, o Options) (*instance, error) {
-	r := cfg.Record()
-	builder, err := record.NewBuilder(r, jsonmsg.NewEncoder(r.Forward, r.ExcludeHeaders))
+	builder, needs, err := newBuilder(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &instance{cfg: cfg, pool: o.Pool, log: o.Log, fields: builder.Needs(), builder: builder}, nil
+	for _, warning := range cfg.Warnings() {
+		o.Log.Warn("a configuration may not do what is meant", "topic", cfg.Topic, "warning", warning)
+	}
+	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), pool: o.Pool, log: o.Log}, nil
 }
 
 // Needs implements Handler.
-func (in *instance) Needs() request.Fields { return in.fields }
+func (in *instance) Needs() request.Fields { return in.needs }
 
 // Handle implements Handler.
 func (in *instance) Handle(ctx context.Context, x Exchange, r *request.Request) Response {
 	h, err := in.producer(ctx, x)
-	if err == nil {
-		err = in.send(ctx, x, r, h)
+	if err != nil {
+		return in.respond(err)
 	}
-	return in.respond(err)
+	if len(in.cfg.Functions) > 0 {
+		x.WillBlock() // a function may use up its time
+	}
+	var one [1]record.Record
+	records, lines, err := in.builder.Append(one[:0], r, x.Began(), x)
+	x.Release() // the producer counts the records itself, and may block for long
+	var a Response
+	switch {
+	case err != nil:
+		in.logMemoryFull(err)
+		a = in.respond(err)
+	case len(records) == 0:
+		a = in.respond(errFiltered)
+	case in.cfg.Async:
+		a = in.respond(h.SendAll(ctx, records, nil))
+	default:
+		x.WillBlock()
+		a = in.sendAndWait(ctx, x, h, records)
+	}
+	a.Lines = lines
+	return a
+}
+
+// sendAndWait sends records, and waits until each is acknowledged or given up. The response
+// is that of the first one that failed; if there are several, it says which.
+func (in *instance) sendAndWait(ctx context.Context, x Exchange, h *producer.Handle, records []record.Record) Response {
+	ctx, cancel := context.WithTimeoutCause(ctx, syncTimeout, errSyncTimeout)
+	defer cancel()
+	results := make([]producer.Result, len(records))
+	if err := h.SendAll(ctx, records, results); err != nil { // none was accepted
+		return in.respond(err)
+	}
+	var first error
+	for i := range results {
+		if err := results[i].Err; err != nil {
+			results[i].Err = undeliveredAs(err, h, records[i].Topic, time.Since(x.Began()))
+			first = cmp.Or(first, results[i].Err)
+		}
+	}
+	a := in.respond(first)
+	if in.cfg.Response.Metadata || first != nil && len(records) > 1 {
+		in.answers.addRecords(&a, records, results)
+	}
+	return a
 }
 
 // Refuse implements Handler.
@@ -77,7 +122,7 @@ func (in *instance) logMemoryFull(err error) {
 
 // respond returns the response to a request that ended with err, and logs a failure.
 func (in *instance) respond(err error) Response {
-	a := outcome(err, in.cfg.Topic, in.fields.MaxBody)
+	a := in.answers.of(err)
 	for _, line := range a.Log {
 		in.log.Error("request failed", "topic", in.cfg.Topic, "error", line)
 	}
@@ -85,29 +130,6 @@ func (in *instance) respond(err error) Response {
 		a.Log = append(a.Log, line)
 	}
 	return a
-}
-
-// send makes records of the request and hands them over.
-func (in *instance) send(ctx context.Context, x Exchange, r *request.Request, h *producer.Handle) error {
-	var one [1]record.Record
-	records, _, err := in.builder.Append(one[:0], r, x.Began(), x)
-	x.Release() // Send counts the record itself, and may block for long
-	if err != nil {
-		in.logMemoryFull(err)
-		return err
-	}
-	if !in.cfg.Async {
-		x.WillBlock()
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, syncTimeout, errSyncTimeout)
-		defer cancel()
-	}
-	for i := range records {
-		if err := h.Send(ctx, records[i]); err != nil {
-			return undeliveredAs(err, h, time.Since(x.Began()))
-		}
-	}
-	return nil
 }
 
 // producer returns the instance's share in a producer. The first request acquires it. If
@@ -119,7 +141,7 @@ func (in *instance) producer(ctx context.Context, x Exchange) (*producer.Handle,
 	x.WillBlock()
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	h, err := in.pool.Acquire(ctx, in.cfg.Topic, in.cfg.Producer()) // may wait for the certificate, so without the lock
+	h, err := in.pool.Acquire(ctx, in.cfg.Producer(), in.builder.Topics()...) // may wait for the certificate, so without the lock
 	if err != nil {
 		if _, ok := errors.AsType[*security.CertificateError](err); !ok {
 			err = fmt.Errorf("%w: %w", errConfig, err)
@@ -129,7 +151,7 @@ func (in *instance) producer(ctx context.Context, x Exchange) (*producer.Handle,
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if other := in.handle.Load(); other != nil || in.closed {
-		h.Release() // the producer lives for long enough to take this request's record
+		h.Release() // the producer lives for long enough to take this request's records
 		return cmp.Or(other, h), nil
 	}
 	in.handle.Store(h)

@@ -15,14 +15,20 @@ import (
 // outcome is the one place that maps errors to responses. The cause of a failure goes
 // into Kong's error log, and never to the client. limit is the largest message in bytes.
 func outcome(err error, topic string, limit int) Response {
-	if err == nil {
+	switch err {
+	case nil:
 		return Sent.Response()
+	case errFiltered:
+		return Filtered.Response()
 	}
 	if bad, ok := errors.AsType[*record.BadRequest](err); ok {
-		return response(BadBody, bad.Reason)
+		return response(BadRequest, bad.Reason)
 	}
 	if _, ok := errors.AsType[*producer.TooLargeError](err); ok || errors.Is(err, request.ErrTooLarge) {
 		return response(TooLarge, fmt.Sprintf("the message would be larger than %d bytes", limit))
+	}
+	if errors.Is(err, record.ErrTooMany) {
+		return response(TooLarge, err.Error())
 	}
 	logged := func(r Reason, line string) Response {
 		a := r.Response()
@@ -35,21 +41,32 @@ func outcome(err error, topic string, limit int) Response {
 	if _, ok := errors.AsType[*security.CertificateError](err); ok {
 		return logged(NoCertificate, err.Error())
 	}
+	if _, ok := errors.AsType[*record.TopicError](err); ok {
+		return logged(TopicNotAllowed, err.Error())
+	}
+	if _, ok := errors.AsType[*record.TransformError](err); ok {
+		return logged(FunctionFailed, err.Error())
+	}
 	switch {
 	case errors.Is(err, producer.ErrFull):
 		return BufferFull.Response() // the pool's log line has the number of rejected records, and why
 	case errors.Is(err, memory.ErrFull):
 		return MemoryFull.Response() // as above, or in the instance's own log
+	case errors.Is(err, producer.ErrUnhealthy):
+		return Unhealthy.Response() // as above
 	case errors.Is(err, producer.ErrClosed):
 		return logged(ShuttingDown, "a record to topic "+topic+" was rejected: the server is shutting down")
 	case errors.Is(err, errConfig):
 		return logged(BadConfig, err.Error())
 	}
 	if late, ok := errors.AsType[*undeliveredError](err); ok {
-		return logged(late.reason, "could not send a record to topic "+topic+": "+err.Error())
+		return logged(late.reason, late.Error())
 	}
 	return logged(Unexpected, err.Error())
 }
+
+// errFiltered is the end of a request that a message function skipped.
+var errFiltered = errors.New("filtered by a message function")
 
 // errSyncTimeout is the error of a request that has waited for syncTimeout, as opposed to
 // that of an attempt or of a connection that timed out.
@@ -58,7 +75,9 @@ var errSyncTimeout = errors.New("the record was not acknowledged in time")
 // undeliveredError is the error of a record that was accepted by the producer, and was not
 // acknowledged when its request was answered.
 type undeliveredError struct {
-	reason Reason        // NotDelivered or TimedOut
+	reason Reason // NotDelivered or TimedOut
+	topic  string
+	cause  string        // for a client that may know it
 	why    string        // for the log
 	took   time.Duration // since the request came
 	err    error
@@ -66,32 +85,30 @@ type undeliveredError struct {
 
 func (e *undeliveredError) Error() string {
 	took := e.took.Round(time.Millisecond)
-	switch {
-	case e.reason != TimedOut:
-		return fmt.Sprintf("%s (after %v)", e.why, took)
-	case e.why == "":
-		return fmt.Sprintf("no acknowledgement within %v", took)
+	why := fmt.Sprintf("%s (after %v)", e.why, took)
+	if e.reason == TimedOut {
+		why = fmt.Sprintf("no acknowledgement within %v", took)
+		if e.why != "" {
+			why += ": " + e.why
+		}
 	}
-	return fmt.Sprintf("no acknowledgement within %v: %s", took, e.why)
+	return "could not send a record to topic " + e.topic + ": " + why
 }
 
 func (e *undeliveredError) Unwrap() error { return e.err }
 
-// undeliveredAs wraps an error of Send in one that has, for the log, what has failed and how
-// long after the request. Errors of records that were not accepted stay as they are.
-func undeliveredAs(err error, p explainer, took time.Duration) error {
-	_, tooLarge := errors.AsType[*producer.TooLargeError](err)
-	switch {
-	case tooLarge, errors.Is(err, producer.ErrFull), errors.Is(err, memory.ErrFull), errors.Is(err, producer.ErrClosed):
-		return err
-	case errors.Is(err, errSyncTimeout):
-		return &undeliveredError{TimedOut, p.Unavailable(), took, err}
+// undeliveredAs wraps the result of a record that was accepted and not delivered in an error
+// that has, for the log, what has failed and how long after the request.
+func undeliveredAs(err error, p explainer, topic string, took time.Duration) error {
+	if errors.Is(err, errSyncTimeout) {
+		return &undeliveredError{TimedOut, topic, "no acknowledgement in time", p.Unavailable(topic), took, err}
 	}
-	return &undeliveredError{NotDelivered, p.Explain(err), took, err}
+	return &undeliveredError{NotDelivered, topic, p.Cause(err), p.Explain(err), took, err}
 }
 
-// explainer is what undeliveredAs needs of a [producer.Producer].
+// explainer is what undeliveredAs needs of a [producer.Handle].
 type explainer interface {
+	Cause(err error) string
 	Explain(err error) string
-	Unavailable() string
+	Unavailable(topic string) string
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"iter"
 	"strconv"
+	"time"
 
 	"kafka-upstream/internal/record"
 )
@@ -31,19 +32,23 @@ type Reason uint8
 
 // The reasons. Each has a row in the table of responses.
 const (
-	Unexpected     Reason = iota // Kong's replies cannot be understood
-	Sent                         // accepted; or acknowledged, without producer_async
-	BadBody                      // the body cannot be parsed as what it claims to be
-	TooLarge                     // the message is above the limit
-	NotDelivered                 // all attempts failed
-	TimedOut                     // not acknowledged in time; it may still be delivered
-	BufferFull                   // the record was rejected
-	MemoryFull                   // the record was rejected: the memory limit of the process is reached
-	ShuttingDown                 // the record was rejected
-	NoCertificate                // the certificate of the configuration cannot be loaded
-	BadConfig                    // the configuration cannot be used
-	BodyUnreadable               // the body cannot be read
-	Panic                        // the handler panicked
+	Unexpected      Reason = iota // Kong's replies cannot be understood
+	Sent                          // accepted; or acknowledged, without producer_async
+	Filtered                      // a message function made no record of the request
+	BadRequest                    // no record can be made of the request: its body cannot be parsed, or it lacks a key
+	TooLarge                      // the message, or the number of records, is above the limit
+	TopicNotAllowed               // the request names a topic that is not allowed
+	NotDelivered                  // all attempts failed
+	TimedOut                      // not acknowledged in time; it may still be delivered
+	BufferFull                    // the record was rejected
+	MemoryFull                    // the record was rejected: the memory limit of the process is reached
+	Unhealthy                     // the record was rejected: the producer cannot reach its brokers
+	ShuttingDown                  // the record was rejected
+	NoCertificate                 // the certificate of the configuration cannot be loaded
+	BadConfig                     // the configuration cannot be used
+	FunctionFailed                // a message function failed
+	BodyUnreadable                // the body cannot be read
+	Panic                         // the handler panicked
 	reasons
 )
 
@@ -57,19 +62,23 @@ var table = [reasons]struct {
 	status         int
 	message, cause string
 }{
-	Unexpected:     {"unexpected", 500, "An unexpected error occurred", ""},
-	Sent:           {"sent", 200, "message sent", ""},
-	BadBody:        {"bad_body", 400, "Bad Request", ""},
-	TooLarge:       {"too_large", 413, "Request body too large", ""},
-	NotDelivered:   {"not_delivered", 502, "Bad Gateway", msgNotSent},
-	TimedOut:       {"timed_out", 502, "Bad Gateway", msgNotSent},
-	BufferFull:     {"buffer_full", 503, "Service Unavailable", msgNotSent},
-	MemoryFull:     {"memory_full", 503, "Service Unavailable", msgNotSent},
-	ShuttingDown:   {"shutting_down", 503, "Service Unavailable", msgNotSent},
-	NoCertificate:  {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
-	BadConfig:      {"bad_config", 500, "Internal Server Error", errConfig.Error()},
-	BodyUnreadable: {"no_body", 500, "Internal Server Error", "could not read request body"},
-	Panic:          {"panic", 500, "An unexpected error occurred", ""},
+	Unexpected:      {"unexpected", 500, "An unexpected error occurred", ""},
+	Sent:            {"sent", 200, "message sent", ""},
+	Filtered:        {"filtered", 200, "message filtered", ""},
+	BadRequest:      {"bad_request", 400, "Bad Request", ""},
+	TooLarge:        {"too_large", 413, "Request body too large", ""},
+	TopicNotAllowed: {"topic_not_allowed", 502, "Bad Gateway", "one or more target topics are not in the allowed topics list"},
+	NotDelivered:    {"not_delivered", 502, "Bad Gateway", msgNotSent},
+	TimedOut:        {"timed_out", 502, "Bad Gateway", msgNotSent},
+	BufferFull:      {"buffer_full", 503, "Service Unavailable", msgNotSent},
+	MemoryFull:      {"memory_full", 503, "Service Unavailable", msgNotSent},
+	Unhealthy:       {"unhealthy", 503, "Service Unavailable", msgNotSent},
+	ShuttingDown:    {"shutting_down", 503, "Service Unavailable", msgNotSent},
+	NoCertificate:   {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
+	BadConfig:       {"bad_config", 500, "Internal Server Error", errConfig.Error()},
+	FunctionFailed:  {"function_failed", 500, "Internal Server Error", "message function failed"},
+	BodyUnreadable:  {"no_body", 500, "Internal Server Error", "could not read request body"},
+	Panic:           {"panic", 500, "An unexpected error occurred", ""},
 }
 
 // Reasons returns all reasons.
@@ -97,6 +106,13 @@ func (r Reason) String() string { return table[r.row()].name }
 // Status returns the HTTP status of the response.
 func (r Reason) Status() int { return table[r.row()].status }
 
+// hasCause reports whether a client may be told why a request failed for r, if the
+// configuration says so. The other reasons say it anyway, or have a text that Kong's own
+// plugin documents.
+func (r Reason) hasCause() bool {
+	return r.Status() >= 500 && table[r.row()].cause != "" && r != TopicNotAllowed
+}
+
 // Response returns the response for the reason, without a cause that depends on the
 // request.
 func (r Reason) Response() Response { return responses[r.row()] }
@@ -111,11 +127,14 @@ var responses = func() (all [reasons]Response) {
 
 var (
 	headers      = []Header{{"Content-Type", "application/json; charset=utf-8"}}
-	headersRetry = append(headers[:1:1], Header{"Retry-After", strconv.Itoa(retryAfter)})
+	headersRetry = headersRetryAfter(1)
 )
 
-// retryAfter is after how many seconds a client that was answered 503 may try again.
-const retryAfter = 1
+// headersRetryAfter returns the headers of a 503, after which a client may try again in that
+// many seconds.
+func headersRetryAfter(seconds time.Duration) []Header {
+	return append(headers[:1:1], Header{"Retry-After", strconv.Itoa(int(seconds))})
+}
 
 // response returns the response for r with that cause, which the client reads.
 func response(r Reason, cause string) Response {

@@ -8,22 +8,62 @@ import (
 
 // queued is a record that was accepted and is not in flight.
 type queued struct {
-	key, value []byte
-	time       time.Time
-	done       chan error // for the result, if the sender waits for it; else nil
-	rejections int32      // topic.rejections when the record was accepted
+	key, value []byte          // nil: none
+	headers    *[]kafka.Header // nil: none; most records have none
+	accepted   time.Duration   // when, since Producer.started; all waits are counted from here
+	timestamp  int64           // as the record has it, in ms since 1970: any time at all
+	delivery   *delivery       // if the sender waits for it; else nil
+	rejections int32           // topic.rejections when the record was accepted
 }
 
 // size is what the record counts against the limits of the buffer.
-func (q *queued) size() int64 { return int64(len(q.key) + len(q.value)) }
+func (q *queued) size() int64 {
+	if q.headers == nil {
+		return int64(len(q.key) + len(q.value))
+	}
+	return sizeOf(q.key, q.value, *q.headers)
+}
+
+func (q *queued) headerCount() int {
+	if q.headers == nil {
+		return 0
+	}
+	return len(*q.headers)
+}
+
+// sizeOf returns what a record counts against the limits of the buffer: its key, its value,
+// and its headers with what each takes in a batch. A batch has recordOverhead besides.
+func sizeOf(key, value []byte, headers []kafka.Header) int64 {
+	n := len(key) + len(value)
+	for i := range headers {
+		n += len(headers[i].Key) + len(headers[i].Value) + HeaderOverhead
+	}
+	return int64(n)
+}
+
+func sizeOfMessage(m *kafka.Message) int64 { return sizeOf(m.Key, m.Value, m.Headers) }
 
 // message returns the record as the Writer takes it.
 func (q *queued) message(topic string, partition int32) kafka.Message {
-	m := kafka.Message{Topic: topic, Partition: int(partition), Key: q.key, Value: q.value, Time: q.time}
-	if q.done != nil {
-		m.WriterData = q.done
+	m := kafka.Message{Topic: topic, Partition: int(partition), Key: q.key, Value: q.value, Time: time.UnixMilli(q.timestamp)}
+	if q.headers != nil {
+		m.Headers = *q.headers
+	}
+	if q.delivery != nil {
+		m.WriterData = q.delivery
 	}
 	return m
+}
+
+// requeued returns the record of a message that goes back to the backlog. It has waited
+// already.
+func requeued(m *kafka.Message, accepted time.Duration) queued {
+	q := queued{key: m.Key, value: m.Value, accepted: accepted, timestamp: m.Time.UnixMilli()}
+	q.delivery, _ = m.WriterData.(*delivery)
+	if len(m.Headers) > 0 {
+		q.headers = &m.Headers
+	}
+	return q
 }
 
 // backlog is a FIFO of records for one partition, or of records without a key.

@@ -14,13 +14,13 @@ import (
 // maxCause is the most bytes that Cause returns: it is for an HTTP answer.
 const maxCause = 512
 
-// Explain returns an error of Send as a sentence for a log, which names the broker and has
+// Explain returns an error of Send, or of a Result, as a sentence for a log, which names the broker and has
 // no secrets.
 func (h *Handle) Explain(err error) string {
 	if isOwn(err) {
 		return err.Error()
 	}
-	return h.topic.log.sentence(err, locationOf(err))
+	return h.producer.wording.sentence(err, locationOf(err))
 }
 
 // Cause returns an error of Send as a sentence for the client (error_handling.return_error_message):
@@ -35,7 +35,7 @@ func (h *Handle) Cause(err error) string {
 	if code, ok := errors.AsType[kafka.Error](err); ok {
 		err = brokerError(code)
 	}
-	return foreign.Cut(h.topic.log.sentence(err, at), maxCause)
+	return foreign.Cut(h.producer.wording.sentence(err, at), maxCause)
 }
 
 // isOwn reports whether err concerns no broker.

@@ -24,7 +24,7 @@ import (
 
 func TestCauseForAClientNamesBrokerAndError(t *testing.T) {
 	log, _ := secretLog()
-	h := &Handle{topic: &topic{log: log}}
+	h := &Handle{producer: &Producer{wording: log.wording}}
 	at := partitionLeader{partition: 3, broker: "kafka-3:9092"}
 	for _, row := range []struct {
 		err  error
@@ -49,7 +49,7 @@ func TestCauseForAClientNamesBrokerAndError(t *testing.T) {
 
 func TestCauseForAClientIsOneShortLineWithoutSecrets(t *testing.T) {
 	log, _ := secretLog()
-	h := &Handle{topic: &topic{log: log}}
+	h := &Handle{producer: &Producer{wording: log.wording}}
 	const secret = "hush-hush"
 	for _, said := range []string{
 		secret, strings.Repeat("x "+secret+"\r\n", 1000), `{"error":"` + secret + "\x00\x1b[31m\u202e" + `"}`,

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"errors"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -59,7 +60,7 @@ func (p *Producer) completeWhole(t *topic, messages []kafka.Message, err error) 
 func (p *Producer) complete(t *topic, messages []kafka.Message, err error) {
 	amount, taken := amountOf(messages), int64(0)
 	for i := range messages {
-		taken += memoryOf(int64(len(messages[i].Key) + len(messages[i].Value)))
+		taken += memoryOf(sizeOfMessage(&messages[i]), len(messages[i].Headers))
 	}
 	if err != nil && p.o.Async && !errors.Is(err, errAbandoned) { // else the sender gets the error
 		t.log.recordsLost(len(messages), p.leaderOf(t.name, int32(messages[0].Partition)), err)
@@ -76,14 +77,19 @@ func (p *Producer) complete(t *topic, messages []kafka.Message, err error) {
 		err = &undeliveredError{err, p.leaderOf(t.name, int32(messages[0].Partition))}
 	}
 	for i := range messages {
-		messages[i].WriterData.(chan error) <- err
+		m := &messages[i]
+		r := Result{int32(m.Partition), m.Offset, err}
+		if err != nil || p.o.Acks == 0 {
+			r.Offset = -1
+		}
+		m.WriterData.(*delivery).set(r)
 	}
 }
 
 func amountOf(messages []kafka.Message) Amount {
 	a := Amount{Records: int64(len(messages))}
 	for i := range messages {
-		a.Bytes += int64(len(messages[i].Key) + len(messages[i].Value))
+		a.Bytes += sizeOfMessage(&messages[i])
 	}
 	return a
 }
@@ -118,18 +124,18 @@ func (p *Producer) retryWithoutRejected(t *topic, messages []kafka.Message, reje
 }
 
 // reassign returns the records of a batch whose partition is gone to the head of the
-// backlog of records without a key. Those with a key belong to that partition alone, and
-// fail.
+// backlog of those that may go to any partition. Those whose key chooses the partition
+// belong to that one alone, and fail.
 func (p *Producer) reassign(t *topic, messages []kafka.Message, gone *cluster.PartitionGoneError) {
 	var keyed []kafka.Message
 	var unkeyed []queued
-	for _, m := range messages {
-		if m.Key != nil {
-			keyed = append(keyed, m)
-			continue
+	due := time.Since(p.started) - p.o.Linger // they have lingered
+	for i := range messages {
+		if m := &messages[i]; p.isKeyed(m.Key) {
+			keyed = append(keyed, *m)
+		} else {
+			unkeyed = append(unkeyed, requeued(m, due))
 		}
-		done, _ := m.WriterData.(chan error)
-		unkeyed = append(unkeyed, queued{value: m.Value, time: m.Time, done: done})
 	}
 	if len(keyed) > 0 {
 		p.completeWhole(t, keyed, gone)

@@ -27,9 +27,8 @@ const (
 // happen, and to Kong's error log with the next request, since a failed delivery has no
 // request of its own any more.
 type deliveryLog struct {
-	topic    string
-	servers  string            // the bootstrap servers, for errors that name no broker
-	redact   *foreign.Redactor // of texts from brokers; nil: there are no secrets
+	topic string
+	wording
 	log      *slog.Logger
 	failed   func(error)  // called with every error; may be nil
 	buffered func() int64 // how many records the buffer holds
@@ -69,7 +68,7 @@ func (t *tally) add(n int, now time.Time, cause string) {
 func (p *Producer) newDeliveryLog(t *topic) *deliveryLog {
 	l := &deliveryLog{
 		topic: t.name, log: p.logger.With("topic", t.name), lines: p.pending,
-		servers: p.cluster.Addr().String(), redact: p.access.Redact, failed: p.access.Failed,
+		wording: p.wording, failed: p.access.Failed,
 		buffered: func() int64 {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -170,15 +169,15 @@ func (l *deliveryLog) recordsLost(n int, at partitionLeader, err error) {
 	l.log.Error("records lost", "records", n, "partition", at.partition, "broker", at.broker, "error", cause)
 }
 
-// recordsRejected notes a record that was not accepted because a limit is reached; the error
+// recordsRejected notes records that were not accepted because a limit is reached; the error
 // full is that of the limit. It is cheap, because many records are rejected at the highest
 // load.
-func (l *deliveryLog) recordsRejected(now time.Time, full error) {
+func (l *deliveryLog) recordsRejected(n int, now time.Time, full error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.schedule(l.rejected.records == 0)
-	l.rejected.add(1, now, full.Error())
-	l.unlogged++
+	l.rejected.add(n, now, full.Error())
+	l.unlogged += n
 	if now.Sub(l.logged) < lineEvery {
 		return
 	}
@@ -225,20 +224,26 @@ func (l *deliveryLog) line() string {
 // broker sent comes only after it.
 var namesBroker = regexp.MustCompile(`^(gave up after \S+: )?(cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d`)
 
+// wording makes sentences of errors.
+type wording struct {
+	servers string            // the bootstrap servers, for errors that name no broker
+	redact  *foreign.Redactor // of texts from brokers; nil: there are no secrets
+}
+
 // sentence returns err as one line of bounded length that names a broker: the one that
 // the error names, else the partition's leader, else the bootstrap servers. Secrets of
 // the configuration are redacted, because a broker may echo them, and kafka-go's prefix
 // is removed.
-func (l *deliveryLog) sentence(err error, at partitionLeader) string {
-	text := l.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
+func (w *wording) sentence(err error, at partitionLeader) string {
+	text := w.redact.Redact(strings.TrimPrefix(err.Error(), "kafka.(*Client).Produce: "))
 	text = foreign.Text(strings.Join(strings.Fields(text), " "))
 	switch {
 	case namesBroker.MatchString(text):
 		return text
 	case at.broker != "" && at.broker != noPartition.broker:
-		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Cut(l.redact.Redact(at.broker), maxServers), at.partition, text)
-	case l.servers != "":
-		return "bootstrap servers " + foreign.Cut(l.servers, maxServers) + ": " + text
+		return fmt.Sprintf("broker %s, partition %d: %s", foreign.Cut(w.redact.Redact(at.broker), maxServers), at.partition, text)
+	case w.servers != "":
+		return "bootstrap servers " + foreign.Cut(w.servers, maxServers) + ": " + text
 	}
 	return text
 }

@@ -112,18 +112,9 @@ func (p *Producer) enqueue(t *topic, q queued) {
 	case !p.dispatching:
 		p.dispatching = true
 		go p.dispatch()
-	case t.known && p.asleep && (!wasFull && p.full(b) || first && p.dueBeforeWake(q.time)):
+	case t.known && p.asleep && (!wasFull && p.full(b) || first && p.started.Add(q.accepted+p.o.Linger+early).Before(p.wakeAt)):
 		p.signal()
 	}
-}
-
-// dueBeforeWake reports whether the linger of a record of that time is over before the
-// dispatcher wakes. The caller holds p.mu.
-func (p *Producer) dueBeforeWake(t time.Time) bool {
-	if now := time.Now(); t.After(now) { // a time in the future counts as now
-		t = now
-	}
-	return t.Add(p.o.Linger + early).Before(p.wakeAt)
 }
 
 // signal wakes the dispatcher. The caller holds p.mu.

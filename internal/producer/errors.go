@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// undeliveredError is the result for a sender that waits: the error, and the partition
-// and leader of its record.
+// undeliveredError is the result for a sender that waits: the error, and the partition and
+// broker that it concerns.
 type undeliveredError struct {
 	error
 	at partitionLeader

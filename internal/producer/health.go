@@ -164,7 +164,7 @@ func (p *Producer) nextProbe() (login string, refused []string, ok bool) {
 			if t.health.unhealthy {
 				refused = append(refused, t.name)
 			}
-			if p.health.unhealthy && t.shares > 0 {
+			if p.health.unhealthy && t.orphaned.IsZero() {
 				login = t.name
 			}
 		}

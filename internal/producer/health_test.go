@@ -33,7 +33,7 @@ func newGatedProducer(t *testing.T, servers []string, set func(*Options)) *Produ
 			set(o)
 		}
 	})
-	p.acquire("t")
+	p.acquire([]string{"t"})
 	return p
 }
 
@@ -105,7 +105,7 @@ func TestUnhealthyWhileTheLoginIsRejected(t *testing.T) {
 	})
 	p.access.SASL = saslplain.Mechanism{Username: "u", Password: "p"}
 	setOptions(p, func(*cluster.Options) {})
-	p.acquire("t")
+	p.acquire([]string{"t"})
 	send(t, p, "lost")
 	eventually(t, "it is unhealthy", func() bool { return p.isUnhealthy("t") })
 	wantRejected(t, p)
@@ -133,7 +133,7 @@ func TestUnhealthyWhileTheTopicIsDenied(t *testing.T) {
 func testDeniedTopic(t *testing.T, code int16) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t", "other"))
 	p := newGatedProducer(t, f.Addrs(), func(o *Options) { o.HealthGating.Recoveries = 1 })
-	p.acquire("other")
+	p.acquire([]string{"other"})
 	send(t, p, "delivered")
 	settled(t, p)
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: 3})
@@ -241,10 +241,10 @@ func TestProbesEndWithTheLastInstanceAndStartWithARecord(t *testing.T) {
 	p := newGatedProducer(t, []string{closedPort(t)}, nil)
 	send(t, p, "x")
 	eventually(t, "it is unhealthy", func() bool { return p.isUnhealthy("t") })
-	p.release(topicOf(p))
+	p.release([]string{"t"}, time.Hour)
 	probing := func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.probing }
 	eventually(t, "the probes have ended", func() bool { return !probing() })
-	p.acquire("t")
+	p.acquire([]string{"t"})
 	wantRejected(t, p)
 	if !probing() {
 		t.Error("there are no probes")

@@ -48,6 +48,12 @@ func (l *ledger) accept(bytes int64) {
 	l.Buffered.add(Amount{1, bytes})
 }
 
+// unaccept undoes accept, before anybody has read the ledger.
+func (l *ledger) unaccept(bytes int64) {
+	l.Accepted.subtract(Amount{1, bytes})
+	l.Buffered.subtract(Amount{1, bytes})
+}
+
 // complete counts accepted records that were delivered, or given up because of err.
 func (l *ledger) complete(a Amount, err error) {
 	l.Buffered.subtract(a)

@@ -130,15 +130,22 @@ func TestTopicsAreCountedByNameUpToALimit(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard})
 	defer pool.Close(expired(t))
 	o := testOptions([]string{"127.0.0.1:1"}, nil)
+	var h *Handle
+	var err error
 	get := func(topic string) {
-		if _, err := pool.Acquire(t.Context(), topic, o); err != nil {
+		if h, err = pool.Acquire(t.Context(), o, topic); err != nil {
 			t.Fatal(err)
+		}
+		use(h.producer, topic)
+		if topic == "topic-0" || topic == "topic-7" {
+			pool.Stats()
 		}
 	}
 	for i := range MaxTopics - 1 {
 		get(fmt.Sprintf("topic-%d", i))
 	}
-	get("other")    // is a topic like any
+	get("other") // is a topic like any
+	pool.Stats()
 	get("\xff\xfe") // no label of a metric
 	get(strings.Repeat("x", 250))
 	get("one too many")
@@ -168,9 +175,9 @@ func TestSumsAgreeAtEveryInstant(t *testing.T) {
 				if n%10 == 9 {
 					servers = []string{away}
 				}
-				h, err := pool.Acquire(t.Context(), topic, testOptions(servers, func(o *Options) {
+				h, err := pool.Acquire(t.Context(), testOptions(servers, func(o *Options) {
 					o.Acks, o.Linger, o.BufferRecords = n%3-1, time.Duration(rand.IntN(4))*time.Millisecond, 100
-				}))
+				}), topic)
 				if err != nil {
 					t.Error(err)
 					return

@@ -95,7 +95,7 @@ func TestMemoryLimitBoundsAllProducersTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if want := limit / int(memoryOf(size)); accepted != want || refused != 200-want {
+	if want := limit / int(memoryOf(size, 0)); accepted != want || refused != 200-want {
 		t.Errorf("%d were accepted, %d were refused; %d fit", accepted, refused, want)
 	}
 	if grown := heap() - before; grown > limit || l.Used() > limit || grown > l.Used()+1<<20 {
@@ -139,7 +139,7 @@ func TestIdleProducerHasNoGoroutineAndNoConnection(t *testing.T) {
 	var producers []*Producer
 	for range 20 {
 		p := newTestProducer(t, f.Addrs(), func(o *Options) { o.BatchRecords = 1 })
-		p.acquire("t")
+		p.acquire([]string{"t"})
 		p.idle = 100 * time.Millisecond
 		producers = append(producers, p)
 	}

@@ -33,7 +33,7 @@ func (p *Producer) awaitMetadata(t *topic) {
 				missing = time.Now()
 			}
 			if time.Since(missing) > p.maxUnavailable { // an outage before it does not count
-				p.fail(t, func(q *queued) bool { return time.Since(q.time) > p.maxUnavailable }, err)
+				p.fail(t, func(q *queued) bool { return time.Since(p.started)-q.accepted > p.maxUnavailable }, err)
 			}
 		default: // counts as an attempt for each record in the backlog
 			p.mu.Lock()

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"slices"
@@ -29,10 +30,14 @@ type Options struct {
 	BatchBytes   int    // in a produce request, with the envelopes of batch and records, before compression
 	Compression  string // of batches: "none", which "" is, too; "gzip", "snappy", "lz4" or "zstd"
 
+	// Partitioner is how a key chooses the partition of its record: "crc32" as Kong's own
+	// producer (also ""), "murmur2" as Kafka's Java clients, or "sticky": not at all.
+	Partitioner string
+
 	Async         bool          // Send does not wait for the acknowledgement
 	Linger        time.Duration // with Async: how long a record may wait for its batch to fill
 	BufferRecords int           // accepted and not completed
-	BufferBytes   int64         // keys and values of these records
+	BufferBytes   int64         // keys, values and headers of these records
 	HealthGating  HealthGating  // with Async
 }
 
@@ -43,6 +48,7 @@ type Key [sha256.Size]byte
 
 // Key returns the key of o.
 func (o Options) Key() Key {
+	o.Partitioner = cmp.Or(o.Partitioner, "crc32")
 	o.Servers = slices.Sorted(slices.Values(o.Servers))
 	if o.Compression == "none" {
 		o.Compression = ""

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
 
@@ -8,10 +9,44 @@ import (
 	metadataAPI "github.com/segmentio/kafka-go/protocol/metadata"
 )
 
-// partitionOf returns the partition that Kong's own producer chooses for a key: the
-// CRC-32 of the key modulo the number of partitions.
-func partitionOf(key []byte, all []metadataAPI.ResponsePartition) int32 {
-	return all[crc32.ChecksumIEEE(key)%uint32(len(all))].PartitionIndex
+// hashOf returns the function by which a key chooses its partition, nil if it does not.
+func hashOf(partitioner string) func(key []byte) uint32 {
+	switch partitioner {
+	case "murmur2":
+		return murmur2
+	case "sticky":
+		return nil
+	}
+	return crc32.ChecksumIEEE
+}
+
+// murmur2 returns what the default partitioner of Kafka's Java clients takes modulo the number
+// of partitions: Utils.toPositive(Utils.murmur2(key)).
+func murmur2(key []byte) uint32 {
+	const m, r = 0x5bd1e995, 24
+	h := 0x9747b28c ^ uint32(len(key))
+	for ; len(key) >= 4; key = key[4:] {
+		k := binary.LittleEndian.Uint32(key) * m
+		k ^= k >> r
+		h = h*m ^ k*m
+	}
+	switch len(key) {
+	case 3:
+		h ^= uint32(key[2]) << 16
+		fallthrough
+	case 2:
+		h ^= uint32(key[1]) << 8
+		fallthrough
+	case 1:
+		h = (h ^ uint32(key[0])) * m
+	}
+	h = (h ^ h>>13) * m
+	return (h ^ h>>15) & 0x7fffffff
+}
+
+// partitionOf returns the partition of keys with that hash. The partitions are sorted.
+func partitionOf(hash uint32, all []metadataAPI.ResponsePartition) int32 {
+	return all[hash%uint32(len(all))].PartitionIndex
 }
 
 // partitioner is a sticky partitioner for batches of records without a key. It stays with

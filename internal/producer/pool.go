@@ -44,54 +44,43 @@ type Pool struct {
 	mu        sync.Mutex // locked before a Producer's
 	producers map[Key]*Producer
 	closed    bool
-	past      Stats                  // of topics and producers that are gone; it has an entry for every topic that was ever used
-	topics    map[string]int         // the index of each topic in past
-	timers    map[*topic]*time.Timer // run closeUnused
-	unsettled []*Producer            // closed or being closed, with counts that may still change
-	closing   sync.WaitGroup         // unused producers that are being closed
+	past      Stats          // of topics and producers that are gone; it has an entry for every topic that Stats has ever seen
+	topics    map[string]int // the index of each topic in past
+	unsettled []*Producer    // closed or being closed, with counts that may still change
+	closing   sync.WaitGroup // unused producers that are being closed
 }
 
 // NewPool returns an empty pool.
 func NewPool(o PoolOptions) *Pool {
-	return &Pool{o: o, producers: make(map[Key]*Producer), topics: make(map[string]int), timers: make(map[*topic]*time.Timer)}
+	return &Pool{o: o, producers: make(map[Key]*Producer), topics: make(map[string]int)}
 }
 
-// Handle is an instance's share in a producer, for records to one topic. A producer never
-// forgets a topic that no Handle was acquired for.
-type Handle struct {
-	producer *Producer
-	topic    *topic
-	release  func()
+// orphanedAfter is how long after its release a topic, or a producer, may be unused.
+func (p *Pool) orphanedAfter() time.Duration {
+	if p.o.OrphanTimeout > 0 {
+		return min(idleTime, p.o.OrphanTimeout)
+	}
+	return idleTime
 }
 
-// Send is [Producer.Send], for a record to the topic of h.
-func (h *Handle) Send(ctx context.Context, r Record) error { return h.producer.Send(ctx, r) }
-
-// Release gives the share back. The producer lives on while others have a share,
-// and for a minute after the last record.
-func (h *Handle) Release() { h.release() }
-
-// Unavailable returns why records to the topic cannot be delivered at present, and since when;
-// "" if no reason is known.
-func (h *Handle) Unavailable() string { return h.topic.log.unavailableSince() }
-
-// Acquire returns a share, for records to one topic, in the producer with these options,
-// which it creates if there is none. It opens no connection to a broker. The error is that
-// of PoolOptions.Security.
-func (p *Pool) Acquire(ctx context.Context, topic string, o Options) (*Handle, error) {
+// Acquire returns a share, for records to these topics, in the producer with these options,
+// which it creates if there is none. It opens no connection to a broker, and costs next to
+// nothing for topics that are never sent to. The error is that of PoolOptions.Security.
+func (p *Pool) Acquire(ctx context.Context, o Options, topics ...string) (*Handle, error) {
+	topics = slices.Compact(slices.Sorted(slices.Values(topics)))
 	key := o.Key()
-	if h := p.share(key, topic, nil); h != nil {
+	if h := p.share(key, topics, nil); h != nil {
 		return h, nil
 	}
 	access, err := p.o.Security(ctx, o) // may wait for a certificate: without the lock
 	if err != nil {
 		return nil, err
 	}
-	return p.share(key, topic, newProducer(o, access, &p.o, &p.pending)), nil
+	return p.share(key, topics, newProducer(o, access, &p.o, &p.pending)), nil
 }
 
 // share returns a share in the producer there is, else in the new one, else nil.
-func (p *Pool) share(key Key, topic string, added *Producer) *Handle {
+func (p *Pool) share(key Key, topics []string, added *Producer) *Handle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.producers[key]
@@ -103,97 +92,78 @@ func (p *Pool) share(key Key, topic string, added *Producer) *Handle {
 			added.close(context.Background(), errAbandoned) // rejects what it is sent
 		}
 		q = added
+		q.removeUnused = func() { p.removeUnused(key, q) }
 		p.producers[key] = q
 	case added != nil: // another request was faster; nothing was opened yet
 		added.close(context.Background(), errAbandoned)
 	}
-	p.topicIndex(topic)
-	t := q.acquire(topic)
-	return &Handle{q, t, sync.OnceFunc(func() { p.release(key, q, t) })}
+	q.acquire(topics)
+	return &Handle{q, topics, sync.OnceFunc(func() { q.release(topics, p.orphanedAfter()) })}
 }
 
-func (p *Pool) release(key Key, q *Producer, t *topic) {
+// removeUnused removes topics that no instance uses from a producer, and closes a producer
+// without topics. It waits for the delivery of the topics' records, but not beyond the orphan
+// timeout.
+func (p *Pool) removeUnused(key Key, q *Producer) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !q.release(t) || p.closed {
-		return
-	}
-	after := idleTime
-	if p.o.OrphanTimeout > 0 {
-		after = min(after, p.o.OrphanTimeout)
-	}
-	if timer := p.timers[t]; timer != nil {
-		timer.Reset(after)
-	} else {
-		p.timers[t] = time.AfterFunc(after, func() { p.closeUnused(key, q, t) })
-	}
-}
-
-// closeUnused removes a topic that no instance uses from its producer, and closes a producer
-// without topics. It waits for the delivery of the topic's records, but not beyond the
-// orphan timeout.
-func (p *Pool) closeUnused(key Key, q *Producer, t *topic) {
-	p.mu.Lock()
-	if p.producers[key] != q || p.timers[t] == nil || p.closed {
+	if p.producers[key] != q || p.closed {
 		p.mu.Unlock()
 		return
 	}
-	u := q.unused(t)
-	again := idleTime - u.idle
-	if u.buffered {
-		again = time.Second
-		if p.o.OrphanTimeout > 0 {
-			again = min(again, p.o.OrphanTimeout-u.orphaned)
-		}
-	}
-	if u.shared || again > 0 {
-		if !u.shared {
-			p.timers[t].Reset(again)
-		}
+	u := q.unused(p.orphanedAfter(), p.o.OrphanTimeout)
+	if u.all {
+		delete(p.producers, key)
+		p.unsettled = append(p.unsettled, q)
+		p.closing.Add(1)
 		p.mu.Unlock()
+		defer p.closing.Done()
+		p.closeUnused(q, u)
 		return
 	}
-	undelivered := &orphanedError{p.o.OrphanTimeout, t.log.lastError()}
-	switch {
-	case u.buffered && !u.gaveUp:
-		p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", t.name, "after", p.o.OrphanTimeout)
-	case !u.buffered && u.last:
-		p.o.Log.Info("closing an unused producer", "topic", t.name)
-	}
-	if !u.last {
-		// Records in flight are given up by the cluster, or when the producer is closed.
-		if u.buffered {
-			p.timers[t].Reset(time.Second)
-			p.mu.Unlock()
-			q.abandon(t, undelivered)
-			return
-		}
+	for _, t := range u.idle {
 		if counts := q.forget(t); counts != nil {
-			delete(p.timers, t)
 			p.past.Topics[p.topicIndex(t.name)].add(counts)
 		} else { // a request of a released instance has just sent a record
-			p.timers[t].Reset(time.Second)
+			u.next = time.Second
 		}
-		p.mu.Unlock()
-		return
 	}
-	delete(p.timers, t)
-	delete(p.producers, key)
-	p.unsettled = append(p.unsettled, q)
-	p.closing.Add(1)
 	p.mu.Unlock()
-	defer p.closing.Done()
+	p.abandon(q, u.late) // those in flight are given up by the cluster, or when the producer is closed
+	if u.next > 0 {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.removeUnusedIn(u.next)
+	}
+}
 
+// closeUnused closes a producer of which nothing is used.
+func (p *Pool) closeUnused(q *Producer, u unused) {
 	ctx := context.Background() // its buffer is empty
-	if u.buffered {
+	var undelivered error = errAbandoned
+	if len(u.late) > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		cancel()
+		undelivered = p.abandon(q, u.late)
+	} else {
+		p.o.Log.Info("closing an unused producer", "topics", len(u.idle))
 	}
 	q.close(ctx, undelivered)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.settle()
-	p.mu.Unlock()
+}
+
+// abandon gives up the records of topics that are not in flight. It returns the error of the
+// last topic's.
+func (p *Pool) abandon(q *Producer, late []*topic) (undelivered error) {
+	for _, t := range late {
+		undelivered = &orphanedError{p.o.OrphanTimeout, t.log.lastError()}
+		if q.abandon(t, undelivered) {
+			p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", t.name, "after", p.o.OrphanTimeout)
+		}
+	}
+	return undelivered
 }
 
 // settle moves the counts of closed producers into p.past once they are final. The caller
@@ -214,9 +184,6 @@ func (p *Pool) Close(ctx context.Context) (undelivered int64) {
 	p.mu.Lock()
 	p.closed = true
 	producers := slices.Collect(maps.Values(p.producers))
-	for _, timer := range p.timers {
-		timer.Stop()
-	}
 	p.mu.Unlock()
 
 	var total atomic.Int64

@@ -15,7 +15,7 @@ import (
 
 func acquire(t *testing.T, p *Pool, o Options) *Handle {
 	t.Helper()
-	h, err := p.Acquire(t.Context(), "t", o)
+	h, err := p.Acquire(t.Context(), o, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +58,10 @@ func TestProducerIsClosedAMinuteAfterItsLastUse(t *testing.T) {
 		if producers(pool) != 1 || c.producer != a.producer {
 			t.Fatal("closed while an instance has it again")
 		}
-		c.producer.mu.Lock()
-		c.topic.used = time.Now().Add(idleTime / 2) // a request that came late
-		c.producer.mu.Unlock()
 		c.Release()
-		time.Sleep(idleTime + time.Second)
+		time.Sleep(idleTime / 2)
+		use(c.producer, "t") // a request that came late
+		time.Sleep(idleTime/2 + time.Second)
 		if producers(pool) != 1 {
 			t.Fatal("closed less than a minute after the last record")
 		}
@@ -107,7 +106,7 @@ func TestErrorOfSecurityIsTheCallersAndPasses(t *testing.T) {
 	bad := errors.New("no certificate")
 	pool := NewPool(PoolOptions{Security: func(context.Context, Options) (Access, error) { return Access{}, bad }, Log: discard})
 	cfg := testOptions([]string{"127.0.0.1:1"}, nil)
-	if _, err := pool.Acquire(t.Context(), "t", cfg); !errors.Is(err, bad) {
+	if _, err := pool.Acquire(t.Context(), cfg, "t"); !errors.Is(err, bad) {
 		t.Errorf("error is %v", err)
 	}
 	bad = nil

@@ -38,20 +38,31 @@ const (
 	recordOverhead = 23
 )
 
-// Overhead is how many bytes smaller than a produce request's limit a record's
-// key and value must be.
+// Overhead is how many bytes smaller than a produce request's limit a record's key, value
+// and headers must be; each header counts HeaderOverhead besides its bytes.
 const Overhead = batchOverhead + recordOverhead
 
-// perRecord is the overhead of a record until it is completed: its entry in the backlog,
-// its message, and its share of the batch in flight.
-const perRecord = 256
+// HeaderOverhead is an upper bound of what a header takes in a record batch beside its key and
+// value: two lengths of up to 4 bytes each, for less than 128 MiB, and its share of the number
+// of headers.
+const HeaderOverhead = 10
 
-// memoryOf returns the memory that a record of that many bytes takes; Go's allocator
-// rounds sizes up by at most an eighth.
-func memoryOf(size int64) int64 { return perRecord + size + size/8 }
+const (
+	// perRecord is the overhead of a record until it is completed: its entry in the backlog,
+	// its message, and its share of the batch in flight.
+	perRecord = 256
+	perHeader = 40 // of a kafka.Header, beside its bytes
+)
 
-// Record is one record. Its bytes belong to the producer once Send was called. Its headers
-// are not sent yet.
+// memoryOf returns the memory that a record of that size takes; Go's allocator rounds sizes
+// up by at most an eighth.
+func memoryOf(size int64, headers int) int64 {
+	size += perHeader * int64(headers)
+	return perRecord + size + size/8
+}
+
+// Record is one record. Its bytes belong to the producer once Send was called, and must not
+// change any more; several records may share them.
 type Record = rec.Record
 
 // Producer delivers records to any number of topics, with the same settings. Its methods
@@ -63,11 +74,14 @@ type Producer struct {
 	memory  *memory.Limit
 	logger  *slog.Logger
 	pending *pendingLines
+	wording wording
 
-	limit          int64         // of a record's bytes, with its envelope
-	idle           time.Duration // how long connections are kept after the last record
-	maxInFlight    int           // batches
-	maxUnavailable time.Duration // how long a record waits for a topic that brokers do not know
+	started        time.Time
+	hash           func(key []byte) uint32 // by which a key chooses its partition; nil: it does not
+	limit          int64                   // of a record's bytes, with its envelope
+	idle           time.Duration           // how long connections are kept after the last record
+	maxInFlight    int                     // batches
+	maxUnavailable time.Duration           // how long a record waits for a topic that brokers do not know
 
 	wake     chan struct{}  // wakes the dispatcher
 	drained  chan struct{}  // closed once p is closed and its dispatcher has ended
@@ -77,14 +91,20 @@ type Producer struct {
 	topics         map[string]*topic
 	records, bytes quota // of the buffer
 	connections    ConnectionStats
-	shares         int       // how many instances use the producer
-	used           time.Time // when a record was last sent
+	shares         int            // how many instances use the producer
+	claims         map[string]int // how many of them use a topic, by its name; never 0
+	released       time.Time      // when shares was last 0
+	used           time.Time      // when a record was last sent
 	closed         bool
 	ended          bool       // close has returned
 	due            topicQueue // topics that the dispatcher has something to do for
 	backlogged     int        // records in the backlogs of all topics
 	inFlight       int        // batches
 	renewWriter    bool       // a topic was forgotten, and the Writer keeps a goroutine for each of its partitions
+
+	removeUnused func()      // has the pool look for topics without a share, and for their records; nil: there is no pool
+	timer        *time.Timer // runs removeUnused at removeAt
+	removeAt     time.Time   // zero: never
 
 	dispatching      bool      // the dispatcher runs
 	asleep           bool      // the dispatcher must be woken for a full batch, or a record that is due before wakeAt
@@ -103,6 +123,8 @@ func newProducer(o Options, access Access, pool *PoolOptions, n *pendingLines) *
 	}
 	p := &Producer{
 		o: o, access: access, memory: pool.Memory, logger: pool.Log, pending: n,
+		started:        time.Now(),
+		hash:           hashOf(o.Partitioner),
 		limit:          min(int64(o.BatchBytes), o.BufferBytes+Overhead),
 		idle:           max(cluster.MetadataTTL, o.Keepalive),
 		maxInFlight:    max(maxInFlightBytes/(messageSize*o.BatchRecords), 1),
@@ -110,11 +132,13 @@ func newProducer(o Options, access Access, pool *PoolOptions, n *pendingLines) *
 		wake:           make(chan struct{}, 1),
 		drained:        make(chan struct{}),
 		topics:         make(map[string]*topic),
-		records:        quota{limit: int64(o.BufferRecords)},
-		bytes:          quota{limit: o.BufferBytes},
+		claims:         make(map[string]int),
+		records:        quota{limit: int64(o.BufferRecords), least: 1},
+		bytes:          quota{limit: o.BufferBytes, least: min(int64(o.BatchBytes), o.BufferBytes/16)},
 		used:           time.Now(),
 	}
 	p.cluster = cluster.New(p.clusterOptions())
+	p.wording = wording{p.cluster.Addr().String(), access.Redact}
 	return p
 }
 
@@ -154,65 +178,6 @@ func (p *Producer) newWriter() *kafka.Writer {
 	}
 }
 
-// Send puts a record into the buffer, for the topic that it names. With Options.Async it
-// returns at once. Otherwise it returns when the record is acknowledged as configured, or
-// when ctx ends, with the cause of that; the record may still be delivered then. The record
-// was not accepted if the error is [ErrFull], [memory.ErrFull], [ErrClosed], [ErrUnhealthy] or a
-// [*TooLargeError]. Without Async, any other error is why the record was given up.
-func (p *Producer) Send(ctx context.Context, r Record) error {
-	q := queued{key: r.Key, value: r.Value, time: r.Time}
-	if q.time.IsZero() {
-		q.time = time.Now()
-	}
-	if !p.o.Async {
-		q.done = make(chan error, 1)
-	}
-	if err := p.accept(r.Topic, &q); err != nil || p.o.Async {
-		return err
-	}
-	select {
-	case err := <-q.done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// accept puts the record into the buffer unless a limit is reached.
-func (p *Producer) accept(topic string, q *queued) error {
-	size := q.size()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t := p.topic(topic)
-	p.used, t.used = q.time, q.time
-	switch {
-	case size+Overhead > p.limit:
-		t.ledger.Rejected[TooLarge]++
-		return &TooLargeError{int(size + Overhead), int(p.limit)}
-	case p.closed:
-		t.ledger.Rejected[ShuttingDown]++
-		return ErrClosed
-	case p.unhealthy(t):
-		t.ledger.Rejected[Unhealthy]++
-		t.log.recordsRejected(q.time, ErrUnhealthy)
-		p.startProbes()
-		return ErrUnhealthy
-	case !p.hasRoom(t, size):
-		t.ledger.Rejected[BufferFull]++
-		t.log.recordsRejected(q.time, ErrFull)
-		return ErrFull
-	case !p.memory.Take(memoryOf(size)):
-		t.ledger.Rejected[MemoryFull]++
-		t.log.recordsRejected(q.time, memory.ErrFull)
-		return memory.ErrFull
-	}
-	p.reserve(t, Amount{1, size})
-	t.ledger.accept(size)
-	q.rejections = t.rejections
-	p.enqueue(t, *q)
-	return nil
-}
-
 // abandonTime is how long close waits for batches in flight to end without an answer.
 const abandonTime = 200 * time.Millisecond
 
@@ -229,6 +194,9 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 		return 0
 	}
 	p.closed = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
 	if p.dispatching {
 		p.signal()
 	} else {

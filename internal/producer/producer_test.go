@@ -583,7 +583,7 @@ func TestRefusedRecordsAreLoggedOnceASecondWithTheirNumber(t *testing.T) {
 	s := testLog(slog.New(slog.NewTextHandler(&out, nil)))
 	now := time.Now()
 	for i := range 2000 { // in two seconds
-		s.recordsRejected(now.Add(time.Duration(i)*time.Millisecond), ErrFull)
+		s.recordsRejected(1, now.Add(time.Duration(i)*time.Millisecond), ErrFull)
 	}
 	if text := out.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "records=1 ") || !strings.Contains(text, "records=1000 ") {
 		t.Errorf("the log reads\n%s", text)

@@ -66,9 +66,9 @@ func TestWhatABrokerSaysIsOneShortLineWithoutSecrets(t *testing.T) {
 // The error that a sender has does not always say where it comes from.
 func TestErrorOfASenderIsExplainedByTheLastFailure(t *testing.T) {
 	s, _ := secretLog()
-	h := &Handle{topic: &topic{log: s}}
+	h := &Handle{topics: []string{"t"}, producer: &Producer{wording: s.wording, topics: map[string]*topic{"t": {name: "t", log: s}}}}
 	at := partitionLeader{partition: 3, broker: "kafka-3:9092"}
-	if got := h.Unavailable(); got != "" {
+	if got := h.Unavailable("t"); got != "" {
 		t.Errorf("at first: %s", got)
 	}
 	s.attemptFailed(at, kafka.NotEnoughReplicas)
@@ -82,11 +82,14 @@ func TestErrorOfASenderIsExplainedByTheLastFailure(t *testing.T) {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}
-	if got := h.Unavailable(); !strings.HasPrefix(got, "cannot deliver since ") || !strings.Contains(got, "broker kafka-3:9092, partition 3: [19]") {
+	if got := h.Unavailable("another"); got != "" {
+		t.Errorf("another topic: %s", got)
+	}
+	if got := h.Unavailable("t"); !strings.HasPrefix(got, "cannot deliver since ") || !strings.Contains(got, "broker kafka-3:9092, partition 3: [19]") {
 		t.Errorf("while it cannot deliver: %s", got)
 	}
 	s.recovered()
-	if got := h.Unavailable(); got != "" {
+	if got := h.Unavailable("t"); got != "" {
 		t.Errorf("afterwards: %s", got)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // Stats are the counts of all records that were sent, at one moment. They never decrease.
 type Stats struct {
-	Topics      []TopicStats // in the order in which they were first used
+	Topics      []TopicStats // in the order in which Stats first saw them
 	Connections ConnectionStats
 }
 

@@ -12,8 +12,7 @@ type topic struct {
 	ledger ledger
 	log    *deliveryLog
 
-	shares   int       // how many instances use the topic
-	orphaned time.Time // when the last of them released it; zero if there is one, or never was
+	orphaned time.Time // since when no instance has had a share in it; zero if one has
 	used     time.Time // when a record was last sent
 	gaveUp   bool      // its records were given up because it is orphaned
 
@@ -21,8 +20,8 @@ type topic struct {
 	awaiting   bool  // its metadata is being requested
 	rejections int32 // of metadata requests, by brokers
 
-	unkeyed     backlog            // of records without a key
-	keyed       map[int32]*backlog // of records with a key, by partition; none is empty
+	unkeyed     backlog            // of records that may go to any partition
+	keyed       map[int32]*backlog // of records whose key chooses the partition, by partition; none is empty
 	backlogged  int                // records in all of them
 	inFlight    map[int32]bool     // partitions with a batch in flight
 	partitioner partitioner
@@ -46,71 +45,12 @@ func (p *Producer) topic(name string) *topic {
 		t.log = p.newDeliveryLog(t)
 		p.topics[name] = t
 		p.shareBuffer()
+		if p.claims[name] == 0 { // as when its instance has just released it
+			t.orphaned = t.used
+			p.removeUnusedIn(idleTime)
+		}
 	}
 	return t
-}
-
-// acquire adds an instance's share in a topic.
-func (p *Producer) acquire(name string) *topic {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t := p.topic(name)
-	t.shares++
-	p.shares++
-	t.orphaned, t.gaveUp = time.Time{}, false
-	return t
-}
-
-// release takes an instance's share back. It reports whether it was the topic's last one.
-func (p *Producer) release(t *topic) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t.shares--
-	p.shares--
-	if t.shares > 0 {
-		return false
-	}
-	t.orphaned = time.Now()
-	return true
-}
-
-// unused is the state of a topic that may be unused.
-type unused struct {
-	shared         bool          // an instance uses the topic
-	idle, orphaned time.Duration // since the last record, and since the last instance
-	buffered       bool          // there are records
-	gaveUp         bool          // abandon was called
-	last           bool          // the producer has no other topic
-}
-
-func (p *Producer) unused(t *topic) unused {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return unused{t.shares > 0, time.Since(t.used), time.Since(t.orphaned), t.ledger.Buffered.Records > 0, t.gaveUp, len(p.topics) == 1}
-}
-
-// abandon gives up the records of a topic that are not in flight.
-func (p *Producer) abandon(t *topic, err error) {
-	p.mu.Lock()
-	t.gaveUp = true
-	p.mu.Unlock()
-	p.fail(t, func(*queued) bool { return true }, err)
-}
-
-// forget removes a topic without records, and returns its counts, or nil if it has records
-// after all. Its share of the buffer goes to the others.
-func (p *Producer) forget(t *topic) *TopicStats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t.ledger.Buffered.Records > 0 {
-		return nil
-	}
-	delete(p.topics, t.name)
-	p.renewWriter = true
-	p.cluster.Forget(t.name)
-	p.shareBuffer()
-	t.log.close()
-	return &t.ledger.TopicStats
 }
 
 // logUndelivered logs, by topic, how many records a closed producer did not deliver.
@@ -125,14 +65,19 @@ func (p *Producer) logUndelivered() {
 	}
 }
 
+// shareBuffer divides the buffer among the topics. The caller holds p.mu.
 func (p *Producer) shareBuffer() {
 	var records, bytes []int64
+	unused := len(p.claims) // topics that were never sent to
 	for _, t := range p.topics {
 		records = append(records, t.ledger.Buffered.Records)
 		bytes = append(bytes, t.ledger.Buffered.Bytes)
+		if p.claims[t.name] > 0 {
+			unused--
+		}
 	}
-	p.records.share(records)
-	p.bytes.share(bytes)
+	p.records.share(records, min(unused, 1))
+	p.bytes.share(bytes, min(unused, 1))
 }
 
 // hasRoom reports whether the buffer has room for a record of that size. The caller holds
@@ -168,14 +113,17 @@ func (p *Producer) bufferStats(t *topic) BufferStats {
 // unassigned stands for the partition of keyed records until the metadata is known.
 const unassigned = -1
 
-// backlogOf returns the topic's backlog for a key; nil means no key. The caller holds p.mu.
+// isKeyed reports whether the key chooses the partition; nil means no key.
+func (p *Producer) isKeyed(key []byte) bool { return key != nil && p.hash != nil }
+
+// backlogOf returns the topic's backlog for a key. The caller holds p.mu.
 func (p *Producer) backlogOf(t *topic, key []byte) *backlog {
-	if key == nil {
+	if !p.isKeyed(key) {
 		return &t.unkeyed
 	}
 	partition := int32(unassigned)
 	if t.known {
-		partition = partitionOf(key, p.cluster.Partitions(t.name))
+		partition = partitionOf(p.hash(key), p.cluster.Partitions(t.name))
 	}
 	b := t.keyed[partition]
 	if b == nil {
@@ -205,8 +153,8 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 		if b.len() == 0 {
 			return false
 		}
-		remaining := p.o.Linger - now.Sub(b.first().time)
-		if p.closed || p.full(b) || remaining <= early || remaining > p.o.Linger { // more than linger: its time is in the future
+		remaining := p.o.Linger - (now.Sub(p.started) - b.first().accepted)
+		if p.closed || p.full(b) || remaining <= early {
 			return true
 		}
 		wait = min(wait, remaining)
@@ -220,7 +168,7 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 		if free {
 			n, bytes := b.batch(maxRecords, maxBytes)
 			if partition, ok := t.partitioner.choose(p.cluster.Partitions(t.name), t.inFlight, n, bytes); ok {
-				if k := t.keyed[partition]; k != nil && due(k) && k.first().time.Before(b.first().time) {
+				if k := t.keyed[partition]; k != nil && due(k) && k.first().accepted < b.first().accepted {
 					b = k // or keyed records would wait for as long as others arrive
 					n, _ = b.batch(maxRecords, maxBytes)
 				}

@@ -32,6 +32,15 @@ func fill(t *testing.T, p *Producer, topic string) (n int) {
 	}
 }
 
+// use gives the producer topics as if records had been sent to them.
+func use(p *Producer, topics ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range topics {
+		p.topic(name)
+	}
+}
+
 func TestNoisyTopicLeavesOthersTheirShareOfTheBuffer(t *testing.T) {
 	for name, set := range map[string]func(*Options){
 		"records": func(o *Options) { o.BufferRecords = 1000 },
@@ -39,9 +48,7 @@ func TestNoisyTopicLeavesOthersTheirShareOfTheBuffer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newTestProducer(t, []string{closedPort(t)}, set)
-			for _, topic := range []string{"noisy", "a", "b", "c", "d"} { // each has 100 records of the 1000 for itself
-				p.acquire(topic)
-			}
+			use(p, "noisy", "a", "b", "c", "d") // each has 100 records of the 1000 for itself
 			if n := fill(t, p, "noisy"); n != 600 {
 				t.Errorf("the noisy topic has %d records, want its 100 and the 500 that are free", n)
 			}
@@ -77,8 +84,9 @@ func TestTopicThatIsNewHasItsShareAsSoonAsRecordsLeave(t *testing.T) {
 
 func TestQuotaIsNeverExceeded(t *testing.T) {
 	for _, topics := range []int{1, 2, 3, 7, 100} {
-		q, used := quota{limit: 50}, make([]int64, topics)
-		q.share(used)
+		q, used := quota{limit: 50, least: 1}, make([]int64, topics)
+		more := topics % 2
+		q.share(used, more)
 		for i := range 10_000 {
 			topic := i * 7919 % topics
 			n := int64(i%5 + 1)
@@ -87,8 +95,8 @@ func TestQuotaIsNeverExceeded(t *testing.T) {
 			}
 			q.add(used[topic], n)
 			used[topic] += n
-			fresh := quota{limit: q.limit, used: q.used}
-			fresh.share(used)
+			fresh := quota{limit: q.limit, least: q.least, used: q.used}
+			fresh.share(used, more)
 			if fresh != q || q.used < 0 || q.used > q.limit {
 				t.Fatalf("%d topics: %+v, want %+v", topics, q, fresh)
 			}
@@ -104,15 +112,13 @@ func TestBufferIsFullToTheTopicThatFillsIt(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard})
 	defer pool.Close(expired(t))
 	o := testOptions([]string{closedPort(t)}, func(o *Options) { o.BufferRecords = 100 })
-	for _, topic := range []string{"noisy", "quiet"} {
-		if _, err := pool.Acquire(t.Context(), topic, o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h, err := pool.Acquire(t.Context(), "noisy", o)
+	h, err := pool.Acquire(t.Context(), o, "noisy", "quiet")
 	if err != nil {
 		t.Fatal(err)
 	}
+	use(h.producer, "noisy")
+	pool.Stats()
+	use(h.producer, "quiet")
 	fill(t, h.producer, "noisy")
 	s := pool.Stats()
 	if noisy, quiet := s.Topics[0].Buffers[0], s.Topics[1].Buffers[0]; noisy.Fill != 1 || quiet.Fill != 0 || quiet.Limit.Records != 100 {
@@ -125,7 +131,7 @@ func TestTopicsWithTheSameSettingsShareAProducer(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard})
 	var handles []*Handle
 	for _, topic := range []string{"a", "b", "c"} {
-		h, err := pool.Acquire(t.Context(), topic, testOptions(f.Addrs(), nil))
+		h, err := pool.Acquire(t.Context(), testOptions(f.Addrs(), nil), topic)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,10 +283,12 @@ func TestTopicWithoutInstanceIsGivenUpAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: 10 * time.Minute})
 		o := testOptions([]string{address}, nil)
-		stays, err := pool.Acquire(t.Context(), "stays", o)
+		stays, err := pool.Acquire(t.Context(), o, "stays")
 		if err != nil {
 			t.Fatal(err)
 		}
+		use(stays.producer, "stays")
+		pool.Stats()
 		h := acquire(t, pool, o)
 		send(t, h.producer, "a", "b")
 		time.Sleep(time.Minute)

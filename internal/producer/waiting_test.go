@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -32,7 +33,7 @@ func TestOutageDoesNotCountAsTimeInWhichATopicIsMissing(t *testing.T) {
 func firstTime(p *Producer) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.topics["t"].unkeyed.first().time
+	return p.started.Add(p.topics["t"].unkeyed.first().accepted)
 }
 
 // A partition that was just added, of which its leader and another broker do not know for
@@ -139,19 +140,17 @@ func TestRecordsThatOutliveTheirProducerAreCountedAndToldOf(t *testing.T) {
 
 // The timer of an earlier release may find that the producer was replaced.
 func TestProducerThatIsInUseIsNotClosedForAnEarlierOne(t *testing.T) {
-	pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: time.Minute})
-	cfg := testOptions([]string{"127.0.0.1:1"}, nil)
-	h := acquire(t, pool, cfg)
-	h.producer.mu.Lock()
-	h.topic.used = time.Now().Add(-time.Hour)
-	h.producer.mu.Unlock()
-	key := cfg.Key()
-	h.Release()
-	pool.closeUnused(key, h.producer, h.topic)
-	again := acquire(t, pool, cfg)
-	pool.closeUnused(key, h.producer, h.topic)
-	if again.producer == h.producer || pool.producers[key] != again.producer {
-		t.Error("a producer in use is not the pool's any more")
-	}
-	pool.Close(t.Context())
+	synctest.Test(t, func(t *testing.T) {
+		pool := NewPool(PoolOptions{Security: plain, Log: discard, OrphanTimeout: time.Minute})
+		cfg := testOptions([]string{"127.0.0.1:1"}, nil)
+		h := acquire(t, pool, cfg)
+		h.Release()
+		time.Sleep(2 * idleTime)
+		again := acquire(t, pool, cfg)
+		pool.removeUnused(cfg.Key(), h.producer)
+		if again.producer == h.producer || pool.producers[cfg.Key()] != again.producer {
+			t.Error("a producer in use is not the pool's any more")
+		}
+		pool.Close(t.Context())
+	})
 }

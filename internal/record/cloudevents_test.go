@@ -68,6 +68,7 @@ func TestEventsBecomeBinaryRecords(t *testing.T) {
 		{eventRequest(`{`+attributes+`,"data_base64":"AP8="}`, "content-type: "+structuredType), base, "\x00\xff", none},
 		{eventRequest(`{`+attributes+`,"data_base64":"`+base64.StdEncoding.EncodeToString([]byte(long("0123456789", 9999)))+`"}`, "content-type: "+structuredType), base, long("0123456789", 9999), none},
 		{eventRequest(`{`+attributes+`,"datacontenttype":"application/x+json","data":"text"}`, "content-type: "+structuredType), with("content-type", "application/x+json"), `"text"`, none},
+		{eventRequest(`{`+attributes+`,"data":1,"data_base64":null}`, "content-type: "+structuredType), with("content-type", "application/json"), "1", none},
 		{eventRequest(`{`+attributes+`,"data":null}`, "content-type: "+structuredType), with("content-type", "application/json"), "null", none},
 		{eventRequest(`{`+attributes+`}`, "content-type: "+structuredType), base, "", none},
 	} {

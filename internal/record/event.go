@@ -13,17 +13,18 @@ import (
 // maxAttributes is how many attributes an event may have.
 const maxAttributes = 100
 
-// event is an event.
+// event is a CloudEvent. Its bytes are those of the request, or in a scratch.
 type event struct {
 	attributes []attribute // without datacontenttype
 	mediaType  []byte      // the datacontenttype; nil: none
-	data       []byte      // its JSON text if isJSON, else its bytes
+	data       []byte
 	hasData    bool
 }
 
+// attribute is an attribute in its string encoding.
 type attribute struct {
 	name  string
-	value []byte // in its string encoding
+	value []byte
 }
 
 func (e *event) reset() {

@@ -52,6 +52,8 @@ func TestHeadersThatTheBuilderSetsAreNotForwarded(t *testing.T) {
 		want string
 	}{
 		{record.Options{BodyValue: true, Headers: all}, "traceparent=bad;tracestate=a=1;baggage=b=1;ce_id=forged;ce-foo=x;content-type=text/plain;"},
+		{record.Options{CloudEvents: record.CloudEventsStructured, Headers: record.HeaderOptions{Forward: true, All: true}}, "traceparent=bad;tracestate=a=1;baggage=b=1;x=1;content-type=application/cloudevents+json; charset=UTF-8;"},
+		{record.Options{CloudEvents: record.CloudEventsStructured, Headers: record.HeaderOptions{Forward: true, Include: []string{"x"}, Names: map[string]string{"x": "ce_id"}}}, "content-type=application/cloudevents+json; charset=UTF-8;"},
 		{record.Options{Headers: record.HeaderOptions{Forward: true, Include: []string{"traceparent", "x"}}, TraceHeaders: true}, "x=1;traceparent=NEW;baggage=b=1;"},
 	} {
 		records, err := recordsOf(t, row.o, r)

@@ -61,5 +61,5 @@ func (k *key) of(s *scratch, r *request.Request, m Memory) ([]byte, error) {
 		text = []byte{}
 	}
 	s.element.keep(text)
-	return text, nil
+	return text[:len(text):len(text)], nil
 }

@@ -14,7 +14,7 @@ type Options struct {
 	Key KeyOptions
 
 	Forward        request.Fields // what the message has of the request, and the largest body
-	ExcludeHeaders []string       // from the message
+	ExcludeHeaders []string       // from the message; not case-sensitive. It is for who makes the Encoder
 
 	Headers HeaderOptions
 

@@ -23,37 +23,49 @@ func timestamp(r *request.Request, name string, at time.Time) (time.Time, error)
 	return t, nil
 }
 
-// Bounds of times, and of integers that are times in seconds.
+// Bounds of times, and of integers that are times in seconds. kafka-go sends the time of the
+// batch in place of 0, and cannot count beyond the year 2262.
 const (
-	maxMilli   = 253402300799999 // the last of the year 9999
+	maxMilli   = 9214646399999   // the last of the year 2261
 	leastMilli = 100_000_000_000 // an integer from here on is in milliseconds: in seconds, it would be in the year 5138
 )
 
 // parseTime parses an integer, in milliseconds or seconds since 1970, seconds with a
-// fraction, or a time by RFC 3339. It must be from 1970 to the year 9999.
+// fraction, or a time by RFC 3339. It must be after the beginning of 1970 and before the year
+// 2262.
 func parseTime(s []byte) (time.Time, bool) {
-	whole, fraction, decimal := bytes.Cut(s, dot)
-	if isDigits(whole) && len(whole) <= 15 {
-		n, _ := strconv.ParseInt(string(whole), 10, 64)
-		switch {
-		case !decimal && n >= leastMilli:
-			return time.UnixMilli(n), n <= maxMilli
-		case !decimal:
-			return time.Unix(n, 0), true
-		case !isDigits(fraction):
-			return time.Time{}, false
-		}
-		var nanos int64
-		for i := range 9 {
-			nanos *= 10
-			if i < len(fraction) {
-				nanos += int64(fraction[i] - '0')
-			}
-		}
-		return time.Unix(n, nanos), n <= maxMilli/1000
+	t, ok := parseSeconds(s)
+	if !ok {
+		t, ok = parseRFC3339(s)
 	}
-	t, ok := parseRFC3339(s)
-	return t, ok && t.Unix() >= 0 && t.UnixMilli() <= maxMilli
+	return t, ok && t.UnixMilli() > 0 && t.UnixMilli() <= maxMilli
+}
+
+// parseSeconds parses seconds or milliseconds since 1970.
+func parseSeconds(s []byte) (t time.Time, ok bool) {
+	whole, fraction, decimal := bytes.Cut(s, dot)
+	if !isDigits(whole) || len(whole) > 15 {
+		return t, false
+	}
+	n, err := strconv.ParseInt(string(whole), 10, 64)
+	switch {
+	case err != nil:
+		return t, false
+	case !decimal && n >= leastMilli:
+		return time.UnixMilli(n), true
+	case !decimal:
+		return time.Unix(n, 0), true
+	case !isDigits(fraction):
+		return t, false
+	}
+	var nanos int64
+	for i := range 9 {
+		nanos *= 10
+		if i < len(fraction) {
+			nanos += int64(fraction[i] - '0')
+		}
+	}
+	return time.Unix(n, nanos), true
 }
 
 // parseRFC3339 parses a time by RFC 3339, with "T" and "Z" in upper or lower case.

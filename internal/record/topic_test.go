@@ -98,7 +98,11 @@ func TestOneTopicThatIsNotAllowedRefusesTheRequest(t *testing.T) {
 			t.Errorf("%.20s: %v", query, err)
 		}
 	}
-	_, err := recordsOf(t, o, &request.Request{Query: []byte("t=" + long("x,", 30))})
+	_, err := recordsOf(t, o, &request.Request{Query: []byte("t=a,topic3")})
+	if err == nil || err.Error() != "sending message to the following topics is not allowed: (topic3)" { // as Kong's
+		t.Error(err)
+	}
+	_, err = recordsOf(t, o, &request.Request{Query: []byte("t=" + long("x,", 30))})
 	if bad, ok := errors.AsType[*record.TopicError](err); !ok || len(bad.Topics) != 11 || bad.Topics[10] != "20 more" {
 		t.Errorf("many: %v", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxSource bounds a source in bytes: the compiler's time grows with its square.
-	maxSource = 128 << 10
+	maxSource = 64 << 10
 	// maxUpvalues is LuaJIT's limit of the outer variables that a function uses.
 	maxUpvalues = 60
 )
@@ -26,7 +26,7 @@ type Program struct {
 func init() {
 	glua.CompatVarArg = false    // LuaJIT has no table arg
 	glua.MaxArrayIndex = 1 << 20 // larger keys are hashed; smaller ones fill an array
-	glua.MaxTableGetLoop = 32    // tables in a chain of __index: each instruction can go through it
+	glua.MaxTableGetLoop = 24    // tables in a chain of __index: each instruction can go through it
 }
 
 // Compile compiles a chunk. name is what errors call it. An error is a *SyntaxError.

@@ -99,6 +99,8 @@ func (s *State) run(l, th *glua.LState, f *glua.LFunction, args []glua.LValue) (
 		l.RaiseError("%s", s.budget.spent)
 	}
 	if text, ok := object.(glua.LString); ok {
+		// The machine quotes keys in its errors, however long they are.
+		Charge(l, len(text)/64, int64(3*len(text)))
 		object = glua.LString(plainError(strings.TrimPrefix(string(text), helperName+":1: ")))
 	}
 	return state, nil, object

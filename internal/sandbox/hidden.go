@@ -234,6 +234,8 @@ func table(l *glua.LState) int {
 
 func closure(l *glua.LState) int {
 	f := l.Get(1).(*glua.LFunction)
-	Charge(l, 1+8*len(f.Upvalues), 128+64*int64(len(f.Upvalues)))
+	// The machine has gone through all variables of the stack that functions share, once for
+	// each upvalue.
+	Charge(l, 1+20*len(f.Upvalues), 128+64*int64(len(f.Upvalues)))
 	return 1
 }

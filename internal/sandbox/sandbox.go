@@ -19,7 +19,7 @@ const (
 	// stackFrames and stackValues bound the depth of calls, and the values on the stack.
 	stackFrames, stackValues = 1000, 8 << 10
 	// The same for coroutines and for what pcall protects.
-	threadFrames, threadValues = 200, 8 << 10
+	threadFrames, threadValues = 200, 4 << 10
 	// maxThreads is how deep coroutines and protected calls can be within each other.
 	// Together with threadFrames it bounds Go's stack.
 	maxThreads = 100

@@ -209,7 +209,12 @@ func TestStatesShareProgramsAndLibraries(t *testing.T) {
 }
 
 func TestSourcesAreBounded(t *testing.T) {
+	var constants strings.Builder
+	for i := range 7000 {
+		fmt.Fprintf(&constants, "x=%d ", i)
+	}
 	for _, source := range []string{
+		constants.String(),
 		strings.Repeat("x = 1\n", maxSource/6+1),
 		"return " + strings.Repeat("{", 5000) + strings.Repeat("}", 5000),
 		"return " + strings.Repeat("-", 1) + strings.Repeat(" -", 20000) + "1",
@@ -233,6 +238,6 @@ func TestSourcesAreBounded(t *testing.T) {
 		if took := time.Since(begin); took > time.Second*slowness {
 			t.Errorf("%.40s: %v", source, took)
 		}
-		t.Logf("%.40s: %v, %v", source, err, time.Since(begin).Round(time.Millisecond))
+		t.Logf("%.30q: %v, %v", source, err, time.Since(begin).Round(time.Millisecond))
 	}
 }

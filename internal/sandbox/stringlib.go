@@ -48,7 +48,7 @@ func stringByte(l *glua.LState) int {
 	s := stringArg(l, 1)
 	i := intOr(l, 2, 1)
 	from, to := slice(i, intOr(l, 3, i), len(s))
-	if to-from >= threadValues {
+	if to-from >= stackValues {
 		l.RaiseError("string slice too long")
 	}
 	Charge(l, 1+(to-from)/4, 0)

@@ -126,7 +126,7 @@ func tableUnpack(l *glua.LState) int {
 	if i > j {
 		return 0
 	}
-	if j-i >= threadValues-64 {
+	if j-i >= stackValues-64 {
 		l.RaiseError("too many results to unpack")
 	}
 	Charge(l, 1+(j-i)/4, 0)

@@ -13,7 +13,8 @@ import (
 )
 
 // Produce sends a part of a batch, which must be of one partition, exactly as the whole
-// batch was sent.
+// batch was sent. It sets the messages' offsets, as kafka-go's Writer does, if the broker
+// answers.
 func (c *Cluster) Produce(ctx context.Context, messages []kafka.Message) error {
 	records := make([]kafka.Record, len(messages))
 	for i, m := range messages {
@@ -27,10 +28,13 @@ func (c *Cluster) Produce(ctx context.Context, messages []kafka.Message) error {
 		Topic: messages[0].Topic, Partition: messages[0].Partition,
 		RequiredAcks: kafka.RequiredAcks(c.o.Acks), Records: kafka.NewRecordReader(records...),
 	})
-	if err == nil && res != nil {
-		err = res.Error
+	if err != nil || res == nil {
+		return err
 	}
-	return err
+	for i := range messages {
+		messages[i].Offset = res.BaseOffset + int64(i)
+	}
+	return res.Error
 }
 
 // produce makes attempts until one succeeds, fails for good, or was the last one. All

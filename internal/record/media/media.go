@@ -73,12 +73,13 @@ func Type(contentType []byte) []byte {
 	return trimSpace(t)
 }
 
-// IsJSON reports whether a media type is JSON: application/json, and any with the suffix
+// IsJSON reports whether a media type is JSON: whether its subtype is json, or has the suffix
 // +json (RFC 6839).
 func IsJSON(mediaType []byte) bool {
 	const suffix = "+json"
-	n := len(mediaType) - len(suffix)
-	return EqualFold(mediaType, "application/json") || n > 0 && EqualFold(mediaType[n:], suffix)
+	_, subtype, _ := bytes.Cut(mediaType, slash)
+	n := len(subtype) - len(suffix)
+	return EqualFold(subtype, "json") || n > 0 && EqualFold(subtype[n:], suffix)
 }
 
 // isCoded tells whether a list of content codings has one that is not identity.
@@ -156,6 +157,7 @@ func unquote(s []byte) (value, rest []byte) {
 
 var (
 	semicolon = []byte{';'}
+	slash     = []byte{'/'}
 	comma     = []byte{','}
 )
 

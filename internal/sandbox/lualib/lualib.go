@@ -22,15 +22,24 @@ func Open(s *sandbox.State, null glua.LValue, members map[string]glua.LValue) *g
 	for name, m := range modules() {
 		s.Module(name, m.load)
 	}
-	all := make(map[string]glua.LValue, len(sharedNgx())+len(members)+1)
-	for name, v := range sharedNgx() {
-		all[name] = v
+	ngx := s.Library("ngx", nil, members)
+	if members["null"] == nil {
+		ngx.RawSetString("null", null)
 	}
-	all["null"] = null
-	for name, v := range members {
-		all[name] = v
-	}
-	ngx := s.Library("ngx", nil, all)
+	// The other members, more than a hundred, are put into ngx when they are first read:
+	// most functions need none, and every state would pay for them.
+	mt := ngx.Metatable.(*glua.LTable)
+	missing := mt.RawGetString("__index").(*glua.LFunction).GFunction
+	mt.RawSetString("__index", newFunction(func(l *glua.LState) int {
+		name, _ := l.Get(2).(glua.LString)
+		v, ok := sharedNgx()[string(name)]
+		if !ok {
+			return missing(l)
+		}
+		ngx.RawSetString(string(name), v)
+		l.Push(v)
+		return 1
+	}))
 	s.SetGlobal("ngx", ngx)
 	return ngx
 }

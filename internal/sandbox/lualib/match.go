@@ -105,7 +105,7 @@ func (m *matcher) run(start int) bool {
 			m.current[0] = int32(at)
 			m.add(&m.now, uint32(re.prog.Start), at)
 		}
-		r, width := m.rune(at)
+		r, width := re.rune(m.text, at)
 		n := len(m.current)
 	threads:
 		for i, pc := range m.now.pcs {
@@ -152,14 +152,15 @@ func (m *matcher) skip(at int) int {
 	return at
 }
 
-func (m *matcher) rune(at int) (rune, int) {
+// rune is what an expression reads at a place, and its length in bytes, 0 at the end.
+func (re *regex) rune(text string, at int) (rune, int) {
 	switch {
-	case at >= len(m.text):
+	case at >= len(text):
 		return -1, 0
-	case m.text[at] < utf8.RuneSelf || !m.re.utf8:
-		return byteRune(m.text[at]), 1
+	case text[at] < utf8.RuneSelf || !re.utf8:
+		return byteRune(text[at]), 1
 	}
-	return utf8.DecodeRuneInString(m.text[at:])
+	return utf8.DecodeRuneInString(text[at:])
 }
 
 func matchRune(i *syntax.Inst, r rune) bool {

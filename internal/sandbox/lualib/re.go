@@ -155,7 +155,7 @@ func reFind(l *glua.LState) int {
 func (s *search) pass(found []int32) {
 	s.at = int(found[1])
 	if found[0] == found[1] {
-		_, width := (&matcher{re: s.re, text: s.text}).rune(s.at)
+		_, width := s.re.rune(s.text, s.at)
 		s.at += max(width, 1)
 	}
 }

@@ -111,6 +111,40 @@ func TestHonestExpressionsAreWithinTheBudget(t *testing.T) {
 	})
 }
 
+func TestTheCacheOfExpressionsIsBounded(t *testing.T) {
+	for i := range 20 {
+		eval(t, "for i = 1, 20 do ngx.re.find('a', 'a{900}"+strings.Repeat("b", i)+"' .. i) end")
+	}
+	regexCache.Lock()
+	defer regexCache.Unlock()
+	size := 0
+	for _, re := range regexCache.m {
+		size += re.weight()
+	}
+	if size != regexCache.size || size > maxCached {
+		t.Errorf("%d instructions, counted as %d, of at most %d", size, regexCache.size, maxCached)
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	s := newState()
+	p, err := sandbox.Compile("bench", `return function(s) return ngx.re.match(s, "token=([a-z0-9]+)", "jo") end`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f, err := s.Run(p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := glua.LString("session=1; theme=dark; token=0123456789abcdef; path=/")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Call(f.(*glua.LFunction), text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // words are what random expressions are made of.
 var words = []string{"a", "b", "ab", ".", "[ab]", "[^a]", "(a|b)", "(ab)*", "(a*)", "a*?", "b+", "(?:a|ab)", "(?:b??)", "^", "$", `\b`, `\B`, "(b+|a)*", "a{2,3}", "(?i:A)", `\w`, "|", "\n"}
 

@@ -16,7 +16,7 @@ const (
 	maxPattern  = 4 << 10 // bytes of an expression
 	maxProgram  = 4000    // its instructions
 	maxCaptures = 64      // its groups
-	maxCached   = 256     // compiled expressions
+	maxCached   = 100_000 // instructions of all that are cached, about 10 MiB
 	// highBytes is where the bytes from 0x80 on are, as code points, without option u:
 	// in a private area, whose code points have no case and are in no class.
 	highBytes = 0xe000
@@ -54,10 +54,16 @@ func badRegex(text string) *regexError { return &regexError{text: "pcre_compile(
 
 type regexKey struct{ pattern, options string }
 
+// regexCache has the expressions that were compiled last, whatever function they are of.
+// Scripts may make them of what clients send, so that it is bounded by what they take.
 var regexCache = struct {
 	sync.Mutex
-	m map[regexKey]*regex
+	m    map[regexKey]*regex
+	size int
 }{m: map[regexKey]*regex{}}
+
+// weight is what an expression counts for in the cache.
+func (re *regex) weight() int { return 50 + len(re.prog.Inst) }
 
 // compiled returns the compiled expression, or pushes nothing and returns the text of an
 // error for the script.
@@ -79,13 +85,17 @@ func compiled(l *glua.LState, pattern, options string) (*regex, string) {
 	}
 	regexCache.Lock()
 	defer regexCache.Unlock()
-	if len(regexCache.m) >= maxCached {
-		for k := range regexCache.m { // any one
-			delete(regexCache.m, k)
+	for k, old := range regexCache.m { // any
+		if regexCache.size+re.weight() <= maxCached {
 			break
 		}
+		delete(regexCache.m, k)
+		regexCache.size -= old.weight()
 	}
-	regexCache.m[regexKey{strings.Clone(pattern), strings.Clone(options)}] = re
+	if regexCache.m[key] == nil {
+		regexCache.m[regexKey{strings.Clone(pattern), strings.Clone(options)}] = re
+		regexCache.size += re.weight()
+	}
 	return re, ""
 }
 
@@ -193,11 +203,16 @@ func countEnds(re *syntax.Regexp, dollars, lines *int) {
 	}
 }
 
-// firstBytes are the bytes that a match can begin with; nil if it can be empty.
+// maxFirst is how many instructions may be the first to read before it is not worth to know
+// what they read.
+const maxFirst = 32
+
+// firstBytes are the bytes that a match can begin with; nil if it can be empty, or begin in
+// many ways.
 func (re *regex) firstBytes() *[256]bool {
 	var set [256]bool
 	seen := make([]bool, len(re.prog.Inst))
-	todo := []uint32{uint32(re.prog.Start)}
+	todo, ways := []uint32{uint32(re.prog.Start)}, 0
 	for len(todo) > 0 {
 		pc := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -214,6 +229,9 @@ func (re *regex) firstBytes() *[256]bool {
 			todo = append(todo, i.Out)
 		case syntax.InstFail:
 		default:
+			if ways++; ways > maxFirst {
+				return nil
+			}
 			for b := range set {
 				if b >= utf8.RuneSelf && re.utf8 {
 					set[b] = true

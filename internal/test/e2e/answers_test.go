@@ -25,10 +25,10 @@ func TestAnswers(t *testing.T) {
 	if err := os.Truncate(sparse, 1<<40); err != nil {
 		t.Fatal(err)
 	}
-	const (
-		notSent  = `{"message":"Service Unavailable","error":"could not send message to topic"}`
-		tooLarge = `{"message":"Request body too large","error":"the message would be larger than 1048492 bytes"}`
-	)
+	const tooLarge = `{"message":"Request body too large","error":"the message would be larger than 1048492 bytes"}`
+	functions := func(chunk string) map[string]any {
+		return map[string]any{"message_by_lua_functions": []string{chunk}, "producer_async": false}
+	}
 	rows := []struct {
 		name    string
 		config  []byte
@@ -47,6 +47,25 @@ func TestAnswers(t *testing.T) {
 			status: 200, body: `{"message":"message sent"}`},
 		{name: "body that is not JSON", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.Inline(`{"a":`)},
 			status: 400, body: `{"message":"Bad Request","error":"invalid json body"}`},
+		{name: "request that lacks its key", config: rig.Settings(t, f.Addrs(), map[string]any{
+			"record_key": map[string]any{"required": true, "parts": []any{part("query_arg", "k")}}}),
+			status: 400, body: bad("the request does not have what its record key is made of")},
+		{name: "topic that is not allowed", config: rig.Settings(t, f.Addrs(), map[string]any{"topics_query_arg": "to", "allowed_topics": []string{"a"}}),
+			kong:   &rig.Kong{Replies: map[string][]byte{"kong.request.get_raw_query": append([]byte{0x0a, 9}, "to=a,t,b,"...)}},
+			status: 502, body: notAllowed, log: "sending message to the following topics is not allowed: (b)"},
+		{name: "more records than split_limit", config: rig.Settings(t, f.Addrs(), map[string]any{"split": "json_array", "split_limit": 2}),
+			kong:   &rig.Kong{Body: rig.Inline(`[1,2,3]`)},
+			status: 413, body: `{"message":"Request body too large","error":"the request has more records than split_limit allows, or more than 10000 over all of its topics"}`},
+		{name: "function that sends nothing", config: rig.Settings(t, f.Addrs(), functions("return function() return kafka.skip end")),
+			status: 200, body: `{"message":"message filtered"}`},
+		{name: "function that fails", config: rig.Settings(t, f.Addrs(), functions("return function(m)\n  error('no ' .. m.body)\nend")),
+			status: 500, body: `{"message":"Internal Server Error","error":"message function failed"}`, log: "function 1, line 2"},
+		{name: "function without an end", config: rig.Settings(t, f.Addrs(), functions("return function() while true do end end")),
+			status: 500, body: `{"message":"Internal Server Error","error":"message function failed"}`, log: "function 1, line 1"},
+		{name: "function that returns nil", config: rig.Settings(t, f.Addrs(), functions("return function() end")),
+			status: 500, body: `{"message":"Internal Server Error","error":"message function failed"}`, log: "kafka.skip"},
+		{name: "function that does not compile", config: rig.Settings(t, f.Addrs(), functions("return function(")),
+			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "function 1"},
 		{name: "record above the limit, its body inline", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.Inline(`"` + strings.Repeat("x", 1048576) + `"`)},
 			status: 413, body: tooLarge},
 		{name: "record above the limit, its body just below", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.Inline(`{"a":"` + strings.Repeat("x", 600000) + `"}`)},

@@ -30,6 +30,7 @@ type fault struct {
 	replicas int            // its topic's, 3 if zero
 	clock    bool           // the program has a wall clock of its own
 	tls      bool           // the brokers speak TLS
+	codec    string         // if set, records have keys, go to ten topics, and are compressed by it
 
 	before func(x *stage) // called before there is a request
 	do     func(x *stage) // does the fault, and returns when it is over
@@ -42,16 +43,19 @@ type fault struct {
 	told    string // what Kong's error log has to say
 }
 
+// marker is the number of the request that shows that the fault is over.
+const marker = 1<<30 + 1
+
 // stage is what a fault is done to.
 type stage struct {
 	*testing.T
-	sim   *kongsim.Sim
-	b     *brokers           // a cluster in this process,
-	kafka *kafkatest.Cluster // or a genuine one
-	topic string
-	clock wallTime
-	addrs []string // of the brokers, as they are configured
-	args  []string // more flags of the program
+	sim    *kongsim.Sim
+	b      *brokers           // a cluster in this process,
+	kafka  *kafkatest.Cluster // or a genuine one
+	topics []string
+	clock  wallTime
+	addrs  []string // of the brokers, as they are configured
+	args   []string // more flags of the program
 }
 
 // wallTime is a wall clock that the program goes by.
@@ -66,18 +70,37 @@ var (
 	faultsOfTheClock []fault
 )
 
-// records returns what is in the topic, at least n records.
+// records returns what is in the topics, at least n records.
 func (x *stage) records(n int) []*kgo.Record {
-	if x.kafka != nil {
-		return x.kafka.Records(x.T, x.topic, n)
+	if len(x.topics) == 1 {
+		return x.read(x.topics[0], n)
 	}
-	return x.b.Records(x.T, x.topic, n)
+	var all []*kgo.Record
+	rig.Eventually(x.T, fmt.Sprintf("there are %d records", n), func() bool {
+		all = nil
+		for _, topic := range x.topics {
+			all = append(all, x.read(topic, 0)...)
+		}
+		return len(all) >= n
+	})
+	return all
+}
+
+func (x *stage) read(topic string, n int) []*kgo.Record {
+	if x.kafka != nil {
+		return x.kafka.Records(x.T, topic, n)
+	}
+	return x.b.Records(x.T, topic, n)
 }
 
 // runFake does the fault to a cluster in the test's process.
 func (f fault) runFake(t *testing.T) {
-	x := &stage{T: t, topic: "t"}
+	x := &stage{T: t, topics: []string{"t"}}
 	var opts []kfake.Opt
+	if f.codec != "" {
+		x.topics = tenTopics("t")
+		opts = append(opts, kfake.SeedTopics(10, x.topics...))
+	}
 	if f.opts != nil {
 		opts = append(opts, f.opts)
 	}
@@ -105,7 +128,10 @@ func (f fault) run(x *stage) {
 		f.before(x)
 	}
 	log := new(rig.Lines)
-	more := map[string]any{"timeout": 2000, "topic": x.topic}
+	more := map[string]any{"timeout": 2000, "topic": x.topics[0]}
+	if f.codec != "" {
+		maps.Copy(more, keyed(x.topics, f.codec))
+	}
 	maps.Copy(more, f.more)
 	sim, err := kongsim.Start(t.Context(), kongsim.Options{
 		Config: []byte(kongYAML(t, rig.Settings(t, x.addrs, more))), Binary: program,
@@ -117,6 +143,9 @@ func (f fault) run(x *stage) {
 	x.sim = sim
 	a := newAnswers()
 	a.large = f.large
+	if f.codec != "" {
+		a.topics = x.topics
+	}
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	const n = 8
@@ -141,7 +170,6 @@ func (f fault) run(x *stage) {
 
 	// It has recovered when a new request is in the topic.
 	over := time.Now()
-	const marker = 1<<30 + 1
 	for a.send(sim.URL(), marker) != 200 {
 		if time.Since(over) > time.Minute {
 			t.Fatalf("no request is accepted a minute after the fault\n%s", log)
@@ -168,7 +196,11 @@ func (f fault) run(x *stage) {
 	if err := sim.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
-	sum := checkInvariant(t, x.records(0), a, log.String())
+	records := x.records(0)
+	sum := checkInvariant(t, records, a, log.String())
+	if f.codec != "" {
+		checkOrder(t, records)
+	}
 	if sum.missing > 0 && !f.loses {
 		t.Errorf("%d records are lost", sum.missing)
 	}
@@ -181,7 +213,7 @@ func (f fault) run(x *stage) {
 	if !strings.Contains(errorLog, f.told) {
 		t.Errorf("Kong's error log lacks %q:\n%s", f.told, errorLog)
 	}
-	if spread := timeSpread(x.records(0)); f.clock && spread < 20*time.Minute {
+	if spread := timeSpread(records); f.clock && spread < 20*time.Minute {
 		t.Errorf("timestamps are within %v: the program has not seen its clock jump", spread)
 	}
 	t.Logf("FAULT | %s | %s | %s | %d | %d | %.1f s |", f.name, where, a, sum.missing, sum.doubled, recovered.Seconds())
@@ -211,6 +243,7 @@ type answers struct {
 	accepted map[int]bool // the requests that were answered 200
 	unsure   map[int]bool // those that may be in the topic though they were not
 	large    int          // if not 0, each such request has 10 kB
+	topics   []string     // if set, requests have a key, and go to one of them
 }
 
 func newAnswers() *answers {
@@ -238,6 +271,9 @@ func (a *answers) send(base string, i int) (status int) {
 	more := ""
 	if a.large > 0 && i%a.large == 0 {
 		more = strings.Repeat(" ", 10000)
+	}
+	if a.topics != nil {
+		base += keyedTarget(a.topics, i)
 	}
 	req, err := http.NewRequest("POST", base, strings.NewReader(fmt.Sprintf(`{"i":%d%s}`, i, more)))
 	if err == nil {

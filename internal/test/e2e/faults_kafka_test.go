@@ -18,7 +18,14 @@ import (
 // what only a leader had that was killed.
 func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
 	f.more = map[string]any{"producer_request_acks": -1}
-	f.run(&stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topic: kafka.CreateTopic(t, f.topic, 6, cmp.Or(f.replicas, 3), nil)})
+	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topics: []string{f.topic}}
+	if f.codec != "" {
+		x.topics = tenTopics(f.topic)
+	}
+	for _, topic := range x.topics {
+		kafka.CreateTopic(t, topic, 6, cmp.Or(f.replicas, 3), nil)
+	}
+	f.run(x)
 }
 
 // Faults done to three brokers of a genuine Kafka, each a process.
@@ -42,32 +49,32 @@ func TestFaultsOfRealKafka(t *testing.T) {
 			all.Go(func() { kafka.Restart(x.T, i) })
 		}
 		all.Wait()
-		kafka.WaitInSync(x.T, x.topic)
+		kafka.WaitInSync(x.T, x.topics...)
 	}
-	for _, f := range []fault{
+	faults := []fault{
 		{topic: "leadership-moves", name: "leadership of all partitions moves every 2 s", do: func(x *stage) {
 			for range 3 {
 				time.Sleep(2 * time.Second)
-				moveLeaders(x.T, admin, x.topic)
+				moveLeaders(x.T, admin, x.topics[0])
 			}
 		}},
 		{topic: "killed", name: "a broker killed (SIGKILL) for 5 s, and back", do: func(x *stage) {
 			kafka.Kill(x.T, 1)
 			time.Sleep(5 * time.Second)
 			kafka.Restart(x.T, 1)
-			kafka.WaitInSync(x.T, x.topic)
+			kafka.WaitInSync(x.T, x.topics...)
 		}},
 		{topic: "leaderless", replicas: 1, name: "partitions without leader: their only broker killed for 5 s", do: func(x *stage) {
 			kafka.Kill(x.T, 2)
 			time.Sleep(5 * time.Second)
 			kafka.Restart(x.T, 2)
-			kafka.WaitInSync(x.T, x.topic)
+			kafka.WaitInSync(x.T, x.topics...)
 		}},
 		{topic: "rolling", name: "brokers restarted one after another", do: func(x *stage) {
 			for i := range 3 {
 				kafka.Stop(x.T, i)
 				kafka.Restart(x.T, i)
-				kafka.WaitInSync(x.T, x.topic)
+				kafka.WaitInSync(x.T, x.topics...)
 			}
 		}},
 		{topic: "away", name: "all brokers killed for 10 s", do: func(x *stage) {
@@ -86,12 +93,16 @@ func TestFaultsOfRealKafka(t *testing.T) {
 			quota(x.T, admin, 20000, true)
 		}},
 		{topic: "more-partitions", name: "partitions added", do: func(x *stage) {
-			if _, err := admin.UpdatePartitions(x.Context(), 12, x.topic); err != nil {
+			if _, err := admin.UpdatePartitions(x.Context(), 12, x.topics...); err != nil {
 				x.Fatal(err)
 			}
 			time.Sleep(time.Second)
 		}},
-	} {
+	}
+	for _, f := range append(faults, withKeys(faults, map[string]string{
+		"a broker killed (SIGKILL) for 5 s, and back": "lz4",
+		"brokers restarted one after another":         "zstd",
+	})...) {
 		t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
 	}
 }

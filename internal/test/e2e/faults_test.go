@@ -16,7 +16,13 @@ import (
 // cluster in the test's process. Those that can are done to a genuine one, in
 // faults_kafka_test.go. `make guarantees` writes the table of docs/guarantees.md from both.
 func TestFaults(t *testing.T) {
-	for _, f := range slices.Concat(faults, faultsOfTheClock) {
+	for _, f := range slices.Concat(faults, faultsOfTheClock, withKeys(faults, map[string]string{
+		"connections reset in the middle of batches":     "gzip",
+		"acknowledgement lost, 5 times":                  "snappy",
+		"partitions without leader, for 5 s":             "lz4",
+		"brokers accept and never answer, for 5 s":       "zstd",
+		"buffer full while all brokers are away for 3 s": "none",
+	})) {
 		t.Run(f.name, f.runFake)
 	}
 }

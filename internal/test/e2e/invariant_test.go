@@ -177,19 +177,26 @@ var ended = regexp.MustCompile(`msg=ended accepted=(\d+) delivered=(\d+) failed=
 // accepted = delivered + failed + left. What is delivered is in the topic, and
 // what is in the topic was accepted.
 func TestInvariantUnderFaults(t *testing.T) {
-	for _, mode := range []struct {
-		name string
-		more map[string]any
-	}{
-		{"async", map[string]any{"producer_async": true}},
-		{"async, all acks", map[string]any{"producer_async": true, "producer_request_acks": -1}},
-		{"sync", map[string]any{"producer_async": false}},
-		{"async, small buffer", map[string]any{"producer_async": true, "producer_async_buffering_limits_messages_in_memory": 50}},
-	} {
+	type mode struct {
+		name   string
+		more   map[string]any
+		topics []string // if set, records have keys, and go to these
+	}
+	modes := []mode{
+		{name: "async", more: map[string]any{"producer_async": true}},
+		{name: "async, all acks", more: map[string]any{"producer_async": true, "producer_request_acks": -1}},
+		{name: "sync", more: map[string]any{"producer_async": false}},
+		{name: "async, small buffer", more: map[string]any{"producer_async": true, "producer_async_buffering_limits_messages_in_memory": 50}},
+	}
+	for _, codec := range codecs {
+		topics := tenTopics("t")
+		modes = append(modes, mode{"ten topics, keys, " + codec, keyed(topics, codec), topics})
+	}
+	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := seed(t)
 			r := rand.New(rand.NewPCG(s, 0))
-			b := startBrokers(t, r)
+			b := startBrokers(t, r, kfake.SeedTopics(10, mode.topics...))
 			mode.more["timeout"] = 1000
 			config := rig.Settings(t, b.addrs, mode.more)
 			log := new(rig.Lines)
@@ -200,6 +207,7 @@ func TestInvariantUnderFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := newAnswers()
+			a.topics = mode.topics
 			stop := make(chan struct{})
 			var clients sync.WaitGroup
 			for client := range 8 {
@@ -218,7 +226,11 @@ func TestInvariantUnderFaults(t *testing.T) {
 			for end := time.Now().Add(soak(t, 4*time.Second)); time.Now().Before(end); {
 				time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
 				what := ""
-				switch r.IntN(8) {
+				chance := r.IntN(8)
+				if mode.topics != nil {
+					chance = 7 // two producers at a time, an old and a new one, keep no order between them
+				}
+				switch chance {
 				case 0:
 					what = "kong reload"
 					if err := sim.Reload(); err != nil {
@@ -244,7 +256,16 @@ func TestInvariantUnderFaults(t *testing.T) {
 			}
 			printed := log.String()
 			t.Logf("the program printed:\n%s", printed) // before what was wrong, which is read first in a log that was cut
-			checkInvariant(t, b.Records(t, "t", 0), a, printed)
+			if mode.topics == nil {
+				checkInvariant(t, b.Records(t, "t", 0), a, printed)
+				return
+			}
+			var records []*kgo.Record
+			for _, topic := range mode.topics {
+				records = append(records, b.Records(t, topic, 0)...)
+			}
+			checkInvariant(t, records, a, printed)
+			checkOrder(t, records)
 		})
 	}
 }

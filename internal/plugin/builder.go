@@ -1,0 +1,33 @@
+package plugin
+
+import (
+	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/jsonmsg"
+	"kafka-upstream/internal/record/lua"
+	"kafka-upstream/internal/request"
+)
+
+// newBuilder returns the Builder of a configuration, which must be valid, and what it needs of
+// a request. The error says what of the configuration cannot be used, such as a message
+// function.
+func newBuilder(cfg *config.Config) (*record.Builder, request.Fields, error) {
+	o := cfg.Record()
+	encoder := jsonmsg.NewEncoder(o.Forward, o.ExcludeHeaders)
+	if len(cfg.Functions) == 0 {
+		b, err := record.NewBuilder(o, encoder)
+		if err != nil {
+			return nil, request.Fields{}, err
+		}
+		return b, b.Needs(), nil
+	}
+	functions, err := lua.Compile(cfg.Functions, lua.Options{MaxValue: o.MaxValue, PluginID: cfg.PluginID})
+	if err != nil {
+		return nil, request.Fields{}, err
+	}
+	b, err := record.NewBuilder(o, encoder, functions.Transform)
+	if err != nil {
+		return nil, request.Fields{}, err
+	}
+	return b, b.Needs().Merge(functions.Needs()), nil
+}
