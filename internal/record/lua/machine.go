@@ -293,8 +293,14 @@ func (m *machine) lua(l *glua.LState, v any) glua.LValue {
 	case map[string]any:
 		sandbox.Charge(l, 2+len(v), int64(tableBytes+memberBytes*len(v)))
 		t := l.CreateTable(0, len(v))
-		for k, e := range v {
-			t.RawSetString(k, m.lua(l, e))
+		// In order, so that a result does not depend on chance.
+		keys := make([]string, 0, 32)
+		for k := range v {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			t.RawSetString(k, m.lua(l, v[k]))
 		}
 		return t
 	}
