@@ -38,10 +38,10 @@ func text(n *yaml.Node) string {
 
 var step = regexp.MustCompile(`[^.\[\]]+`)
 
-// line returns the line of the node at path, or of the last node on the way to it that is
-// there.
-func line(n *yaml.Node, path string) int {
-	at := n.Line
+// find returns the node at path, or the last one on the way to it that is there, and its
+// line.
+func find(n *yaml.Node, path string) (found *yaml.Node, at int) {
+	at = n.Line
 	for _, name := range step.FindAllString(path, -1) {
 		next := member(n, name)
 		if i, err := strconv.Atoi(name); err == nil && n.Kind == yaml.SequenceNode && i >= 1 && i <= len(n.Content) {
@@ -52,7 +52,7 @@ func line(n *yaml.Node, path string) int {
 		}
 		n, at = next, keyLine(n, next)
 	}
-	return at
+	return n, at
 }
 
 // keyLine returns the line of a node's key, or of the node itself where it has none.
