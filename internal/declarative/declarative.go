@@ -62,6 +62,7 @@ func Check(file []byte, name string, compile func(functions []string) []error) (
 	if member(top, "_format_version") == nil {
 		return nil, errors.New("it is not a declarative configuration: it has no _format_version")
 	}
+	resolve(top)
 	c := &checker{name: name, compile: compile, shared: member(top, "_plugin_configs"), result: &Result{}}
 	c.entity(top, "", 0)
 	return c.result, nil

@@ -75,6 +75,9 @@ consumers:
 func TestProblemsHaveFieldAndLine(t *testing.T) {
 	for name, tc := range map[string]struct{ config, want string }{
 		"none":          {"topic: t", ""},
+		"off":           {"topic: t\ncloudevents: off", "7: plugin 1: config.cloudevents: expected a string"},
+		"quoted off":    {"topic: t\ncloudevents: \"off\"", ""},
+		"yes":           {"topic: 2026-11-28\ntombstones: no\nforward_uri: yes\ntrace_headers: Off", ""},
 		"unknown field": {"topic: t\ntopics: u", "7: plugin 1: config.topics: unknown field"},
 		"list":          {"topic: t\nallowed_topics:\n- a\n- b c", "9: plugin 1: config.allowed_topics[2]: invalid value: a topic name consists of letters, digits, '.', '_' and '-'"},
 		"number":        {"topic: t\nresponse:\n  status: 404", "8: plugin 1: config.response.status: expected one of: 200, 201, 202, 204"},

@@ -28,6 +28,26 @@ func follow(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// resolve gives plain scalars the types that they have to Kong and decK, which read YAML 1.1
+// (lyaml/implicit.lua): on, off, yes and no are booleans. To Kong there are no times.
+func resolve(n *yaml.Node) {
+	for _, child := range n.Content {
+		resolve(child)
+	}
+	if n.Kind != yaml.ScalarNode || n.Style != 0 {
+		return
+	}
+	switch n.Value {
+	case "on", "On", "ON", "yes", "Yes", "YES":
+		n.Tag, n.Value = "!!bool", "true"
+	case "off", "Off", "OFF", "no", "No", "NO":
+		n.Tag, n.Value = "!!bool", "false"
+	}
+	if n.Tag == "!!timestamp" {
+		n.Tag = "!!str"
+	}
+}
+
 // text returns the text of a scalar, "" for any other node.
 func text(n *yaml.Node) string {
 	if n == nil || n.Kind != yaml.ScalarNode {
