@@ -31,7 +31,7 @@ type outage struct {
 func (o outage) check(t *testing.T) {
 	settings := func(topic string, more map[string]any) []byte {
 		return rig.Settings(t, o.brokers, with(with(map[string]any{
-			"topic": topic, "value_format": "body", "producer_async_buffering_limits_messages_in_memory": 100,
+			"topic": topic, "value_format": "body", "producer_async_buffering_limits_messages_in_memory": 1000,
 			"producer_request_retries_max_attempts": 1000, // so that nothing makes room meanwhile
 		}, o.settings), more))
 	}
@@ -75,11 +75,14 @@ func (o outage) check(t *testing.T) {
 		}
 		sent{target: target, body: fmt.Sprint(i)}.check(t, sim.URL(), host)
 	}
+	close(stop)
+	clients.Wait()
+	if t.Failed() {
+		return
+	}
 	if got := len(o.records(t, o.quiet, n)); got != n {
 		t.Errorf("%d of %d records are in the topic without outage", got, n)
 	}
-	close(stop)
-	clients.Wait()
 	t.Logf("%d requests to the topic with the outage were accepted, %d rejected", accepted.Load(), rejected.Load())
 	o.end()
 	if got := int64(len(o.records(t, o.noisy, int(accepted.Load())))); got != accepted.Load() {
