@@ -474,3 +474,33 @@ func ExampleFunctions_Transform() {
 	fmt.Println(f.Transform(d), string(d.Message))
 	// Output: <nil> {"headers":{"host":"a"},"client":"192.0.2.1","body":"c"}
 }
+
+// What of ngx needs no request is there beside what does.
+func TestNgxIsWhole(t *testing.T) {
+	for expression, want := range map[string]string{
+		`ngx.decode_base64(ngx.encode_base64("a/b"))`: `final a/b`,
+		`ngx.md5("a")`:                                   `final 0cc175b9c0f1b6a831c399e269772661`,
+		`type(ngx.now())`:                                `final number`,
+		`ngx.null == require("cjson").null`:              `true`,
+		`{ngx.STDERR, ngx.ERR, ngx.DEBUG, ngx.HTTP_OK}`:  `[0,4,8,200]`,
+		`ngx.re.match("a1", "[0-9]")[0]`:                 `final 1`,
+		`#require("kong.tools.uuid").uuid()`:             `36`,
+		`require("kong.tools.cjson").encode({a = "/"})`:  `final {"a":"\/"}`,
+		`type(require("table.new")(1, 1))`:               `final table`,
+		`tostring(pcall(function() return ngx.foo end))`: `final false`,
+	} {
+		if got := result(t, `{}`, `return function(m) return `+expression+` end`); got != want {
+			t.Errorf("%s is %s, want %s", expression, got, want)
+		}
+	}
+}
+
+func BenchmarkNewMachine(b *testing.B) {
+	f := compile(b, budgetExample)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := newMachine(f); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -168,11 +168,8 @@ func (m *machine) argument(d *record.Draft) (v glua.LValue, rest [][]byte, err e
 	dec := &m.decoder
 	dec.bytes, dec.values, dec.numbers = maxBytes, m.values, m.numbers
 	dec.arrays, dec.empty = m.arrays, m.arrays
-	if m.f.whole || len(d.Message) == 0 || d.Message[0] != '{' || !plainNames(d.Message) {
-		v, err := dec.decode(string(d.Message))
-		if t, ok := v.(*glua.LTable); ok {
-			setHeadersMeta(t)
-		}
+	if m.f.whole || len(d.Message) == 0 || d.Message[0] != '{' {
+		v, err := m.wholeArgument(d)
 		return v, nil, err
 	}
 	t := m.l.CreateTable(0, len(m.f.fields)+1)
@@ -180,6 +177,10 @@ func (m *machine) argument(d *record.Draft) (v glua.LValue, rest [][]byte, err e
 	for f := range members(d.Message) {
 		if f.value == nil {
 			return nil, nil, syntaxError("the message is not JSON")
+		}
+		if bytes.IndexByte(f.name, '\\') >= 0 { // it may be any field
+			v, err := m.wholeArgument(d)
+			return v, nil, err
 		}
 		if !slices.Contains(m.f.fields, string(f.name)) {
 			rest = append(rest, f.all)
@@ -196,14 +197,13 @@ func (m *machine) argument(d *record.Draft) (v glua.LValue, rest [][]byte, err e
 	return t, rest, nil
 }
 
-// plainNames reports whether the names of an object's members are written without escapes.
-func plainNames(object []byte) bool {
-	for f := range members(object) {
-		if bytes.IndexByte(f.name, '\\') >= 0 {
-			return false
-		}
+// wholeArgument returns all of the message.
+func (m *machine) wholeArgument(d *record.Draft) (glua.LValue, error) {
+	v, err := m.decoder.decode(string(d.Message))
+	if t, ok := v.(*glua.LTable); ok {
+		setHeadersMeta(t)
 	}
-	return true
+	return v, err
 }
 
 // setHeadersMeta lets the names of headers be written as in kong.request.get_headers.
@@ -293,8 +293,14 @@ func (m *machine) lua(l *glua.LState, v any) glua.LValue {
 	case map[string]any:
 		sandbox.Charge(l, 2+len(v), int64(tableBytes+memberBytes*len(v)))
 		t := l.CreateTable(0, len(v))
-		for k, e := range v {
-			t.RawSetString(k, m.lua(l, e))
+		// In order, so that a result does not depend on chance.
+		keys := make([]string, 0, 32)
+		for k := range v {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			t.RawSetString(k, m.lua(l, v[k]))
 		}
 		return t
 	}

@@ -142,3 +142,10 @@ func TestDepthOfResults(t *testing.T) {
 }
 
 func n1(n int) string { return strconv.Itoa(n) }
+
+// A field whose name is written with an escape is the same field.
+func TestNamesWithEscapes(t *testing.T) {
+	if got := result(t, `{"b":1.10,"\u0061":1}`, `return function(m) m.a = m.a + 1 return m end`); got != `{"b":1.10,"a":2}` {
+		t.Error(got)
+	}
+}
