@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -36,10 +37,22 @@ func (c *Cluster) compress(t *topic, b *batch) {
 	if until := t.uncompressed.Load(); until != nil && time.Now().Before(*until) {
 		return
 	}
-	if err := b.compress(c.codec); err != nil {
+	select {
+	case compressing <- struct{}{}:
+	case <-c.ctx.Done(): // there will be no attempt
+		return
+	}
+	err := b.compress(c.codec)
+	<-compressing
+	if err != nil {
 		c.leaveUncompressed(t, b, err)
 	}
 }
+
+// compressing is held by each goroutine that compresses. A compressor for zstd takes 17 MiB, and
+// after an outage the batches of all topics are due at once; more than one for each processor
+// would not be faster.
+var compressing = make(chan struct{}, min(runtime.GOMAXPROCS(0), 8))
 
 // leaveUncompressed has this batch sent uncompressed, and the topic's next ones.
 func (c *Cluster) leaveUncompressed(t *topic, b *batch, err error) {

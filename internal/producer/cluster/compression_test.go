@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,5 +225,51 @@ func TestBatchesThatAreReusedHaveTheirOwnRecords(t *testing.T) {
 	}
 	if got := values(t, f, 50); got != want.String() {
 		t.Errorf("the topic has %s", got)
+	}
+}
+
+// countingCodec counts those that compress at the same time.
+type countingCodec struct {
+	compress.Codec
+	now, most atomic.Int32
+}
+
+type countingWriter struct {
+	io.WriteCloser
+	codec *countingCodec
+}
+
+func (c *countingCodec) NewWriter(w io.Writer) io.WriteCloser {
+	c.most.Store(max(c.now.Add(1), c.most.Load()))
+	return countingWriter{c.Codec.NewWriter(w), c}
+}
+
+func (w countingWriter) Close() error {
+	for range 100 { // lets others begin
+		runtime.Gosched()
+	}
+	w.codec.now.Add(-1)
+	return w.WriteCloser.Close()
+}
+
+// A compressor may take 17 MiB: the batches of many topics are not compressed all at once.
+func TestFewBatchesAreCompressedAtATime(t *testing.T) {
+	whole := compress.Codecs[compress.Zstd]
+	counting := &countingCodec{Codec: whole}
+	compress.Codecs[compress.Zstd] = counting
+	t.Cleanup(func() { compress.Codecs[compress.Zstd] = whole })
+	c := newTestCluster(t, []string{"127.0.0.1:1"}, func(o *Options) { o.Compression = "zstd" })
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			b := &batch{records: []record{{value: bytes.Repeat([]byte("x"), 10_000)}}}
+			if c.compress(c.use("t"), b); len(b.compressed) == 0 {
+				t.Error("not compressed")
+			}
+		})
+	}
+	all.Wait()
+	if n, most := counting.most.Load(), int32(runtime.GOMAXPROCS(0)); n > most {
+		t.Errorf("%d at a time, with %d processors", n, most)
 	}
 }
