@@ -12,6 +12,8 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/rawproduce"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // Batches are compressed before their first attempt, and sent as these bytes by all of them.
@@ -79,6 +81,17 @@ func (c *Cluster) codecRefused(t *topic, b *batch, res kafka.Response, err error
 		return false
 	}
 	c.leaveUncompressed(t, b, err)
+	return true
+}
+
+// grewTooLarge reports whether the broker finds the batch too large, which compression has made
+// larger, as it does with images: it is to be sent again uncompressed.
+func (b *batch) grewTooLarge(res kafka.Response) bool {
+	rejection := rejectionIn(res)
+	if rejection == nil || !kafkaerr.IsTooLarge(kafka.Error(rejection.ErrorCode)) || len(b.compressed) <= b.bytes {
+		return false
+	}
+	b.compressed = b.compressed[:0]
 	return true
 }
 

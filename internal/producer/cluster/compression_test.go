@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -139,6 +140,39 @@ func TestCodecThatABrokerDoesNotTakeIsLeftOut(t *testing.T) {
 		if got := values(t, f, 2); got != "ab" || w.attempts.Load() != 2 || w.compressionFailed.Load() != 1 || w.uncompressed.Load() != 2 {
 			t.Errorf("%v: the topic has %s after %d attempts, %d warnings, %d batches uncompressed", code,
 				got, w.attempts.Load(), w.compressionFailed.Load(), w.uncompressed.Load())
+		}
+	}
+}
+
+// Random bytes become larger. The broker takes what fits it uncompressed.
+func TestBatchThatCompressionMakesTooLargeIsSentAsItIs(t *testing.T) {
+	value := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(value)
+	for _, codec := range allCodecs {
+		f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+		limit := len(value) + 80
+		f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			f.KeepControl()
+			topic := r.(*kmsg.ProduceRequest).Topics[0]
+			if len(topic.Partitions[0].Records) <= limit {
+				return nil, nil, false
+			}
+			response := r.ResponseKind().(*kmsg.ProduceResponse)
+			response.Topics = []kmsg.ProduceResponseTopic{{Topic: topic.Topic, TopicID: topic.TopicID, Partitions: []kmsg.ProduceResponseTopicPartition{{ErrorCode: kerr.MessageTooLarge.Code}}}}
+			return response, nil, true
+		})
+		c := newTestCluster(t, f.Addrs(), func(o *Options) { o.Compression, o.MaxAttempts = codec, 1 })
+		produce(t, c, string(value))
+		produce(t, c, "small")
+		if got := codecsOnWire(f); len(got) < 2 || got[len(got)-1] != codec || got[len(got)-2] != "none" {
+			t.Errorf("produce requests had the codecs %v", got)
+		}
+		if got := values(t, f, 2); got != string(value)+"small" {
+			t.Errorf("the topic has %d bytes", len(got))
+		}
+		large := string(value) + strings.Repeat("x", 100_000)
+		if err := c.Produce(t.Context(), messages(large)); !errors.Is(err, kafka.MessageSizeTooLarge) {
+			t.Errorf("a record that is too large, compressed or not: %v", err)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 	for {
 		g := c.current(t)
 		res, err := c.send(ctx, g, b)
-		if c.codecRefused(t, b, res, err) {
+		if c.codecRefused(t, b, res, err) || b.grewTooLarge(res) {
 			continue
 		}
 		if err == nil {
