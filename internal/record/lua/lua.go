@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,14 @@ const maxBytes = 64 << 20
 // 100,000 are done within 10 ms. The time is that of the clock, for what instructions
 // measure badly; it is long, because a loaded machine may stop the process for a while.
 var limits = sandbox.Limits{Instructions: 100_000, Bytes: maxBytes, Time: time.Second}
+
+// maxWork is how many instructions all functions may take for one request. It matters for
+// those that are split: 10,000 records, each with the full limit, would take minutes.
+const maxWork = 10_000_000
+
+// running bounds how many functions run at once. They do nothing but work, so more of them
+// than processors would be no faster, and each can take 2*maxBytes, and needs a machine.
+var running = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 // Options are what functions need to know beside their requests.
 type Options struct {
@@ -108,7 +117,8 @@ func located(i int, err error) error {
 // name.
 func (f *Functions) Needs() request.Fields { return f.needs }
 
-// Transform passes the draft's message through the functions. It is a record.Transform.
+// Transform passes the draft's message through the functions. It is a record.Transform. It
+// may wait until others are through.
 // Errors are *record.TransformError, or request.ErrTooLarge for a result above
 // Options.MaxValue.
 func (f *Functions) Transform(d *record.Draft) error {
@@ -131,6 +141,11 @@ func (f *Functions) Transform(d *record.Draft) error {
 }
 
 func (f *Functions) run(d *record.Draft, first int) (err error) {
+	if d.Work > maxWork {
+		return failed("the functions did more work than they may for one request: %d instructions, for all of its records", maxWork)
+	}
+	running <- struct{}{}
+	defer func() { <-running }()
 	m, _ := f.machines.Get().(*machine)
 	if m == nil {
 		if m, err = newMachine(f); err != nil {

@@ -115,7 +115,9 @@ func (m *machine) run(d *record.Draft, first int) error {
 			continue
 		}
 		last = i
-		if v, err = m.state.Call(m.functions[i], v); err != nil {
+		v, err = m.state.Call(m.functions[i], v)
+		d.Work += m.state.Worked()
+		if err != nil {
 			return failed("%s", m.describe(i, err))
 		}
 		switch v {
