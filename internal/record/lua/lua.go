@@ -11,6 +11,7 @@
 package lua
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -130,10 +131,13 @@ func (f *Functions) Transform(d *record.Draft) error {
 			if d.Final || len(d.Message) == 0 || d.Message[0] != '{' {
 				break
 			}
-			if err := takeField(d, i, c.fields[0]); err != nil {
+			taken, err := takeField(d, i, c.fields[0])
+			if err != nil {
 				return err
 			}
-			continue
+			if taken {
+				continue
+			}
 		}
 		return f.run(d, i)
 	}
@@ -171,26 +175,30 @@ func (f *Functions) put(m *machine) {
 	}
 }
 
-// takeField makes a field of the message the message, as Lua would: a string is finished.
-func takeField(d *record.Draft, i int, name string) error {
+// takeField makes a field of the message the message, as Lua would: a string is finished. It
+// takes none if it does not know which member the field is.
+func takeField(d *record.Draft, i int, name string) (taken bool, err error) {
 	for f := range members(d.Message) {
+		if bytes.IndexByte(f.name, '\\') >= 0 { // it may be any field
+			return false, nil
+		}
 		if string(f.name) != name {
 			continue
 		}
 		if f.value[0] != '"' {
 			d.Message = f.value
-			return nil
+			return true, nil
 		}
 		dec := decoder{bytes: maxBytes}
 		v, err := dec.decode(string(f.value))
 		if err != nil {
-			return failed("%s: %v", chunkName(i), err)
+			return false, failed("%s: %v", chunkName(i), err)
 		}
 		s, _ := v.(glua.LString)
 		d.Message, d.Final = append(d.Message[:0], s...), true
-		return nil
+		return true, nil
 	}
-	return returnedNil(i)
+	return false, returnedNil(i)
 }
 
 var hostname = sync.OnceValues(os.Hostname)
