@@ -42,8 +42,10 @@ var limits = sandbox.Limits{Instructions: 100_000, Bytes: maxBytes, Time: time.S
 const maxWork = 10_000_000
 
 // running bounds how many functions run at once. They do nothing but work, so more of them
-// than processors would be no faster, and each can take 2*maxBytes, and needs a machine.
-var running = make(chan struct{}, runtime.GOMAXPROCS(0))
+// than processors would be no faster, and each can take 2*maxBytes, and needs a machine. One
+// processor is for all else: otherwise functions that use up their limits would delay requests
+// that have none by seconds.
+var running = make(chan struct{}, max(runtime.GOMAXPROCS(0)-1, 1))
 
 // Options are what functions need to know beside their requests.
 type Options struct {
