@@ -71,3 +71,31 @@ func TestWhatTheDocumentationNamesIsThere(t *testing.T) {
 		}
 	}
 }
+
+func TestModulesThatTheDocumentationNamesAreThere(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/message-functions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(text), "| `require` | ")
+	row, _, _ = strings.Cut(row, " |\n")
+	var names []string
+	for item := range strings.SplitSeq(row, ", ") {
+		item = strings.Trim(item, "`")
+		before, group, ok := strings.Cut(item, "{")
+		if !ok {
+			names = append(names, item)
+		}
+		for name := range strings.FieldsSeq(strings.TrimSuffix(group, "}")) {
+			names = append(names, before+name)
+		}
+	}
+	if len(names) < 30 {
+		t.Fatalf("%q", names)
+	}
+	for _, name := range names {
+		if got := result(t, "{}", `return function() return type(require("`+name+`")) end`); got != "final table" && got != "final function" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

@@ -87,17 +87,35 @@ func (m *machine) describe(i int, err error) string {
 
 func chunkName(i int) string { return fmt.Sprintf("function %d", i+1) }
 
-// end forgets the request.
+// A machine keeps no buffer above keepBytes, and no map or list of more than keepEntries.
+const (
+	keepBytes   = 64 << 10
+	keepEntries = 1 << 10
+)
+
+// end forgets the request, and what only a large one needs.
 func (m *machine) end() {
 	m.draft = nil
 	m.log = logLines{}
-	clear(m.rest)
-	clear(m.numbers)
+	clear(m.rest[:cap(m.rest)])
 	clear(m.tables)
+	if len(m.numbers) > keepEntries {
+		m.numbers = map[numberPlace]numberText{}
+	}
+	clear(m.numbers)
+	if len(m.seen) > keepEntries {
+		m.seen = nil
+	}
 	clear(m.seen)
-	if cap(m.out) > 64<<10 {
+	if cap(m.out) > keepBytes {
 		m.out = nil
 	}
+	d := &m.decoder
+	d.pop(0)
+	if cap(d.stack) > keepEntries {
+		d.stack = nil
+	}
+	d.s, d.numbers = "", nil
 }
 
 // run reduces the message through the functions from the first on, which is given whatever
@@ -115,7 +133,9 @@ func (m *machine) run(d *record.Draft, first int) error {
 			continue
 		}
 		last = i
-		if v, err = m.state.Call(m.functions[i], v); err != nil {
+		v, err = m.state.Call(m.functions[i], v)
+		d.Work += m.state.Worked()
+		if err != nil {
 			return failed("%s", m.describe(i, err))
 		}
 		switch v {
@@ -168,11 +188,8 @@ func (m *machine) argument(d *record.Draft) (v glua.LValue, rest [][]byte, err e
 	dec := &m.decoder
 	dec.bytes, dec.values, dec.numbers = maxBytes, m.values, m.numbers
 	dec.arrays, dec.empty = m.arrays, m.arrays
-	if m.f.whole || len(d.Message) == 0 || d.Message[0] != '{' || !plainNames(d.Message) {
-		v, err := dec.decode(string(d.Message))
-		if t, ok := v.(*glua.LTable); ok {
-			setHeadersMeta(t)
-		}
+	if m.f.whole || len(d.Message) == 0 || d.Message[0] != '{' {
+		v, err := m.wholeArgument(d)
 		return v, nil, err
 	}
 	t := m.l.CreateTable(0, len(m.f.fields)+1)
@@ -180,6 +197,10 @@ func (m *machine) argument(d *record.Draft) (v glua.LValue, rest [][]byte, err e
 	for f := range members(d.Message) {
 		if f.value == nil {
 			return nil, nil, syntaxError("the message is not JSON")
+		}
+		if bytes.IndexByte(f.name, '\\') >= 0 { // it may be any field
+			v, err := m.wholeArgument(d)
+			return v, nil, err
 		}
 		if !slices.Contains(m.f.fields, string(f.name)) {
 			rest = append(rest, f.all)
@@ -189,21 +210,24 @@ func (m *machine) argument(d *record.Draft) (v glua.LValue, rest [][]byte, err e
 		if err != nil {
 			return nil, nil, err
 		}
-		t.RawSetString(string(f.name), v)
+		name := string(f.name)
+		t.RawSetString(name, v)
+		if writtenUnusually(v, dec.s) {
+			dec.keep(t, glua.LString(name), v, dec.s)
+		}
 	}
 	m.rest = rest
 	setHeadersMeta(t)
 	return t, rest, nil
 }
 
-// plainNames reports whether the names of an object's members are written without escapes.
-func plainNames(object []byte) bool {
-	for f := range members(object) {
-		if bytes.IndexByte(f.name, '\\') >= 0 {
-			return false
-		}
+// wholeArgument returns all of the message.
+func (m *machine) wholeArgument(d *record.Draft) (glua.LValue, error) {
+	v, err := m.decoder.decode(string(d.Message))
+	if t, ok := v.(*glua.LTable); ok {
+		setHeadersMeta(t)
 	}
-	return true
+	return v, err
 }
 
 // setHeadersMeta lets the names of headers be written as in kong.request.get_headers.
@@ -293,8 +317,14 @@ func (m *machine) lua(l *glua.LState, v any) glua.LValue {
 	case map[string]any:
 		sandbox.Charge(l, 2+len(v), int64(tableBytes+memberBytes*len(v)))
 		t := l.CreateTable(0, len(v))
-		for k, e := range v {
-			t.RawSetString(k, m.lua(l, e))
+		// In order, so that a result does not depend on chance.
+		keys := make([]string, 0, 32)
+		for k := range v {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			t.RawSetString(k, m.lua(l, v[k]))
 		}
 		return t
 	}

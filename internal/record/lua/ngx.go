@@ -5,9 +5,10 @@ import (
 
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/sandbox"
+	"kafka-upstream/internal/sandbox/lualib"
 )
 
-// openNgx makes ngx: what of it is about the request.
+// openNgx adds ngx, with what of it is about the request, and the modules that need none.
 func (m *machine) openNgx() {
 	s := m.state
 	members := map[string]glua.LValue{"log": goFunction(m.ngxLog), "status": glua.LNumber(0)}
@@ -19,8 +20,7 @@ func (m *machine) openNgx() {
 	members["header"] = m.virtual("ngx.header", nil, "ngx.header is not available in message functions: a function cannot change the answer to the request")
 	members["arg"] = m.virtual("ngx.arg", nil, "ngx.arg is not available in message functions: they run before there is an answer")
 
-	members["null"] = null
-	ngx := s.Library("ngx", nil, members)
+	ngx := lualib.Open(s, null, members)
 	mt := ngx.Metatable.(*glua.LTable)
 	missing := mt.RawGetString("__index").(*glua.LFunction)
 	ctx := m.factTable("ngx.ctx")
@@ -31,7 +31,6 @@ func (m *machine) openNgx() {
 		}
 		return missing.GFunction(l)
 	}))
-	s.SetGlobal("ngx", ngx)
 }
 
 // virtual makes a table whose members get returns. Without get, reading one is an error, which

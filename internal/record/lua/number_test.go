@@ -26,29 +26,44 @@ func TestUntouchedNumbersStayAsTheyAreWritten(t *testing.T) {
 func TestNumbersInLua(t *testing.T) {
 	const message = `{"price":1.10,"id":12345678901234567890,"near":12345678901234567891,"micro":1234567890123456,"big":1E400,"n":10}`
 	for expression, want := range map[string]string{
-		`type(m.price)`:                    `final number`,
-		`type(m.id)`:                       `final userdata`,
-		`m.price * 2`:                      `2.2`,
-		`m.price + 0`:                      `1.1`,
-		`tostring(m.id)`:                   `final 12345678901234567890`,
-		`"id-" .. m.id`:                    `final id-12345678901234567890`,
-		`m.id .. m.n`:                      `final 1234567890123456789010`,
-		`tostring(m.micro)`:                `final 1234567890123456`,
-		`m.micro + 1`:                      `1234567890123457`,
-		`1 + m.micro`:                      `1234567890123457`,
-		`m.micro - "1"`:                    `1234567890123455`,
-		`-m.micro`:                         `-1234567890123456`,
-		`m.micro % 10`:                     `6`,
-		`m.micro ^ 0`:                      `1`,
-		`m.micro / m.micro * 2`:            `2`,
-		`m.id < m.near`:                    `true`,
-		`m.id == m.near`:                   `false`,
-		`m.id <= m.near and m.near > m.id`: `true`,
-		`m.micro > 10`:                     `true`,
-		`m.n < m.micro`:                    `true`,
-		`m.big > m.id`:                     `true`,
-		`{moved = m.id}`:                   `{"moved":12345678901234567890}`,
-		`{moved = m.price}`:                `{"moved":1.1}`,
+		`type(m.price)`:                        `final number`,
+		`type(m.id)`:                           `final userdata`,
+		`m.price * 2`:                          `2.2`,
+		`m.price + 0`:                          `1.1`,
+		`tostring(m.id)`:                       `final 12345678901234567890`,
+		`"id-" .. m.id`:                        `final id-12345678901234567890`,
+		`m.id .. m.n`:                          `final 1234567890123456789010`,
+		`tostring(m.micro)`:                    `final 1234567890123456`,
+		`m.micro + 1`:                          `1234567890123457`,
+		`1 + m.micro`:                          `1234567890123457`,
+		`m.micro - "1"`:                        `1234567890123455`,
+		`-m.micro`:                             `-1234567890123456`,
+		`m.micro % 10`:                         `6`,
+		`m.micro ^ 0`:                          `1`,
+		`m.micro / m.micro * 2`:                `2`,
+		`m.id < m.near`:                        `true`,
+		`m.id == m.near`:                       `false`,
+		`m.id <= m.near and m.near > m.id`:     `true`,
+		`m.micro > 10`:                         `true`,
+		`m.n < m.micro`:                        `true`,
+		`math.floor(m.micro / 10)`:             `123456789012345`,
+		`math.floor(m.micro)`:                  `1234567890123456`,
+		`math.max(1, m.id) == m.id`:            `false`,
+		`("%d %.0f"):format(m.micro, m.micro)`: `final 1234567890123456 1234567890123456`,
+		`ngx.md5(m.id) == ngx.md5("12345678901234567890")`:    `true`,
+		`string.sub(m.id, 1, 3)`:                              `final 123`,
+		`("%s|%q"):format(m.id, m.id)`:                        `final 12345678901234567890|"12345678901234567890"`,
+		`table.concat({m.id, 1}, "-")`:                        `final 12345678901234567890-1`,
+		`ngx.http_time(m.micro / 1e6)`:                        `final Fri, 13 Feb 2009 23:31:30 GMT`,
+		`("a"):rep(3, m.id)`:                                  `final a12345678901234567890a12345678901234567890a`,
+		`("x"):gsub("x", tostring(m.id))`:                     `final 12345678901234567890`,
+		`require("kong.tools.string").strip(m.id)`:            `final 12345678901234567890`,
+		`tonumber(m.micro)`:                                   `1234567890123456`,
+		`type(tonumber(m.id))`:                                `final number`,
+		`os.date("!%F", m.micro / 1e6)`:                       `final 2009-02-13`,
+		`m.big > m.id`:                                        `true`,
+		`{moved = m.id}`:                                      `{"moved":12345678901234567890}`,
+		`{moved = m.price}`:                                   `{"moved":1.1}`,
 		`(function() m.price = 2 return m end)()`:             `{"price":2,"id":12345678901234567890,"near":12345678901234567891,"micro":1234567890123456,"big":1E400,"n":10}`,
 		`select(2, pcall(function() return m.id < "1" end))`:  `final function 1:1: attempt to compare userdata with string`,
 		`select(2, pcall(function() return m.id + {} end))`:   `final function 1:1: attempt to perform arithmetic on a table value`,
@@ -142,3 +157,10 @@ func TestDepthOfResults(t *testing.T) {
 }
 
 func n1(n int) string { return strconv.Itoa(n) }
+
+// A field whose name is written with an escape is the same field.
+func TestNamesWithEscapes(t *testing.T) {
+	if got := result(t, `{"b":1.10,"\u0061":1}`, `return function(m) m.a = m.a + 1 return m end`); got != `{"b":1.10,"a":2}` {
+		t.Error(got)
+	}
+}

@@ -16,7 +16,7 @@ import (
 )
 
 // chargeHash charges for a hash of n bytes, which costs several times what a copy does.
-func chargeHash(l *glua.LState, n int) { sandbox.Charge(l, 5+n/32, 256+int64(n)) }
+func chargeHash(l *glua.LState, n int) { sandbox.Charge(l, 5+n/64, 256+int64(n)) }
 
 func hexOf(s string) string { return hex.EncodeToString([]byte(s)) }
 

@@ -2,6 +2,7 @@ package lualib
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,4 +74,20 @@ func checkErrors(t *testing.T, examples []example) {
 			t.Errorf("%s\n got error %q\nwant %q", e.source, err, e.want)
 		}
 	}
+}
+
+func TestStatesRunAtTheSameTime(t *testing.T) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			s := newState()
+			for range 20 {
+				got, err := run(t, s, `local x = require "kong.tools.string" return x.strip(" a "), (ngx.re.gsub("a1b22", "([0-9]+)", "<$1>", "jo")), #require("resty.jit-uuid")()`)
+				if err != nil || got != "a,a<1>b<22>,36" {
+					t.Error(got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

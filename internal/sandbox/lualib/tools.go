@@ -23,7 +23,7 @@ const (
 var gzipFunctions = map[string]glua.LGFunction{
 	"deflate_gzip": func(l *glua.LState) int {
 		s := stringArg(l, 1, "deflate_gzip")
-		sandbox.Charge(l, 1000+len(s)/2, gzipMemory+2*int64(len(s)))
+		sandbox.Charge(l, 1000+len(s)/4, gzipMemory+2*int64(len(s)))
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
 		io.WriteString(w, s) // to memory: cannot fail

@@ -114,7 +114,7 @@ func TestWrongArgumentsOfModulesFail(t *testing.T) {
 
 func TestHostileUseOfModulesEndsWithinTheBudget(t *testing.T) {
 	for name, source := range map[string]string{
-		"a bomb":         `local g, s = require "kong.tools.gzip", ("\0"):rep(2^20) local z = g.deflate_gzip(s) while true do g.inflate_gzip(z) end`,
+		"a bomb":         `local g, s = require "kong.tools.gzip", ("\0"):rep(10^5) local z = g.deflate_gzip(s) while true do g.inflate_gzip(z) end`,
 		"hashes":         `local s = ("a"):rep(2^20) for i = 1, 1000 do ngx.md5(s) end`,
 		"base64":         `local s = ("a"):rep(2^20) while true do s = ngx.encode_base64(s) end`,
 		"escapes":        `local s = (" "):rep(2^20) while true do s = ngx.escape_uri(s) end`,

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -19,11 +22,12 @@ import (
 func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
 	f.more = map[string]any{"producer_request_acks": -1}
 	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topics: []string{f.topic}}
+	partitions := 6
 	if f.codec != "" {
-		x.topics = tenTopics(f.topic)
+		x.topics, partitions = tenTopics(f.topic), 2
 	}
 	for _, topic := range x.topics {
-		kafka.CreateTopic(t, topic, 6, cmp.Or(f.replicas, 3), nil)
+		kafka.CreateTopic(t, topic, partitions, cmp.Or(f.replicas, 3), nil)
 	}
 	f.run(x)
 }
@@ -105,6 +109,34 @@ func TestFaultsOfRealKafka(t *testing.T) {
 	})...) {
 		t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
 	}
+	t.Run("one topic without leader leaves room for others", func(t *testing.T) {
+		noisy, quiet := kafka.CreateTopic(t, "noisy", 1, 1, nil), kafka.CreateTopic(t, "quiet", 1, 2, nil)
+		assign(t, admin, noisy, 2)
+		assign(t, admin, quiet, 0, 1)
+		kafka.Kill(t, 2)
+		outage{noisy: noisy, quiet: quiet, brokers: kafka.Addrs(kafkatest.Plaintext), records: kafka.Records, settings: map[string]any{"producer_request_acks": -1},
+			end: func() {
+				kafka.Restart(t, 2)
+				kafka.WaitInSync(t, noisy, quiet)
+			}}.check(t)
+	})
+}
+
+// The only broker of each version is killed, and all batches wait for it.
+func TestFaultsWithKeysOfEachKafka(t *testing.T) {
+	kafkatest.EachVersion(t, func(t *testing.T, version string) {
+		kafka := kafkatest.Start(t, kafkatest.Config{Version: version})
+		codec := "gzip"
+		if version != kafkatest.Versions[0] {
+			codec = "snappy"
+		}
+		fault{topic: "killed", replicas: 1, name: "the only broker killed (SIGKILL) for 3 s, and back", do: func(x *stage) {
+			kafka.Kill(x.T, 0)
+			time.Sleep(3 * time.Second)
+			kafka.Restart(x.T, 0)
+			kafka.WaitInSync(x.T, x.topics...)
+		}}.withKeys(codec).runKafka(t, kafka)
+	})
 }
 
 // moveLeaders makes the next replica of each partition its leader.
@@ -126,6 +158,25 @@ func moveLeaders(t *testing.T, admin *kadm.Client, topic string) {
 	if _, err := admin.ElectLeaders(t.Context(), kadm.ElectPreferredReplica, set); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// assign puts the replicas of the topic's one partition on those brokers, and waits until the
+// first is its leader.
+func assign(t *testing.T, admin *kadm.Client, topic string, brokers ...int32) {
+	t.Helper()
+	var req kadm.AlterPartitionAssignmentsReq
+	req.Assign(topic, 0, brokers)
+	if _, err := admin.AlterPartitionAssignments(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	set := make(kadm.TopicsSet)
+	set.Add(topic, 0)
+	rig.Eventually(t, fmt.Sprintf("topic %s is on the brokers %v", topic, brokers), func() bool {
+		_, _ = admin.ElectLeaders(t.Context(), kadm.ElectPreferredReplica, set)
+		topics, err := admin.ListTopics(t.Context(), topic)
+		p := topics[topic].Partitions[0]
+		return err == nil && slices.Equal(p.Replicas, brokers) && p.Leader == brokers[0]
+	})
 }
 
 // quota bounds what each client may produce to a broker, or lifts the bound.

@@ -252,7 +252,7 @@ var functions = []feature{
 
 // function is a feature whose message a function makes, and a request to it.
 func function(name, chunk, want string) feature {
-	return feature{name: "functions-" + name, facts: anna, config: map[string]any{"message_by_lua_functions": []string{chunk}}, sent: []sent{
+	return feature{name: "functions-" + name, facts: anna, sorted: true, config: map[string]any{"message_by_lua_functions": []string{chunk}}, sent: []sent{
 		{target: "/?q=1", headers: []string{"content-type: application/json", "x-a: b"}, body: `{"a":[]}`},
 	}, want: []string{"null " + want}}
 }

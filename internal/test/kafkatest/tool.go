@@ -42,8 +42,7 @@ func (c *Cluster) Tool(t testing.TB, class string, args ...string) string {
 
 // ConsoleConsumer runs Kafka's console consumer from the topic's beginning
 // until it has read n records, and returns what it prints: a line a record,
-// which holds the value unless args say otherwise ("--property",
-// "print.key=true", …; Kafka 4 wants "--formatter-property").
+// which holds the value unless args say otherwise (see [FormatterProperties]).
 func (c *Cluster) ConsoleConsumer(t testing.TB, topic string, n int, args ...string) (printed string) {
 	t.Helper()
 	// On a busy machine its group may not come to be in time: another try has
@@ -59,4 +58,17 @@ func (c *Cluster) ConsoleConsumer(t testing.TB, topic string, n int, args ...str
 		}
 	}
 	return printed
+}
+
+// FormatterProperties are the arguments by which the console consumer of that version has
+// these properties, such as print.key, on.
+func FormatterProperties(version string, names ...string) (args []string) {
+	flag := "--formatter-property"
+	if strings.HasPrefix(version, "3.") {
+		flag = "--property"
+	}
+	for _, name := range names {
+		args = append(args, flag, name+"=true")
+	}
+	return args
 }
