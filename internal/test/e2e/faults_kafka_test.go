@@ -22,11 +22,12 @@ import (
 func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
 	f.more = map[string]any{"producer_request_acks": -1}
 	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topics: []string{f.topic}}
+	partitions := 6
 	if f.codec != "" {
-		x.topics = tenTopics(f.topic)
+		x.topics, partitions = tenTopics(f.topic), 2
 	}
 	for _, topic := range x.topics {
-		kafka.CreateTopic(t, topic, 6, cmp.Or(f.replicas, 3), nil)
+		kafka.CreateTopic(t, topic, partitions, cmp.Or(f.replicas, 3), nil)
 	}
 	f.run(x)
 }
