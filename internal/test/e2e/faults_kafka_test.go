@@ -122,6 +122,23 @@ func TestFaultsOfRealKafka(t *testing.T) {
 	})
 }
 
+// The only broker of each version is killed, and all batches wait for it.
+func TestFaultsWithKeysOfEachKafka(t *testing.T) {
+	kafkatest.EachVersion(t, func(t *testing.T, version string) {
+		kafka := kafkatest.Start(t, kafkatest.Config{Version: version})
+		codec := "gzip"
+		if version != kafkatest.Versions[0] {
+			codec = "snappy"
+		}
+		fault{topic: "killed", replicas: 1, name: "the only broker killed (SIGKILL) for 3 s, and back", do: func(x *stage) {
+			kafka.Kill(x.T, 0)
+			time.Sleep(3 * time.Second)
+			kafka.Restart(x.T, 0)
+			kafka.WaitInSync(x.T, x.topics...)
+		}}.withKeys(codec).runKafka(t, kafka)
+	})
+}
+
 // moveLeaders makes the next replica of each partition its leader.
 func moveLeaders(t *testing.T, admin *kadm.Client, topic string) {
 	t.Helper()
