@@ -45,7 +45,7 @@ func newInstance(cfg *config.Config, o Options) (*instance, error) {
 		return nil, err
 	}
 	for _, warning := range cfg.Warnings() {
-		o.Log.Warn("a configuration may not do what is meant", "topic", cfg.Topic, "warning", warning)
+		o.Log.Warn("the configuration may not do what it is meant to do", "topic", cfg.Topic, "warning", warning)
 	}
 	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), pool: o.Pool, log: o.Log}, nil
 }
