@@ -82,31 +82,6 @@ func TestTopicThatIsNewHasItsShareAsSoonAsRecordsLeave(t *testing.T) {
 	}
 }
 
-func TestQuotaIsNeverExceeded(t *testing.T) {
-	for _, topics := range []int{1, 2, 3, 7, 100} {
-		q, used := quota{limit: 50, least: 1}, make([]int64, topics)
-		more := topics % 2
-		q.share(used, more)
-		for i := range 10_000 {
-			topic := i * 7919 % topics
-			n := int64(i%5 + 1)
-			if room := q.room(used[topic]); i%3 == 0 || n > room {
-				n = -min(n, used[topic])
-			}
-			q.add(used[topic], n)
-			used[topic] += n
-			fresh := quota{limit: q.limit, least: q.least, used: q.used}
-			fresh.share(used, more)
-			if fresh != q || q.used < 0 || q.used > q.limit {
-				t.Fatalf("%d topics: %+v, want %+v", topics, q, fresh)
-			}
-			if fill := q.fill(used[topic]); fill < 0 || fill > 1 || (fill == 1) != (q.room(used[topic]) <= 0) {
-				t.Fatalf("%d topics: %v full with room for %d", topics, fill, q.room(used[topic]))
-			}
-		}
-	}
-}
-
 // A buffer is not full to a topic that could still use its share.
 func TestBufferIsFullToTheTopicThatFillsIt(t *testing.T) {
 	pool := NewPool(PoolOptions{Security: plain, Log: discard})

@@ -14,7 +14,8 @@ import (
 	"kafka-upstream/internal/test/kafkatest"
 )
 
-// Every row of the table of answers in docs/answers.md.
+// Every row of the table of answers in docs/answers.md, but for health gating and several
+// records, which have tests of their own.
 func TestAnswers(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	away := []string{rig.ClosedPort(t)}
