@@ -37,7 +37,7 @@ type options struct {
 }
 
 // parts are the parts of the benchmark, in the order of measurement.
-var parts = []string{"headline", "budgets", "growth", "bodies"}
+var parts = []string{"headline", "budgets", "growth", "bodies", "records"}
 
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{connections: []int{1, 32, 128}}

@@ -22,6 +22,7 @@ type scenario struct {
 	fill        int64         // requests before those that are measured
 	configs     int           // 1 if zero; each has a topic of its own
 	workers     int           // 1 if zero
+	records     int           // of each request, 1 if zero
 	request     *httpRequest  // the baseline request if nil
 	settings    map[string]any
 	delay       time.Duration // of the broker's acknowledgements
@@ -162,7 +163,7 @@ func (x *session) settled() error {
 		switch {
 		case err != nil:
 			return err
-		case now.Records >= x.answered:
+		case now.Records >= x.expected():
 			return nil
 		case now.Records > c.Records:
 			last = time.Now()
@@ -173,6 +174,9 @@ func (x *session) settled() error {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// expected is how many records the requests that were answered 200 make.
+func (x *session) expected() int64 { return x.answered * int64(max(x.records, 1)) }
 
 // missing is the error of records that have not arrived, or of too many.
 func (x *session) missing(c counted) error {
@@ -197,10 +201,10 @@ func (x *session) finish() (counted, error) {
 	if x.plugin.PDK { // no acknowledgements: the last of it may still be on its way
 		_ = poll(3*time.Second, func() bool {
 			c, err = x.broker.counted()
-			return err != nil || c.Records >= x.answered
+			return err != nil || c.Records >= x.expected()
 		})
 	}
-	if err == nil && c.Records != x.answered {
+	if err == nil && c.Records != x.expected() {
 		err = x.missing(c)
 	}
 	return c, err

@@ -206,7 +206,7 @@ func decode(n *yaml.Node, all map[string]any) error {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		return errors.New("it holds what JSON cannot hold")
+		return errors.New("it has a value that JSON does not have")
 	}
 	if err := json.Unmarshal(b, &all); err != nil {
 		return errors.New("expected a record")

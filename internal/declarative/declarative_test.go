@@ -86,12 +86,12 @@ func TestProblemsHaveFieldAndLine(t *testing.T) {
 		"function":      {"topic: t\nmessage_by_lua_functions:\n- wrong\n- right\n- wrong", "8: plugin 1: config.message_by_lua_functions[1]: function 1, line 2: it is wrong\n10: plugin 1: config.message_by_lua_functions[3]: function 3, line 2: it is wrong"},
 		"and a field":   {"topic: t\nmessage_by_lua_functions: [wrong]\nsplit: x", "8: plugin 1: config.split: expected one of: none, json_array, ndjson\n7: plugin 1: config.message_by_lua_functions[1]: function 1, line 2: it is wrong"},
 		"placeholder":   {"topic: orders-${{ env \"DECK_TOPIC\" }}\ntimeout: ${{env \"DECK_T\" | toInt }}\ncluster_name: ${{ env \"DECK_NAME\" }}", "7: plugin 1: config.timeout: a placeholder of decK cannot be checked: check what \"deck file render --populate-env-vars\" makes of the file\n6: plugin 1: config.topic: a placeholder of decK cannot"},
-		"warning":       {"topic: t\ntopics_query_arg: u", "warning 4: plugin 1: topics_query_arg has no effect, because no topic but topic is allowed: add topics to allowed_topics"},
+		"warning":       {"topic: t\ntopics_query_arg: u", "warning 4: plugin 1: topics_query_arg has no effect without allowed_topics: add the topics that requests may name to it"},
 		"vault":         {"topic: t\nauthentication: {mechanism: PLAIN, user: '{vault://env/u}', password: '{vault://env/p}'}", ""},
 		"secret":        {"topic: t\nauthentication: {mechanism: PLAIN, user: u, password: [hush]}", "7: plugin 1: config.authentication.password: expected a string"},
 		"twice":         {"topic: t\ntopic: u", "4: plugin 1: config: line 7: mapping key"},
 		"an alias":      {"topic: &t a b\nallowed_topics: [*t]", "6: plugin 1: config.allowed_topics[1]: invalid value: a topic name consists of letters, digits, '.', '_' and '-'\n6: plugin 1: config.topic"},
-		"infinite":      {"topic: t\ntimeout: .inf", "4: plugin 1: config: it holds what JSON cannot hold"},
+		"infinite":      {"topic: t\ntimeout: .inf", "4: plugin 1: config: it has a value that JSON does not have"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := "_format_version: '3.0'\nplugins:\n- name: kafka-upstream\n  config:\n    " + servers + "\n    " + strings.ReplaceAll(tc.config, "\n", "\n    ") + "\n"

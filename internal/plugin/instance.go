@@ -46,7 +46,7 @@ func newInstance(cfg *config.Config, o Options) (*instance, error) {
 		return nil, err
 	}
 	for _, warning := range cfg.Warnings() {
-		o.Log.Warn("a configuration may not do what is meant", "topic", cfg.Topic, "warning", warning)
+		o.Log.Warn("the configuration may not do what it is meant to do", "topic", cfg.Topic, "warning", warning)
 	}
 	slow := len(cfg.Functions) > 0 || record.Split(cfg.Split) != record.SplitNone
 	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), slow: slow, pool: o.Pool, log: o.Log}, nil

@@ -79,7 +79,7 @@ func (p *Producer) complete(t *topic, messages []kafka.Message, err error) {
 	for i := range messages {
 		m := &messages[i]
 		r := Result{int32(m.Partition), m.Offset, err}
-		if err != nil || p.o.Acks == 0 {
+		if err != nil || p.o.Acks == 0 || messages[0].Offset < 0 { // the broker did not say it, which -1 means
 			r.Offset = -1
 		}
 		m.WriterData.(*delivery).set(r)

@@ -3,6 +3,7 @@ package producer
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -101,8 +102,14 @@ func TestQuotaOfManyTopics(t *testing.T) {
 		{100, 1, []int64{0, 75}, 1, 16},     // as the one after it has
 		{100, 1, make([]int64, 100), 0, 51}, // more topics than half of the limit
 		{100, 1, []int64{0, 51, 1}, 0, 33},  // few topics
+		{100, 1, []int64{0, 100}, 0, 25},    // a topic that comes when another one has filled the buffer
+		{100, 1, []int64{20, 100}, 0, 5},
+		{100, 1, []int64{25, 100}, 0, 0},
+		{100, 1, []int64{0, 100, 25}, 0, 16},
+		{100, 1, []int64{0, 100, 50, 45}, 0, 5}, // up to twice the limit
 		{1, 1, []int64{0, 0, 0}, 1, 1},
-		{1, 1, []int64{0, 1, 0}, 1, 0},
+		{1, 1, []int64{0, 1, 0}, 1, 1},
+		{1, 1, []int64{0, 1, 1}, 1, 0},
 		{0, 0, []int64{0}, 0, 0},
 		{1600, 100, make([]int64, 300), 0, 900}, // no part is smaller than a record
 		{1600, 100, append([]int64{0, 900}, make([]int64, 298)...), 0, 100},
@@ -114,6 +121,54 @@ func TestQuotaOfManyTopics(t *testing.T) {
 		q.share(row.topics, row.more)
 		if got := q.room(row.topics[0]); got != row.want {
 			t.Errorf("%d of %d topics: room for %d, want %d", row.limit, len(row.topics), got, row.want)
+		}
+	}
+}
+
+// Whatever comes and goes, the sums are those of the topics, and the limit holds but for parts of
+// topics that came late. For as long as the parts are the same and there are parts for all, each
+// topic has room up to its own.
+func TestQuotaKeepsItsPromises(t *testing.T) {
+	for run := range uint64(300) {
+		r := rand.New(rand.NewPCG(run, 0))
+		q := quota{limit: 1 + r.Int64N(1000), least: 1 + r.Int64N(50)}
+		var used []int64 // by topic
+		kept := true     // no topic came since the buffer was empty
+		for range 1000 {
+			switch i := r.IntN(max(len(used), 1)); {
+			case len(used) == 0, r.IntN(200) == 0: // a topic more
+				used = append(used, 0)
+				q.share(used, r.IntN(2))
+				kept = q.used == 0
+			case r.IntN(3) > 0: // a record
+				n := r.Int64N(100)
+				if q.room(used[i]) < n {
+					continue
+				}
+				q.add(used[i], n)
+				used[i] += n
+			default: // some are completed
+				n := r.Int64N(used[i] + 1)
+				q.add(used[i], -n)
+				used[i] -= n
+			}
+			sum, beyond := int64(0), int64(0)
+			for _, n := range used {
+				sum += n
+				beyond += max(n-q.reserved, 0)
+			}
+			if q.used != sum || q.beyond != beyond || sum > 2*q.limit || kept && q.reserved*int64(len(used)) <= q.limit/2 && sum > q.limit {
+				t.Fatalf("run %d: %+v of topics that use %v, %d beyond their parts", run, q, used, beyond)
+			}
+			if sum == 0 {
+				kept = true
+			}
+			for _, n := range used {
+				room := q.room(n)
+				if room < 0 || room == 0 != (q.fill(n) == 1) || kept && q.reserved*int64(len(used)) <= q.limit/2 && room < q.reserved-n {
+					t.Fatalf("run %d: room for %d where a topic uses %d, of %+v", run, room, n, q)
+				}
+			}
 		}
 	}
 }

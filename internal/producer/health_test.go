@@ -274,3 +274,24 @@ func TestHealthCountsConsecutiveFailuresAndRecoveries(t *testing.T) {
 		}
 	}
 }
+
+func TestUnhealthyProducerDrainsItsBuffer(t *testing.T) {
+	address, opts := onOnePort(t)
+	pool := NewPool(PoolOptions{Security: plain, Log: discard})
+	h := acquire(t, pool, testOptions([]string{address}, gating))
+	send(t, h.producer, "one", "two")
+	eventually(t, "it is unhealthy", func() bool { return h.producer.isUnhealthy("t") })
+	h.Release()
+	undelivered := make(chan int64)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		undelivered <- pool.Close(ctx)
+	}()
+	eventually(t, "it is closed", func() bool { return errors.Is(h.Send(t.Context(), record("late")), ErrClosed) })
+	f := kafkatest.StartFake(t, opts...)
+	if n := <-undelivered; n != 0 {
+		t.Errorf("%d records are undelivered", n)
+	}
+	f.Records(t, "t", 2)
+}

@@ -8,6 +8,11 @@ import (
 	"kafka-upstream/internal/kafkaerr"
 )
 
+// missingPause is the longest time until brokers are asked again for a topic that does not exist,
+// as that of Kafka's Java clients. It doubles up to that: a client may choose among many topics
+// that do not exist, and with each request kafka-go fetches the metadata of all topics again.
+const missingPause = time.Second
+
 // awaitMetadata requests the topic's metadata until the cluster has answered: without it,
 // the Writer would block, or drop the records. Other topics are delivered meanwhile. It
 // gives up when the topic's backlog is empty, or when the producer is closed.
@@ -15,6 +20,7 @@ func (p *Producer) awaitMetadata(t *topic) {
 	ctx := p.cluster.Context()
 	var missing time.Time // since when brokers have answered that the topic does not exist
 	for {
+		pause := time.Duration(0)
 		err := p.cluster.Await(ctx, t.name)
 		if err == nil {
 			t.log.recovered()
@@ -32,6 +38,7 @@ func (p *Producer) awaitMetadata(t *topic) {
 			if missing.IsZero() {
 				missing = time.Now()
 			}
+			pause = min(time.Since(missing), missingPause)
 			if time.Since(missing) > p.maxUnavailable { // an outage before it does not count
 				p.fail(t, func(q *queued) bool { return time.Since(p.started)-q.accepted > p.maxUnavailable }, err)
 			}
@@ -43,7 +50,7 @@ func (p *Producer) awaitMetadata(t *topic) {
 			p.fail(t, func(q *queued) bool { return rejections-q.rejections >= int32(p.o.MaxAttempts) }, err)
 		}
 		// Pause before the next request, and send none if no record needs it.
-		if !p.cluster.Pause(ctx) {
+		if !p.cluster.Pause(ctx, pause) {
 			return
 		}
 		p.mu.Lock()

@@ -194,6 +194,26 @@ func TestResultsOfRecordsThatNobodyAcknowledgesHaveNoOffset(t *testing.T) {
 	}
 }
 
+// A broker may accept records and give no offset.
+func TestResultsHaveNoOffsetThatTheBrokerDidNotGive(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		response := r.ResponseKind().(*kmsg.ProduceResponse)
+		response.Topics = []kmsg.ProduceResponseTopic{{Topic: "t", Partitions: []kmsg.ProduceResponseTopicPartition{{BaseOffset: -1}}}}
+		return response, nil, true
+	})
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Async = false })
+	results := make([]Result, 3)
+	if err := p.SendAll(t.Context(), of("t", "t", "t"), results); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r != (Result{0, -1, nil}) {
+			t.Errorf("record %d: %+v", i, r)
+		}
+	}
+}
+
 // One topic is delivered and one is not: each record has its own fate.
 func TestResultsAreThoseOfEachTopic(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))

@@ -154,3 +154,20 @@ func TestProducerThatIsInUseIsNotClosedForAnEarlierOne(t *testing.T) {
 		pool.Close(t.Context())
 	})
 }
+
+// Clients may choose among many topics that do not exist.
+func TestBrokersAreAskedLessAndLessForATopicThatIsMissing(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1))
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Backoff = 0 })
+	begin := time.Now()
+	send(t, p, "x")
+	eventually(t, "brokers were asked 6 times", func() bool {
+		topic := topicOf(p)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return topic.ledger.MetadataRequests >= 6
+	})
+	if d := time.Since(begin); d < 320*time.Millisecond { // 20, 20, 40, 80 and 160 ms
+		t.Errorf("6 times in %v", d)
+	}
+}

@@ -173,7 +173,7 @@ func (b *Builder) appendOne(dst []Record, s *scratch, r *request.Request, m Memo
 	}
 	s.element.buf = s.element.buf[:0]
 	d := &s.draft
-	*d = Draft{Record: Record{Topic: topics[0], Time: s.time, Headers: s.headers}, Request: r, Log: d.Log}
+	*d = Draft{Record: Record{Topic: topics[0], Time: s.time, Headers: s.headers}, Request: r, Log: d.Log[:min(len(d.Log), maxLog)], Work: d.Work}
 	if d.Key, err = b.key.of(s, r, m); err != nil {
 		return dst, err
 	}

@@ -44,6 +44,9 @@ type Draft struct {
 	// appends to it, and bounds what it appends. If a request is split, the lines of its
 	// earlier elements are there.
 	Log []LogLine
+	// Work is for Transforms to count what they have done for the request, in a unit of
+	// their own. If a request is split, that of its earlier elements is in it.
+	Work int
 }
 
 // LogLine is a line for Kong's error log.

@@ -34,17 +34,29 @@ func anyArg(l *glua.LState, n int) glua.LValue {
 }
 
 func stringArg(l *glua.LState, n int) string {
-	switch v := l.Get(n).(type) {
-	case glua.LString:
-		if len(v) >= longString {
-			budgetOf(l).long(int64(len(v)))
-		}
-		return string(v)
-	case glua.LNumber:
-		return formatNumber(float64(v))
+	s, ok := asString(l.Get(n))
+	if !ok {
+		typeError(l, n, "string")
 	}
-	typeError(l, n, "string")
-	return ""
+	if len(s) >= longString {
+		budgetOf(l).long(int64(len(s)))
+	}
+	return s
+}
+
+// asString is what v is where a string is wanted.
+func asString(v glua.LValue) (s string, ok bool) {
+	switch v := v.(type) {
+	case glua.LString:
+		return string(v), true
+	case glua.LNumber:
+		return formatNumber(float64(v)), true
+	case *glua.LUserData:
+		if v, ok := v.Value.(Number); ok {
+			return v.String(), true
+		}
+	}
+	return "", false
 }
 
 func stringOr(l *glua.LState, n int, def string) string {
@@ -54,6 +66,12 @@ func stringOr(l *glua.LState, n int, def string) string {
 	return stringArg(l, n)
 }
 
+// Number is the value of a userdata that functions take where they want a number or a string.
+type Number interface {
+	Float64() float64
+	String() string
+}
+
 func numberArg(l *glua.LState, n int) float64 {
 	switch v := l.Get(n).(type) {
 	case glua.LNumber:
@@ -61,6 +79,10 @@ func numberArg(l *glua.LState, n int) float64 {
 	case glua.LString:
 		if f, ok := toNumber(l, v); ok {
 			return f
+		}
+	case *glua.LUserData:
+		if v, ok := v.Value.(Number); ok {
+			return v.Float64()
 		}
 	}
 	typeError(l, n, "number")

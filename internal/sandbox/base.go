@@ -200,6 +200,11 @@ func baseTonumber(l *glua.LState) int {
 				l.Push(glua.LNumber(f))
 				return 1
 			}
+		case *glua.LUserData:
+			if v, ok := v.Value.(Number); ok {
+				l.Push(glua.LNumber(v.Float64()))
+				return 1
+			}
 		}
 		l.Push(glua.LNil)
 		return 1

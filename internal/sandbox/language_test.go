@@ -139,6 +139,8 @@ func TestChunks(t *testing.T) {
 		{`return 0x10 + 0xA.8p0 + 0b11`, "29.5"},
 		{`return 0xffffffffffffffff == 2^64 and 1e999 == math.huge`, "true"},
 		{"#!/usr/bin/lua\nreturn 1", "1"},
+		{"\uFEFFreturn 1", "1"},
+		{"\uFEFF#!/usr/bin/lua\nreturn 1", "1"},
 		{"--[==[ ]] \n ]==] return 1 -- [[\n --[=x", "1"},
 		// What is not there.
 		{`return arg`, "nil"},

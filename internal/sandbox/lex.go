@@ -14,10 +14,12 @@ import (
 func plainSource(source string) string {
 	x := lexer{src: source, line: 1}
 	x.out.Grow(len(source))
-	if strings.HasPrefix(source, "#") { // as the first line of a script
-		x.pos = len(source)
-		if i := strings.IndexByte(source, '\n'); i >= 0 {
-			x.pos = i
+	if strings.HasPrefix(source, "\uFEFF") { // an editor's mark of UTF-8
+		x.pos = len("\uFEFF")
+	}
+	if strings.HasPrefix(source[x.pos:], "#") { // as the first line of a script
+		for x.pos < len(source) && source[x.pos] != '\n' {
+			x.pos++
 		}
 	}
 	for x.pos < len(x.src) {

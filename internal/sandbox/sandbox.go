@@ -137,6 +137,9 @@ func (s *State) Reusable() bool {
 	return !s.broken && s.used <= keepFactor*s.limits.Bytes && s.dead <= maxDead
 }
 
+// Worked returns how many instructions the last Run or Call took.
+func (s *State) Worked() int { return s.limits.Instructions - max(s.budget.left, 0) }
+
 // SetGlobal adds a global that all programs have, such as a Library.
 func (s *State) SetGlobal(name string, v glua.LValue) { s.globals[name] = v }
 

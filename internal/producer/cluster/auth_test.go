@@ -32,7 +32,7 @@ func TestServersThatAreAwayUseUpNoLogin(t *testing.T) {
 		if err := c.Await(t.Context(), "t"); err == nil || errors.Is(err, errLogin) {
 			t.Errorf("the metadata is not known because of: %v", err)
 		}
-		c.Pause(t.Context())
+		c.Pause(t.Context(), 0)
 	}
 }
 

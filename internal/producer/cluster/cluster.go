@@ -191,9 +191,11 @@ func (c *Cluster) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Reques
 	}
 }
 
-// Pause waits until another metadata request may be sent. It reports false if ctx or the
-// Cluster ended first.
-func (c *Cluster) Pause(ctx context.Context) bool { return c.sleep(ctx, c.pause) }
+// Pause waits until another metadata request may be sent, and for no less than that time. It
+// reports false if ctx or the Cluster ended first.
+func (c *Cluster) Pause(ctx context.Context, least time.Duration) bool {
+	return c.sleep(ctx, max(c.pause, least))
+}
 
 func (c *Cluster) sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)

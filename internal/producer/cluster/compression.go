@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/rawproduce"
+
+	"kafka-upstream/internal/kafkaerr"
 )
 
 // Batches are compressed before their first attempt, and sent as these bytes by all of them.
@@ -36,10 +39,22 @@ func (c *Cluster) compress(t *topic, b *batch) {
 	if until := t.uncompressed.Load(); until != nil && time.Now().Before(*until) {
 		return
 	}
-	if err := b.compress(c.codec); err != nil {
+	select {
+	case compressing <- struct{}{}:
+	case <-c.ctx.Done(): // there will be no attempt
+		return
+	}
+	err := b.compress(c.codec)
+	<-compressing
+	if err != nil {
 		c.leaveUncompressed(t, b, err)
 	}
 }
+
+// compressing is held by each goroutine that compresses. A compressor for zstd takes 17 MiB, and
+// after an outage the batches of all topics are due at once; more than one for each processor
+// would not be faster.
+var compressing = make(chan struct{}, min(runtime.GOMAXPROCS(0), 8))
 
 // leaveUncompressed has this batch sent uncompressed, and the topic's next ones.
 func (c *Cluster) leaveUncompressed(t *topic, b *batch, err error) {
@@ -66,6 +81,17 @@ func (c *Cluster) codecRefused(t *topic, b *batch, res kafka.Response, err error
 		return false
 	}
 	c.leaveUncompressed(t, b, err)
+	return true
+}
+
+// grewTooLarge reports whether the broker finds the batch too large, which compression has made
+// larger, as it does with images: it is to be sent again uncompressed.
+func (b *batch) grewTooLarge(res kafka.Response) bool {
+	rejection := rejectionIn(res)
+	if rejection == nil || !kafkaerr.IsTooLarge(kafka.Error(rejection.ErrorCode)) || len(b.compressed) <= b.bytes {
+		return false
+	}
+	b.compressed = b.compressed[:0]
 	return true
 }
 
@@ -133,7 +159,7 @@ func (r *compressedRequest) RawExchange(rw io.ReadWriter) (protocol.Message, err
 		oldest = 7 // KIP-110
 	}
 	if r.version < oldest {
-		return nil, fmt.Errorf("%w: the broker takes produce requests of version %d, and %v needs %d",
+		return nil, fmt.Errorf("%w: the broker supports Produce version %d, and %v needs %d",
 			kafka.UnsupportedCompressionType, r.version, r.codec, oldest)
 	}
 	return protocol.RoundTrip(rw, r.version, correlation.Add(1), clientID, &r.Request)

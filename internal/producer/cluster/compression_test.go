@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +144,39 @@ func TestCodecThatABrokerDoesNotTakeIsLeftOut(t *testing.T) {
 	}
 }
 
+// Random bytes become larger. The broker takes what fits it uncompressed.
+func TestBatchThatCompressionMakesTooLargeIsSentAsItIs(t *testing.T) {
+	value := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(value)
+	for _, codec := range allCodecs {
+		f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+		limit := len(value) + 80
+		f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			f.KeepControl()
+			topic := r.(*kmsg.ProduceRequest).Topics[0]
+			if len(topic.Partitions[0].Records) <= limit {
+				return nil, nil, false
+			}
+			response := r.ResponseKind().(*kmsg.ProduceResponse)
+			response.Topics = []kmsg.ProduceResponseTopic{{Topic: topic.Topic, TopicID: topic.TopicID, Partitions: []kmsg.ProduceResponseTopicPartition{{ErrorCode: kerr.MessageTooLarge.Code}}}}
+			return response, nil, true
+		})
+		c := newTestCluster(t, f.Addrs(), func(o *Options) { o.Compression, o.MaxAttempts = codec, 1 })
+		produce(t, c, string(value))
+		produce(t, c, "small")
+		if got := codecsOnWire(f); len(got) < 2 || got[len(got)-1] != codec || got[len(got)-2] != "none" {
+			t.Errorf("produce requests had the codecs %v", got)
+		}
+		if got := values(t, f, 2); got != string(value)+"small" {
+			t.Errorf("the topic has %d bytes", len(got))
+		}
+		large := string(value) + strings.Repeat("x", 100_000)
+		if err := c.Produce(t.Context(), messages(large)); !errors.Is(err, kafka.MessageSizeTooLarge) {
+			t.Errorf("a record that is too large, compressed or not: %v", err)
+		}
+	}
+}
+
 func TestCodecIsTriedAgainLater(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	c := newTestCluster(t, f.Addrs(), func(o *Options) { o.Compression, o.MaxAttempts = "gzip", 1 })
@@ -222,5 +259,51 @@ func TestBatchesThatAreReusedHaveTheirOwnRecords(t *testing.T) {
 	}
 	if got := values(t, f, 50); got != want.String() {
 		t.Errorf("the topic has %s", got)
+	}
+}
+
+// countingCodec counts those that compress at the same time.
+type countingCodec struct {
+	compress.Codec
+	now, most atomic.Int32
+}
+
+type countingWriter struct {
+	io.WriteCloser
+	codec *countingCodec
+}
+
+func (c *countingCodec) NewWriter(w io.Writer) io.WriteCloser {
+	c.most.Store(max(c.now.Add(1), c.most.Load()))
+	return countingWriter{c.Codec.NewWriter(w), c}
+}
+
+func (w countingWriter) Close() error {
+	for range 100 { // lets others begin
+		runtime.Gosched()
+	}
+	w.codec.now.Add(-1)
+	return w.WriteCloser.Close()
+}
+
+// A compressor may take 17 MiB: the batches of many topics are not compressed all at once.
+func TestFewBatchesAreCompressedAtATime(t *testing.T) {
+	whole := compress.Codecs[compress.Zstd]
+	counting := &countingCodec{Codec: whole}
+	compress.Codecs[compress.Zstd] = counting
+	t.Cleanup(func() { compress.Codecs[compress.Zstd] = whole })
+	c := newTestCluster(t, []string{"127.0.0.1:1"}, func(o *Options) { o.Compression = "zstd" })
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			b := &batch{records: []record{{value: bytes.Repeat([]byte("x"), 10_000)}}}
+			if c.compress(c.use("t"), b); len(b.compressed) == 0 {
+				t.Error("not compressed")
+			}
+		})
+	}
+	all.Wait()
+	if n, most := counting.most.Load(), int32(runtime.GOMAXPROCS(0)); n > most {
+		t.Errorf("%d at a time, with %d processors", n, most)
 	}
 }

@@ -36,9 +36,12 @@ func (c *Cluster) leaderElected(ctx context.Context, g *generation, t *topic, pa
 }
 
 // CheckTopic asks whether records may be written to the topic. Brokers older than 2.3 only say whether
-// its metadata may be read.
+// its metadata may be read. It asks for no topic that is not in use, as one that was just forgotten.
 func (c *Cluster) CheckTopic(ctx context.Context, topic string) error {
-	t := c.use(topic)
+	t := (*c.topics.Load())[topic]
+	if t == nil {
+		return errNoMetadata
+	}
 	m, err := c.askTopic(ctx, c.current(t), t)
 	if err != nil {
 		return err

@@ -130,3 +130,18 @@ func TestCheckOfATopicLeavesAFailedGenerationAsItIs(t *testing.T) {
 	}
 	produce(t, c, "x") // by another generation
 }
+
+// A probe may begin just when its topic is forgotten.
+func TestCheckOfATopicDoesNotBringItBackIntoUse(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := newTestCluster(t, f.Addrs(), nil)
+	produce(t, c, "x")
+	g := c.current(nil)
+	c.Forget("t")
+	if err := c.CheckTopic(t.Context(), "t"); err == nil {
+		t.Error("the topic was checked")
+	}
+	if c.metadataOf("t") != nil || len(*c.topics.Load()) != 0 || c.current(nil) != g {
+		t.Error("the topic is in use again")
+	}
+}

@@ -114,7 +114,7 @@ func (c *Cluster) Await(ctx context.Context, topic string) error {
 	t := c.use(topic)
 	for waiting := (time.Time{}); ; {
 		err := c.await(ctx, t)
-		if !c.o.WaitForBroker || !IsHeldBack(err) || exceeds(&waiting, c.o.MaxUnavailable) || !c.Pause(ctx) {
+		if !c.o.WaitForBroker || !IsHeldBack(err) || exceeds(&waiting, c.o.MaxUnavailable) || !c.Pause(ctx, 0) {
 			return err
 		}
 	}

@@ -91,7 +91,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 	for {
 		g := c.current(t)
 		res, err := c.send(ctx, g, b)
-		if c.codecRefused(t, b, res, err) {
+		if c.codecRefused(t, b, res, err) || b.grewTooLarge(res) {
 			continue
 		}
 		if err == nil {
@@ -103,7 +103,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 			if exceeds(&gone, propagation) {
 				return nil, c.newPartitionGoneError(t, b.partition)
 			}
-			if !c.Pause(ctx) {
+			if !c.Pause(ctx, 0) {
 				return res, err
 			}
 			continue
@@ -151,7 +151,7 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 		case !waits, !kafkaerr.IsUnreachable(reason): // a broker answers, with an error
 			return nil, err
 		}
-		if !c.Pause(ctx) {
+		if !c.Pause(ctx, 0) {
 			if c.ctx.Err() != nil { // even at its last attempt, the record was waiting
 				return nil, context.Cause(c.ctx)
 			}

@@ -16,12 +16,16 @@ type noLimit struct{}
 
 func (noLimit) Reserve(int64) bool { return true }
 
+func messages() record.Encoder {
+	return jsonmsg.NewEncoder(request.Fields{Method: true, URI: true, Headers: true, Body: true}, nil)
+}
+
 // records are what a Builder makes of r with functions.
 func records(t *testing.T, o record.Options, r *request.Request, chunks ...string) ([]record.Record, []record.LogLine, error) {
 	t.Helper()
 	o.Topic, o.MaxValue = "orders", 1<<20
 	f := compile(t, chunks...)
-	b, err := record.NewBuilder(o, jsonmsg.NewEncoder(request.Fields{Method: true, URI: true, Headers: true, Body: true}, nil), f.Transform)
+	b, err := record.NewBuilder(o, messages(), f.Transform)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -253,7 +253,7 @@ func (d *decoder) object() (glua.LValue, error) {
 		e := &elements[i]
 		t.RawSetString(e.name, e.value)
 		if e.number != "" {
-			d.keep(t, glua.LString(e.name), e)
+			d.keep(t, glua.LString(e.name), e.value, e.number)
 		}
 	}
 	d.pop(first)
@@ -289,7 +289,7 @@ func (d *decoder) array() (glua.LValue, error) {
 		e := &elements[i]
 		t.Append(e.value)
 		if e.number != "" {
-			d.keep(t, glua.LNumber(i+1), e)
+			d.keep(t, glua.LNumber(i+1), e.value, e.number)
 		}
 	}
 	if d.arrays != nil {
@@ -321,11 +321,8 @@ func (d *decoder) element(name string, n int) error {
 		return err
 	}
 	e := element{name: name, value: v}
-	if f, ok := v.(glua.LNumber); ok && d.numbers != nil {
-		var b [32]byte
-		if text := d.s[at:d.i]; string(appendNumber(b[:0], float64(f))) != text {
-			e.number = text
-		}
+	if d.numbers != nil && writtenUnusually(v, d.s[at:d.i]) {
+		e.number = d.s[at:d.i]
 	}
 	d.stack = append(d.stack, e)
 	return nil
@@ -336,10 +333,20 @@ func (d *decoder) pop(first int) {
 	d.stack = d.stack[:first]
 }
 
+// writtenUnusually reports whether v is a number that would be encoded as another text.
+func writtenUnusually(v glua.LValue, text string) bool {
+	f, ok := v.(glua.LNumber)
+	if !ok {
+		return false
+	}
+	var b [32]byte
+	return string(appendNumber(b[:0], float64(f))) != text
+}
+
 // keep keeps how a number of a table was written.
-func (d *decoder) keep(t *glua.LTable, key glua.LValue, e *element) {
-	if n, ok := e.value.(glua.LNumber); ok {
-		d.numbers[numberPlace{t, key}] = numberText{n, e.number}
+func (d *decoder) keep(t *glua.LTable, key, v glua.LValue, text string) {
+	if n, ok := v.(glua.LNumber); ok {
+		d.numbers[numberPlace{t, key}] = numberText{n, text}
 	}
 }
 

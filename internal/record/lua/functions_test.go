@@ -404,6 +404,11 @@ var hostile = []string{
 	`return table.concat(setmetatable({}, {__len = function() return 2^30 end}), "x", 1, 2^30)`,
 	`while true do kong.log.err(("x"):rep(1000)) end`,
 	`while true do kong.request.get_headers() end`,
+	`while true do kong.log.inspect({("x"):rep(1e6)}) end`,
+	`local u = require("kong.tools.uri") local s = "/" .. ("../"):rep(1e5) while true do u.normalize(s, true) end`,
+	`local u = require("kong.tools.uri") local s = ("a/"):rep(1e5) .. ("./"):rep(1e5) while true do u.normalize(s) end`,
+	`local u = require("kong.tools.uri") local s = ("\\255"):rep(1e5) while true do u.escape(s) end`,
+	`local t = {} for i = 1, 3000 do t[i] = 1.7976931348623157e308 / i end while true do table.concat(t, ",") end`,
 }
 
 // Bad functions end in good time, and disturb nobody.
@@ -501,6 +506,38 @@ func BenchmarkNewMachine(b *testing.B) {
 	for b.Loop() {
 		if _, err := newMachine(f); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A function may return the body, whose names are written as the client likes.
+func TestFunctionsOfBodiesKnowNamesAndNumbersAsTheyAreWritten(t *testing.T) {
+	const body = "return function(m) return m.body_args end"
+	for _, row := range []struct{ message, chunk, want string }{
+		{`{"body_args":{"\u0062ody":"x"}}`, "return function(m) return m.body end", "final x"},
+		{`{"body_args":{"\u0062ody_args":1}}`, "return function(m) return m.body_args end", "1"},
+		{`{"body_args":{"a":1,"\u0062":2}}`, "return function(m) return m.body end", "message function failed: function 2 returned nil, which is no message; to send nothing, return kafka.skip"},
+		{`{"body_args":{"total":1.10,"rest":1E2}}`, "return function(m) m.new = m.total return m end", `{"total":1.10,"new":1.1,"rest":1E2}`},
+		{`{"body_args":{"total":1.10,"rest":1E2}}`, "return function(m) m.total = m.total * 2 return m end", `{"total":2.2,"rest":1E2}`},
+	} {
+		if got := result(t, row.message, body, row.chunk); got != row.want {
+			t.Errorf("%s %s:\n got %s\nwant %s", row.message, row.chunk, got, row.want)
+		}
+	}
+}
+
+func TestMachineKeepsNothingOfALargeMessage(t *testing.T) {
+	for _, element := range []string{"1.0", "[]", `{"a":"b"}`} {
+		f := compile(t, whole)
+		m, err := newMachine(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &record.Draft{Request: exampleRequest(), Message: []byte(`{"a":[` + element + strings.Repeat(","+element, 200_000) + `]}`)}
+		_ = m.run(d, 0)
+		m.end()
+		if n := cap(m.decoder.stack); n > keepEntries || len(m.numbers)+len(m.seen) > 0 || cap(m.out) > keepBytes || m.decoder.s != "" || m.decoder.numbers != nil {
+			t.Errorf("%s: it keeps a stack of %d, %d bytes", element, n, cap(m.out))
 		}
 	}
 }

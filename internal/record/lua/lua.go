@@ -11,9 +11,11 @@
 package lua
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +36,16 @@ const maxBytes = 64 << 20
 // 100,000 are done within 10 ms. The time is that of the clock, for what instructions
 // measure badly; it is long, because a loaded machine may stop the process for a while.
 var limits = sandbox.Limits{Instructions: 100_000, Bytes: maxBytes, Time: time.Second}
+
+// maxWork is how many instructions all functions may take for one request. It matters for
+// those that are split: 10,000 records, each with the full limit, would take minutes.
+const maxWork = 10_000_000
+
+// running bounds how many functions run at once. They do nothing but work, so more of them
+// than processors would be no faster, and each can take 2*maxBytes, and needs a machine. One
+// processor is for all else: otherwise functions that use up their limits would delay requests
+// that have none by seconds.
+var running = make(chan struct{}, max(runtime.GOMAXPROCS(0)-1, 1))
 
 // Options are what functions need to know beside their requests.
 type Options struct {
@@ -108,7 +120,8 @@ func located(i int, err error) error {
 // name.
 func (f *Functions) Needs() request.Fields { return f.needs }
 
-// Transform passes the draft's message through the functions. It is a record.Transform.
+// Transform passes the draft's message through the functions. It is a record.Transform. It
+// may wait until others are through.
 // Errors are *record.TransformError, or request.ErrTooLarge for a result above
 // Options.MaxValue.
 func (f *Functions) Transform(d *record.Draft) error {
@@ -120,10 +133,13 @@ func (f *Functions) Transform(d *record.Draft) error {
 			if d.Final || len(d.Message) == 0 || d.Message[0] != '{' {
 				break
 			}
-			if err := takeField(d, i, c.fields[0]); err != nil {
+			taken, err := takeField(d, i, c.fields[0])
+			if err != nil {
 				return err
 			}
-			continue
+			if taken {
+				continue
+			}
 		}
 		return f.run(d, i)
 	}
@@ -131,6 +147,11 @@ func (f *Functions) Transform(d *record.Draft) error {
 }
 
 func (f *Functions) run(d *record.Draft, first int) (err error) {
+	if d.Work > maxWork {
+		return failed("the functions did more work than they may for one request: %d instructions, for all of its records", maxWork)
+	}
+	running <- struct{}{}
+	defer func() { <-running }()
 	m, _ := f.machines.Get().(*machine)
 	if m == nil {
 		if m, err = newMachine(f); err != nil {
@@ -156,26 +177,30 @@ func (f *Functions) put(m *machine) {
 	}
 }
 
-// takeField makes a field of the message the message, as Lua would: a string is finished.
-func takeField(d *record.Draft, i int, name string) error {
+// takeField makes a field of the message the message, as Lua would: a string is finished. It
+// takes none if it does not know which member the field is.
+func takeField(d *record.Draft, i int, name string) (taken bool, err error) {
 	for f := range members(d.Message) {
+		if bytes.IndexByte(f.name, '\\') >= 0 { // it may be any field
+			return false, nil
+		}
 		if string(f.name) != name {
 			continue
 		}
 		if f.value[0] != '"' {
 			d.Message = f.value
-			return nil
+			return true, nil
 		}
 		dec := decoder{bytes: maxBytes}
 		v, err := dec.decode(string(f.value))
 		if err != nil {
-			return failed("%s: %v", chunkName(i), err)
+			return false, failed("%s: %v", chunkName(i), err)
 		}
 		s, _ := v.(glua.LString)
 		d.Message, d.Final = append(d.Message[:0], s...), true
-		return nil
+		return true, nil
 	}
-	return returnedNil(i)
+	return false, returnedNil(i)
 }
 
 var hostname = sync.OnceValues(os.Hostname)

@@ -87,17 +87,35 @@ func (m *machine) describe(i int, err error) string {
 
 func chunkName(i int) string { return fmt.Sprintf("function %d", i+1) }
 
-// end forgets the request.
+// A machine keeps no buffer above keepBytes, and no map or list of more than keepEntries.
+const (
+	keepBytes   = 64 << 10
+	keepEntries = 1 << 10
+)
+
+// end forgets the request, and what only a large one needs.
 func (m *machine) end() {
 	m.draft = nil
 	m.log = logLines{}
-	clear(m.rest)
-	clear(m.numbers)
+	clear(m.rest[:cap(m.rest)])
 	clear(m.tables)
+	if len(m.numbers) > keepEntries {
+		m.numbers = map[numberPlace]numberText{}
+	}
+	clear(m.numbers)
+	if len(m.seen) > keepEntries {
+		m.seen = nil
+	}
 	clear(m.seen)
-	if cap(m.out) > 64<<10 {
+	if cap(m.out) > keepBytes {
 		m.out = nil
 	}
+	d := &m.decoder
+	d.pop(0)
+	if cap(d.stack) > keepEntries {
+		d.stack = nil
+	}
+	d.s, d.numbers = "", nil
 }
 
 // run reduces the message through the functions from the first on, which is given whatever
@@ -115,7 +133,9 @@ func (m *machine) run(d *record.Draft, first int) error {
 			continue
 		}
 		last = i
-		if v, err = m.state.Call(m.functions[i], v); err != nil {
+		v, err = m.state.Call(m.functions[i], v)
+		d.Work += m.state.Worked()
+		if err != nil {
 			return failed("%s", m.describe(i, err))
 		}
 		switch v {
@@ -190,7 +210,11 @@ func (m *machine) argument(d *record.Draft) (v glua.LValue, rest [][]byte, err e
 		if err != nil {
 			return nil, nil, err
 		}
-		t.RawSetString(string(f.name), v)
+		name := string(f.name)
+		t.RawSetString(name, v)
+		if writtenUnusually(v, dec.s) {
+			dec.keep(t, glua.LString(name), v, dec.s)
+		}
 	}
 	m.rest = rest
 	setHeadersMeta(t)

@@ -19,6 +19,11 @@ type exactNumber struct {
 	value float64
 }
 
+// It is a sandbox.Number.
+
+func (n *exactNumber) Float64() float64 { return n.value }
+func (n *exactNumber) String() string   { return n.text }
+
 // maxDigits is how many digits a number can have that tostring gives back, and maxExponent
 // how far its point may be from them.
 const (

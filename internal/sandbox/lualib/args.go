@@ -51,6 +51,10 @@ func stringArg(l *glua.LState, n int, function string) string {
 		return string(v)
 	case glua.LNumber:
 		return formatNumber(float64(v))
+	case *glua.LUserData:
+		if v, ok := v.Value.(sandbox.Number); ok {
+			return v.String()
+		}
 	}
 	badArgument(l, n, function, "string")
 	return ""
@@ -64,6 +68,10 @@ func numberArg(l *glua.LState, n int, function string) float64 {
 	case glua.LString:
 		if f, ok := decimal(string(v)); ok {
 			return f
+		}
+	case *glua.LUserData:
+		if v, ok := v.Value.(sandbox.Number); ok {
+			return v.Float64()
 		}
 	}
 	badArgument(l, n, function, "number")

@@ -22,11 +22,12 @@ import (
 func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
 	f.more = map[string]any{"producer_request_acks": -1}
 	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topics: []string{f.topic}}
+	partitions := 6
 	if f.codec != "" {
-		x.topics = tenTopics(f.topic)
+		x.topics, partitions = tenTopics(f.topic), 2
 	}
 	for _, topic := range x.topics {
-		kafka.CreateTopic(t, topic, 6, cmp.Or(f.replicas, 3), nil)
+		kafka.CreateTopic(t, topic, partitions, cmp.Or(f.replicas, 3), nil)
 	}
 	f.run(x)
 }
@@ -118,6 +119,23 @@ func TestFaultsOfRealKafka(t *testing.T) {
 				kafka.Restart(t, 2)
 				kafka.WaitInSync(t, noisy, quiet)
 			}}.check(t)
+	})
+}
+
+// The only broker of each version is killed, and all batches wait for it.
+func TestFaultsWithKeysOfEachKafka(t *testing.T) {
+	kafkatest.EachVersion(t, func(t *testing.T, version string) {
+		kafka := kafkatest.Start(t, kafkatest.Config{Version: version})
+		codec := "gzip"
+		if version != kafkatest.Versions[0] {
+			codec = "snappy"
+		}
+		fault{topic: "killed", replicas: 1, name: "the only broker killed (SIGKILL) for 3 s, and back", do: func(x *stage) {
+			kafka.Kill(x.T, 0)
+			time.Sleep(3 * time.Second)
+			kafka.Restart(x.T, 0)
+			kafka.WaitInSync(x.T, x.topics...)
+		}}.withKeys(codec).runKafka(t, kafka)
 	})
 }
 

@@ -78,15 +78,20 @@ func checkOrder(t *testing.T, records []*kgo.Record) {
 	}
 }
 
-// withKeys returns the faults that are named, with records that have keys, go to ten topics,
-// and are compressed by the codec that stands beside the name.
+// withKeys returns the fault with records that have keys, go to ten topics, and are
+// compressed by that codec.
+func (f fault) withKeys(codec string) fault {
+	f.codec = codec
+	f.name += "; ten topics, keys, compression_type " + codec
+	f.topic += "-" + codec
+	return f
+}
+
+// withKeys returns the faults that are named, each with the codec that stands beside it.
 func withKeys(faults []fault, codecs map[string]string) (some []fault) {
 	for _, f := range faults {
 		if codec := codecs[f.name]; codec != "" {
-			f.codec = codec
-			f.name += fmt.Sprintf("; ten topics, keys, compression_type %s", codec)
-			f.topic += "-" + codec
-			some = append(some, f)
+			some = append(some, f.withKeys(codec))
 		}
 	}
 	if len(some) != len(codecs) {
