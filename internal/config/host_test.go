@@ -181,3 +181,13 @@ func TestLengthsAreThoseOfTheSchema(t *testing.T) {
 		t.Errorf("%.300v", err)
 	}
 }
+
+func TestPasswordInAHostIsNotShown(t *testing.T) {
+	cfg, err := Parse([]byte(`{"topic":"t","bootstrap_servers":[{"host":"kong:hush@broker","port":9092}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), `"…@broker"`) || strings.Contains(err.Error(), "hush") {
+		t.Error(err)
+	}
+}

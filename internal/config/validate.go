@@ -41,7 +41,11 @@ func (c *Config) Problems() []string {
 		if s.Host == "" {
 			errs.add("bootstrap_servers has an element without a host")
 		} else if problem := hostProblem(s.Host); problem != "" {
-			errs.add("bootstrap_servers host %s %s", shown(s.Host), problem)
+			host := s.Host
+			if i := strings.LastIndexByte(host, '@'); i >= 0 {
+				host = "…" + host[i:] // a password may stand before it
+			}
+			errs.add("bootstrap_servers host %s %s", shown(host), problem)
 		}
 		if s.Port < 1 || s.Port > 65535 {
 			errs.add("bootstrap_servers has port %d: it must be between 1 and 65535", s.Port)
