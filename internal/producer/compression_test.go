@@ -48,7 +48,9 @@ func TestBatchThatIsTooLargeIsSplitWithItsCodec(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1})
 	p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Compression, o.BatchRecords, o.Linger = "zstd", 4, 1<<40 })
-	send(t, p, "a", "b", "c", "d")
+	for range 4 {
+		send(t, p, strings.Repeat("x", 100))
+	}
 	if s := settled(t, p); s.Delivered != 4 {
 		t.Errorf("%+v", s)
 	}
