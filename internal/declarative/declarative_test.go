@@ -103,6 +103,34 @@ func TestProblemsHaveFieldAndLine(t *testing.T) {
 	}
 }
 
+func TestMembersMayBeMerged(t *testing.T) {
+	got := check(t, `_format_version: "3.0"
+x-plugin: &plugin
+  name: kafka-upstream
+  config: &config
+    `+servers+`
+    topic: a b
+x-entity: &entity
+  plugins: [*plugin]
+  self: {<<: *entity}
+plugins:
+- <<: *plugin
+- <<: [{config: {<<: *config, topic: t}}, *plugin]
+  instance_name: second
+  config: {<<: *config, topic: t, split: x}
+services:
+- <<: *entity
+  name: s
+`)
+	want := `3
+6: plugin 1: config.topic: invalid value: a topic name consists of letters, digits, '.', '_' and '-'
+14: plugin second: config.split: expected one of: none, json_array, ndjson
+6: service s, plugin 1: config.topic: invalid value: a topic name consists of letters, digits, '.', '_' and '-'`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestFilesThatCannotBeReadAreExplained(t *testing.T) {
 	for file, want := range map[string]string{
 		"":                                      "no documents",

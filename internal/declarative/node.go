@@ -28,11 +28,15 @@ func follow(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// resolve gives plain scalars the types that they have to Kong and decK, which read YAML 1.1
-// (lyaml/implicit.lua): on, off, yes and no are booleans. To Kong there are no times.
+// resolve makes of a file what it is to Kong and decK, which read YAML 1.1 (lyaml/implicit.lua).
+// Mappings have the members that they merge (<<). Plain on, off, yes and no are booleans, and
+// there are no times.
 func resolve(n *yaml.Node) {
 	for _, child := range n.Content {
 		resolve(child)
+	}
+	if n.Kind == yaml.MappingNode {
+		merge(n)
 	}
 	if n.Kind != yaml.ScalarNode || n.Style != 0 {
 		return
@@ -45,6 +49,33 @@ func resolve(n *yaml.Node) {
 	}
 	if n.Tag == "!!timestamp" {
 		n.Tag = "!!str"
+	}
+}
+
+// merge adds the members of the mappings that n names by <<, if n does not have them. Their
+// values are aliases, of which the YAML library bounds the number, and refuses cycles.
+func merge(n *yaml.Node) {
+	own := n.Content
+	n.Content = nil
+	var merged []*yaml.Node
+	for i := 0; i+1 < len(own); i += 2 {
+		switch from := follow(own[i+1]); {
+		case own[i].Tag != "!!merge":
+			n.Content = append(n.Content, own[i], own[i+1])
+		case from.Kind == yaml.SequenceNode:
+			merged = append(merged, from.Content...)
+		default:
+			merged = append(merged, from)
+		}
+	}
+	for _, from := range merged {
+		from = follow(from)
+		for i := 0; from.Kind == yaml.MappingNode && i+1 < len(from.Content); i += 2 {
+			if key := from.Content[i]; member(n, key.Value) == nil {
+				value := follow(from.Content[i+1])
+				n.Content = append(n.Content, key, &yaml.Node{Kind: yaml.AliasNode, Value: key.Value, Alias: value, Line: value.Line})
+			}
+		}
 	}
 }
 
