@@ -67,7 +67,7 @@ func (c *console) record(r *kgo.Record) {
 	}
 }
 
-// describe returns the position of a record, and its value in a readable form.
+// describe returns the position of a record, and its headers and value in a readable form.
 func describe(r *kgo.Record) string {
 	key := "none"
 	if r.Key != nil {
@@ -75,6 +75,9 @@ func describe(r *kgo.Record) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "topic %s  partition %d  offset %d  key %s  time %s  %d bytes\n", r.Topic, r.Partition, r.Offset, key, r.Timestamp.Format("2006-01-02 15:04:05.000"), len(r.Value))
+	for _, h := range r.Headers {
+		fmt.Fprintf(&b, "header %s: %s\n", strconv.Quote(h.Key), strconv.Quote(string(h.Value)))
+	}
 	b.WriteString(readable(r.Value))
 	if body, ok := decodedBody(r.Value); ok {
 		fmt.Fprintf(&b, "\nthe body, decoded:\n%s", body)
@@ -82,8 +85,12 @@ func describe(r *kgo.Record) string {
 	return b.String() + "\n"
 }
 
-// readable indents JSON, keeping its order and its digits, and quotes anything else.
+// readable indents JSON, keeping its order and its digits, and quotes anything else. A tombstone
+// looks unlike the JSON null.
 func readable(value []byte) string {
+	if value == nil {
+		return "(null value)"
+	}
 	var b bytes.Buffer
 	if json.Indent(&b, value, "", "  ") != nil || !utf8.Valid(value) {
 		return strconv.Quote(string(value))

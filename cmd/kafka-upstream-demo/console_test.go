@@ -28,7 +28,8 @@ func TestRecordsArePrintedReadable(t *testing.T) {
 			t.Errorf("%s: %q is in %q", name, tc.not, got)
 		}
 	}
-	if got := describe(&kgo.Record{Key: []byte("k\n")}); !strings.Contains(got, `key "k\n"`) {
+	got := describe(&kgo.Record{Key: []byte("k\n"), Headers: []kgo.RecordHeader{{Key: "a", Value: []byte("1\n")}, {Key: "a", Value: []byte("2")}}})
+	if !strings.Contains(got, `key "k\n"`) || !strings.HasSuffix(got, "\nheader \"a\": \"1\\n\"\nheader \"a\": \"2\"\n(null value)\n") {
 		t.Error(got)
 	}
 }
@@ -60,7 +61,7 @@ plugins: [{name: other, config: {bootstrap_servers: keep}}]
 func FuzzDescribe(f *testing.F) {
 	f.Add([]byte(`{"body":"aGVsbG8K","body_base64":true}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		for _, r := range describe(&kgo.Record{Value: value}) {
+		for _, r := range describe(&kgo.Record{Value: value, Headers: []kgo.RecordHeader{{Key: string(value), Value: value}}}) {
 			if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
 				t.Fatalf("%q reaches the terminal", r)
 			}

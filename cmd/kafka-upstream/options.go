@@ -65,7 +65,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.socket, "socket", "", "`path` of the socket (default kafka-upstream.socket in -kong-prefix)")
 	f.Var(&o.mode, "socket-mode", "permission `bits` of the socket; 0666 if Kong runs as another user")
 	f.BoolVar(&o.dump, "dump", false, "print the plugin and its schema, as Kong asks for them, and exit")
-	f.StringVar(&o.checked, "check", "", "check the plugin's configurations in a declarative `file` (kong.yml, decK), functions included, print what is wrong, and exit: with 1 if something is, with 2 if the file cannot be read")
+	f.StringVar(&o.checked, "check", "", "check the plugin's configurations in a declarative `file` (kong.yml, decK), functions included, print the problems, and exit: with 1 if there are any, with 2 if the file cannot be read")
 	f.BoolVar(&o.version, "version", false, "print the version and the commit, and exit")
 	f.StringVar(&o.adminURL, "admin-url", "http://127.0.0.1:8001", "`URL` of Kong's Admin API, to load certificates from: http://, https:// or unix:/path")
 	f.StringVar(&o.token, "admin-token-file", "", "`file` with the token for the Admin API")

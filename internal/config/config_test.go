@@ -151,11 +151,11 @@ func TestRecordsAreMadeOfWhatIsConfigured(t *testing.T) {
 func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
 	for config, want := range map[string]string{
 		`{}`:                       "",
-		`{"forward_headers":true}`: "messages contain the headers authorization, cookie, proxy-authorization, apikey, which",
-		`{"forward_headers":true,"exclude_headers":["Authorization","COOKIE","Proxy-Authorization"]}`:                             "messages contain the headers apikey, which",
+		`{"forward_headers":true}`: "messages may contain the headers authorization, cookie, proxy-authorization, apikey, which",
+		`{"forward_headers":true,"exclude_headers":["Authorization","COOKIE","Proxy-Authorization"]}`:                             "messages may contain the headers apikey, which",
 		`{"forward_headers":true,"exclude_headers":["authorization","cookie","proxy-authorization","apikey"]}`:                    "",
 		`{"forward_headers":true,"value_format":"body"}`:                                                                          "",
-		`{"headers":{"forward_all_by_default":true}}`:                                                                             "records have the headers authorization, cookie, proxy-authorization, apikey, which",
+		`{"headers":{"forward_all_by_default":true}}`:                                                                             "records may have the headers authorization, cookie, proxy-authorization, apikey, which",
 		`{"headers":{"forward_all_by_default":true,"exclude_headers":["authorization","cookie","proxy-authorization","apikey"]}}`: "",
 		`{"headers":{"forward_all_by_default":true,"forward_http_headers_as_record_headers":false}}`:                              "",
 		`{"headers":{"include_headers":["authorization"]}}`:                                                                       "",
@@ -179,7 +179,7 @@ func TestParseNamesTheFieldAndShowsNoValue(t *testing.T) {
 		`{"authentication":"secret"}`:                "authentication has the wrong type: expected an object",
 		`{"bootstrap_servers":{"host":"secret"}}`:    "bootstrap_servers has the wrong type: expected an array",
 		`{"topic":"secret"`:                          "the configuration is not JSON",
-		`"secret"`:                                   "the configuration is no JSON object",
+		`"secret"`:                                   "the configuration is not a JSON object",
 	} {
 		_, err := Parse([]byte(s))
 		if err == nil || err.Error() != want {

@@ -140,7 +140,7 @@ func plain(err error) error {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		field := e.Field
 		if field == "" {
-			return errors.New("the configuration is no JSON object")
+			return errors.New("the configuration is not a JSON object")
 		}
 		return fmt.Errorf("%s has the wrong type: expected %s", field, kind(e))
 	}

@@ -14,16 +14,16 @@ func (c *Config) Warnings() []string {
 	var all []string
 	if c.ForwardHeaders && c.hasMessage() {
 		if names := forwarded(c.ExcludeHeaders); names != "" {
-			all = append(all, "messages contain the headers "+names+", which consumers of the topic can read: add them to exclude_headers")
+			all = append(all, "messages may contain the headers "+names+", which consumers of the topic can read: add them to exclude_headers")
 		}
 	}
 	if c.Headers.Forward && c.Headers.All {
 		if names := forwarded(c.Headers.Exclude); names != "" {
-			all = append(all, "records have the headers "+names+", which consumers of the topic can read: add them to headers.exclude_headers")
+			all = append(all, "records may have the headers "+names+", which consumers of the topic can read: add them to headers.exclude_headers")
 		}
 	}
 	if c.TopicsQueryArg != "" && len(c.AllowedTopics) == 0 {
-		all = append(all, "topics_query_arg has no effect, because no topic but topic is allowed: add topics to allowed_topics")
+		all = append(all, "topics_query_arg has no effect without allowed_topics: add the topics that requests may name to it")
 	}
 	return all
 }

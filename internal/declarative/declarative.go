@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +50,10 @@ type Result struct {
 func Check(file []byte, name string, compile func(functions []string) []error) (*Result, error) {
 	var root yaml.Node
 	if err := yaml.Load(file, &root); err != nil {
-		return nil, explain(err)
+		if err = explain(err); placeholder.Match(file) {
+			err = fmt.Errorf("%w; with placeholders of decK it may be no YAML: %s", err, render)
+		}
+		return nil, err
 	}
 	top := &root
 	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
@@ -58,10 +62,17 @@ func Check(file []byte, name string, compile func(functions []string) []error) (
 	if member(top, "_format_version") == nil {
 		return nil, errors.New("it is not a declarative configuration: it has no _format_version")
 	}
+	resolve(top)
 	c := &checker{name: name, compile: compile, shared: member(top, "_plugin_configs"), result: &Result{}}
 	c.entity(top, "", 0)
 	return c.result, nil
 }
+
+// placeholder begins what decK puts a value in the place of before it reads a file, such as
+// ${{ env "DECK_TOPIC" }}. Only the value can be checked.
+var placeholder = regexp.MustCompile(`\$\{\{-?\s*env\s`)
+
+const render = "check what \"deck file render --populate-env-vars\" makes of the file"
 
 type checker struct {
 	name    string
@@ -112,9 +123,12 @@ func label(n *yaml.Node, members ...string) string {
 // plugin checks a plugin.
 func (c *checker) plugin(n *yaml.Node, place string) {
 	c.result.Plugins++
-	found := func(field, text string) {
-		at := line(n, cmp.Or(field, "config"))
-		c.result.Problems = append(c.result.Problems, Problem{at, place, field, oneLine(text)})
+	found := func(field, problem string) {
+		value, at := find(n, cmp.Or(field, "config"))
+		if placeholder.MatchString(text(value)) {
+			problem = "a placeholder of decK cannot be checked: " + render
+		}
+		c.result.Problems = append(c.result.Problems, Problem{at, place, field, oneLine(problem)})
 	}
 	settings, err := c.settings(n)
 	if err != nil {
@@ -159,8 +173,9 @@ func (c *checker) use(settings map[string]any, n *yaml.Node, place string, found
 			found("", err.Error())
 		}
 	}
+	_, at := find(n, "config")
 	for _, w := range cfg.Warnings() {
-		c.result.Warnings = append(c.result.Warnings, Problem{line(n, "config"), place, "", w})
+		c.result.Warnings = append(c.result.Warnings, Problem{at, place, "", w})
 	}
 }
 
@@ -191,7 +206,7 @@ func decode(n *yaml.Node, all map[string]any) error {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		return errors.New("it holds what JSON cannot hold")
+		return errors.New("it has a value that JSON does not have")
 	}
 	if err := json.Unmarshal(b, &all); err != nil {
 		return errors.New("expected a record")
@@ -201,10 +216,18 @@ func decode(n *yaml.Node, all map[string]any) error {
 
 // explain returns an error of reading YAML in a line, with the place in the file.
 func explain(err error) error {
-	if e, ok := errors.AsType[*yaml.LoadError](err); ok && e.Mark.Line > 0 {
-		return fmt.Errorf("line %d: %s", e.Mark.Line, oneLine(e.Message))
+	if all, ok := errors.AsType[*yaml.LoadErrors](err); ok && len(all.Errors) > 0 {
+		err = all.Errors[0]
 	}
-	return errors.New(oneLine(err.Error()))
+	e, ok := errors.AsType[*yaml.LoadError](err)
+	if !ok {
+		return errors.New(oneLine(err.Error()))
+	}
+	why := strings.TrimPrefix(oneLine(e.Message), "yaml: ")
+	if e.Mark.Line > 0 {
+		return fmt.Errorf("line %d: %s", e.Mark.Line, why)
+	}
+	return errors.New(why)
 }
 
 // texts returns v as a list of texts, nil if it is none.

@@ -28,6 +28,26 @@ func follow(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// resolve gives plain scalars the types that they have to Kong and decK, which read YAML 1.1
+// (lyaml/implicit.lua): on, off, yes and no are booleans. To Kong there are no times.
+func resolve(n *yaml.Node) {
+	for _, child := range n.Content {
+		resolve(child)
+	}
+	if n.Kind != yaml.ScalarNode || n.Style != 0 {
+		return
+	}
+	switch n.Value {
+	case "on", "On", "ON", "yes", "Yes", "YES":
+		n.Tag, n.Value = "!!bool", "true"
+	case "off", "Off", "OFF", "no", "No", "NO":
+		n.Tag, n.Value = "!!bool", "false"
+	}
+	if n.Tag == "!!timestamp" {
+		n.Tag = "!!str"
+	}
+}
+
 // text returns the text of a scalar, "" for any other node.
 func text(n *yaml.Node) string {
 	if n == nil || n.Kind != yaml.ScalarNode {
@@ -38,10 +58,10 @@ func text(n *yaml.Node) string {
 
 var step = regexp.MustCompile(`[^.\[\]]+`)
 
-// line returns the line of the node at path, or of the last node on the way to it that is
-// there.
-func line(n *yaml.Node, path string) int {
-	at := n.Line
+// find returns the node at path, or the last one on the way to it that is there, and its
+// line.
+func find(n *yaml.Node, path string) (found *yaml.Node, at int) {
+	at = n.Line
 	for _, name := range step.FindAllString(path, -1) {
 		next := member(n, name)
 		if i, err := strconv.Atoi(name); err == nil && n.Kind == yaml.SequenceNode && i >= 1 && i <= len(n.Content) {
@@ -52,7 +72,7 @@ func line(n *yaml.Node, path string) int {
 		}
 		n, at = next, keyLine(n, next)
 	}
-	return at
+	return n, at
 }
 
 // keyLine returns the line of a node's key, or of the node itself where it has none.

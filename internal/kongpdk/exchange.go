@@ -115,7 +115,7 @@ func (x *Exchange) exit(a plugin.Response) {
 	}
 	for i, line := range a.Lines {
 		if i == maxLines {
-			x.log("warn", fmt.Sprintf("the request has %d more log lines, which are left out", len(a.Lines)-i))
+			x.log("warn", fmt.Sprintf("%d more log lines of this request are left out", len(a.Lines)-i))
 			break
 		}
 		x.log(line.Level, line.Text)

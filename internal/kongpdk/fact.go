@@ -102,7 +102,7 @@ func (p *plan) readFacts(x *Exchange, r *request.Request) error {
 		if err != nil {
 			v = nil
 			if p.badFact.CompareAndSwap(false, true) {
-				x.logError(fmt.Sprintf("what Kong replied to %s(%.100q) cannot be used, and counts as nil: %v; further replies like this are not logged until Kong starts the plugin's instance again", f.Call, f.Name, err))
+				x.logError(fmt.Sprintf("Kong's reply to %s(%.100q) cannot be used and counts as nil: %v; further ones are not logged until Kong starts the plugin's instance again", f.Call, f.Name, err))
 			}
 		}
 		r.Facts = append(r.Facts, request.FactValue{Fact: f, Value: v})

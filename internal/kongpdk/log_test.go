@@ -67,7 +67,7 @@ func TestManyLongLinesAreCutShortAndAnswered(t *testing.T) {
 				}
 				return
 			}
-			if i == maxLines && (method != "kong.log.warn" || loggedText(t, args) != "the request has 4950 more log lines, which are left out") {
+			if i == maxLines && (method != "kong.log.warn" || loggedText(t, args) != "4950 more log lines of this request are left out") {
 				t.Errorf("the last line is %s %q", method, args)
 			}
 			p.send(nil)

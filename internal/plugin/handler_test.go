@@ -198,6 +198,26 @@ func TestRequestsOfAHandler(t *testing.T) {
 	}
 }
 
+// Other requests would wait for it. The first request of a handler always may take long.
+func TestOnlyWhatMayTakeLongWillBlock(t *testing.T) {
+	for settings, want := range map[string]bool{
+		`"forward_body":true`: false, `"split":"none"`: false, `"split":"json_array"`: true, `"split":"ndjson"`: true,
+		`"producer_async":true,"message_by_lua_functions":["return function(m) return m end"]`: true,
+	} {
+		_, h := started(t, settings, nil)
+		d := new(door)
+		for range 2 {
+			*d = door{limit: memory.NewLimit(1 << 20)}
+			if a := h.Handle(t.Context(), d, &request.Request{Body: []byte("[1]")}); a.Reason != Sent {
+				t.Errorf("%s: %+v", settings, a)
+			}
+		}
+		if d.blocking != want {
+			t.Errorf("%s: will block: %v", settings, d.blocking)
+		}
+	}
+}
+
 // Neither Kong nor the pool would tell of it.
 func TestRequestWithoutMemoryIsLogged(t *testing.T) {
 	large := &request.Request{Body: []byte(strings.Repeat("x", 100<<10))}

@@ -28,6 +28,7 @@ type instance struct {
 	needs   request.Fields
 	builder *record.Builder
 	answers answers
+	slow    bool // records may take long to make: a function may use up its time, a split makes thousands
 	pool    *producer.Pool
 	log     *slog.Logger
 
@@ -45,9 +46,10 @@ func newInstance(cfg *config.Config, o Options) (*instance, error) {
 		return nil, err
 	}
 	for _, warning := range cfg.Warnings() {
-		o.Log.Warn("a configuration may not do what is meant", "topic", cfg.Topic, "warning", warning)
+		o.Log.Warn("the configuration may not do what it is meant to do", "topic", cfg.Topic, "warning", warning)
 	}
-	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), pool: o.Pool, log: o.Log}, nil
+	slow := len(cfg.Functions) > 0 || record.Split(cfg.Split) != record.SplitNone
+	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), slow: slow, pool: o.Pool, log: o.Log}, nil
 }
 
 // Needs implements Handler.
@@ -59,8 +61,8 @@ func (in *instance) Handle(ctx context.Context, x Exchange, r *request.Request) 
 	if err != nil {
 		return in.respond(err)
 	}
-	if len(in.cfg.Functions) > 0 {
-		x.WillBlock() // a function may use up its time
+	if in.slow {
+		x.WillBlock()
 	}
 	var one [1]record.Record
 	records, lines, err := in.builder.Append(one[:0], r, x.Began(), x)

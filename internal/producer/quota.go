@@ -3,8 +3,12 @@ package producer
 // quota is a limit of the buffer, in records or in bytes, that the topics of a producer
 // share so that no topic can fill the buffer for the others: half of it is reserved for the
 // topics in use, in equal parts, and the other half goes to the topics that need more. One
-// part more is reserved while there are topics that may be sent to and were not yet: the next
-// of them has room although the others are full. A topic that is the only one may use all.
+// part more is reserved while there are topics that may be sent to and were not yet. A topic
+// that is the only one may use all.
+//
+// A topic has room for its part even if others, which came before it, have filled the buffer:
+// nobody knows of a configuration before its first request. The buffer may then hold more than
+// its limit, up to twice as much.
 //
 // No part is smaller than a record, or topics would be refused for being many. Parts that
 // are together more than half are not all there at once, but the rest of the buffer is still
@@ -32,7 +36,8 @@ func (q *quota) share(used []int64, more int) {
 
 // room returns how much more a topic that uses that much may use.
 func (q *quota) room(used int64) int64 {
-	return min(q.limit-q.used, max(q.reserved-used, 0)+max(q.shared-q.beyond, 0))
+	part := min(max(q.reserved-used, 0), max(2*q.limit-q.used, 0))
+	return part + max(min(q.shared-q.beyond, q.limit-q.used-part), 0)
 }
 
 // add adds n, which may be negative, to what a topic uses; used is what it uses before.

@@ -12,7 +12,7 @@ type Stats struct {
 	Connections ConnectionStats
 }
 
-// Amount is a number of records, and the bytes of their keys and values.
+// Amount is a number of records, and the bytes of their keys, values and headers.
 type Amount struct{ Records, Bytes int64 }
 
 func (a *Amount) add(b Amount)      { a.Records += b.Records; a.Bytes += b.Bytes }
@@ -44,7 +44,7 @@ type TopicStats struct {
 	RequestDuration  Histogram // of a produce request, in seconds
 	DeliveryDuration Histogram // from the first produce request of a batch to the end of the last one, in seconds
 	BatchRecords     Histogram
-	BatchBytes       Histogram // of keys and values
+	BatchBytes       Histogram // of keys, values and headers
 
 	Buffers []BufferStats // one for each producer that has the topic
 }

@@ -21,7 +21,7 @@ var (
 	errEventNeeds   error = &BadRequest{Reason: "the cloudevent lacks id, source or type"}
 	errEventName    error = &BadRequest{Reason: "the cloudevent has an attribute whose name is not valid"}
 	errEventValue   error = &BadRequest{Reason: "the cloudevent has an attribute whose value is not valid"}
-	errEventRepeats error = &BadRequest{Reason: "the cloudevent has an attribute twice, or too many"}
+	errEventRepeats error = &BadRequest{Reason: "the cloudevent has too many attributes, or one of them twice"}
 	errEventData    error = &BadRequest{Reason: "the data of the cloudevent is not what its content type says"}
 	errEventFormat  error = &BadRequest{Reason: "cloudevents are accepted in binary mode, or as json"}
 	errEventBatch   error = &BadRequest{Reason: "batched cloudevents are not accepted"}

@@ -199,7 +199,7 @@ func TestInvalidEventsAreRejected(t *testing.T) {
 			eventRequest("", binaryLines+"\nce-subject: "), eventRequest("", binaryLines+"\nce-partitionkey: "), eventRequest("", binaryLines+"\ncontent-type: a\xff"),
 			structured(`{` + attributes + `,"x":{}}`), structured(`{` + attributes + `,"x":[]}`), structured(`{` + attributes + `,"x":1.5}`), structured(`{` + attributes + `,"x":2147483648}`),
 			structured(`{"specversion":1.0,"id":"1","source":"/a","type":"t"}`), structured(`{` + attributes + `,"partitionkey":1}`), structured(`{` + attributes + `,"datacontenttype":1}`), structured(`{` + attributes + `,"datacontenttype":""}`)},
-		"the cloudevent has an attribute twice, or too many": {
+		"the cloudevent has too many attributes, or one of them twice": {
 			eventRequest("", binaryLines+"\nce-id: 1"), structured(`{` + attributes + `,"x":"1","x":"2"}`), structured(`{` + attributes + `,"data":1,"data":2}`),
 			eventRequest("", binaryLines+manyAttributes())},
 		"the data of the cloudevent is not what its content type says": {

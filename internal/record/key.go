@@ -6,7 +6,7 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-var errKey error = &BadRequest{Reason: "the request does not have what its record key is made of"}
+var errKey error = &BadRequest{Reason: "the request lacks a part of its record key"}
 
 // key says what the keys of records are made of.
 type key struct {

@@ -172,7 +172,7 @@ func TestKeyOfSeveralPartsNeedsAllOfThem(t *testing.T) {
 		t.Errorf("without a part: %q", got)
 	}
 	k.Required = true
-	if _, err := recordsOf(t, record.Options{Key: k}, lacks); reason(err) != "the request does not have what its record key is made of" {
+	if _, err := recordsOf(t, record.Options{Key: k}, lacks); reason(err) != "the request lacks a part of its record key" {
 		t.Errorf("required: %v", err)
 	}
 }

@@ -51,7 +51,7 @@ func newPart(from Source, name string) (part, error) {
 	case FromURICapture:
 		if n, err := strconv.Atoi(name); err == nil {
 			if n < 1 {
-				return p, errors.New("the groups of a URI are numbered from 1 on")
+				return p, errors.New("the captures of a URI are numbered from 1")
 			}
 			p.capture = n
 		}

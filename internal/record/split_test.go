@@ -138,7 +138,7 @@ func TestBodyThatCannotBeSplitIsRejected(t *testing.T) {
 	}
 	k := keyParts(record.KeyPart{From: record.FromBody, Name: "/id"})
 	k.Required = true
-	if _, err := recordsOf(t, record.Options{Split: record.SplitArray, Key: k}, post(`[{"id":1},{}]`)); reason(err) != "record 2: the request does not have what its record key is made of" {
+	if _, err := recordsOf(t, record.Options{Split: record.SplitArray, Key: k}, post(`[{"id":1},{}]`)); reason(err) != "record 2: the request lacks a part of its record key" {
 		t.Errorf("a key is missing: %v", err)
 	}
 }

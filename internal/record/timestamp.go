@@ -70,8 +70,8 @@ func parseSeconds(s []byte) (t time.Time, ok bool) {
 
 // parseRFC3339 parses a time by RFC 3339, with "T" and "Z" in upper or lower case.
 func parseRFC3339(s []byte) (t time.Time, ok bool) {
-	const longest = 64
-	if len(s) > longest {
+	const shortest, longest = len("2006-01-02T15:04:05Z"), 64
+	if len(s) < shortest || len(s) > longest {
 		return t, false
 	}
 	var upper [longest]byte
@@ -80,6 +80,14 @@ func parseRFC3339(s []byte) (t time.Time, ok bool) {
 			c -= 'a' - 'A'
 		}
 		upper[i] = c
+	}
+	// Package time also takes an hour of one digit, a comma for the point, and offsets of 24
+	// hours and of 60 minutes.
+	if s[13] != ':' || bytes.IndexByte(s, ',') >= 0 {
+		return t, false
+	}
+	if offset := s[len(s)-len("+00:00"):]; upper[len(s)-1] != 'Z' && (string(offset[1:3]) > "23" || string(offset[4:]) > "59") {
+		return t, false
 	}
 	return t, t.UnmarshalText(upper[:len(s)]) == nil
 }

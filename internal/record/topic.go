@@ -21,7 +21,7 @@ const (
 )
 
 var (
-	errTopicPart     error = &BadRequest{Reason: "the request does not have what its topic is made of"}
+	errTopicPart     error = &BadRequest{Reason: "the request lacks a part of its topic"}
 	errTooManyTopics error = &BadRequest{Reason: "too many topics"}
 )
 
@@ -44,7 +44,7 @@ func newTopics(o *Options) (*topics, error) {
 	}
 	t.fixed = nil
 	if len(o.AllowedTopics) == 0 {
-		return nil, errors.New("topic: a template needs allowed_topics")
+		return nil, errors.New("topic: placeholders need allowed_topics")
 	}
 	rest := o.Topic
 	for rest != "" {

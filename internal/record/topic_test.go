@@ -147,7 +147,7 @@ func TestTopicIsMadeOfTheRequest(t *testing.T) {
 		t.Errorf("not allowed: %v", err)
 	}
 	for _, r := range []*request.Request{in(nil, "x-tier: 1"), in("eu"), {}} {
-		if _, err := recordsOf(t, o, r); reason(err) != "the request does not have what its topic is made of" {
+		if _, err := recordsOf(t, o, r); reason(err) != "the request lacks a part of its topic" {
 			t.Errorf("a missing part: %v", err)
 		}
 	}

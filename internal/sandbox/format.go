@@ -84,7 +84,11 @@ func (d *directive) append(l *glua.LState, out *text, arg int) {
 	case 'o', 'x', 'X':
 		d.integer(out, d.verb, uint64(toInt64(numberArg(l, arg))))
 	case 'e', 'E', 'f', 'F', 'g', 'G', 'a', 'A':
-		d.float(out, numberArg(l, arg))
+		f := numberArg(l, arg)
+		if digits := d.digits(f); digits > 15 {
+			Charge(l, 50, 0) // it cannot be done with numbers of 64 bits
+		}
+		d.float(out, f)
 	case 'q':
 		quote(out, stringArg(l, arg))
 	case 's':
@@ -148,6 +152,15 @@ func (d *directive) integer(out *text, verb byte, v any) {
 		}
 	}
 	out.bytes(fmt.Appendf(b[:0], d.verbs(verb), v))
+}
+
+// digits is how many digits of f are written.
+func (d *directive) digits(f float64) int {
+	n := max(d.precision, 6)
+	if d.verb|0x20 == 'f' && math.Abs(f) > 1 {
+		n += math.Ilogb(f) * 3 / 10
+	}
+	return n
 }
 
 func (d *directive) float(out *text, f float64) {

@@ -55,6 +55,8 @@ var hostile = []struct{ name, source string }{
 	{"table.concat of a range", `return table.concat({}, "", 1, 2^53) .. table.concat(setmetatable({}, {__index = "x"}), "x", -2^53, 2^53)`},
 	{"format with many widths", `return ("%99d"):rep(1e5):format(unpack({}, 1, 1e5))`},
 	{"format of long strings", `local s = ("x"):rep(1e6) while true do s = ("%s%s"):format(s, s) end`},
+	{"format of long numbers", `while true do string.format("%.99e %.99f %.99g", 1e-308, 1e308, 1e-308) end`},
+	{"fmod of numbers far apart", `while true do math.fmod(1e308, 1e-308) end`},
 	{"%q", `local s = ("\0"):rep(1e6) while true do s = ("%q"):format(s) end`},
 	{"gsub that grows", `local s = "x" while true do s = s:gsub(".", "%0%0%0%0") end`},
 	{"gsub by long replacements", `return (("x"):rep(1e5):gsub("x", ("y"):rep(1e5)))`},

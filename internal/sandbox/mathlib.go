@@ -28,7 +28,7 @@ var mathFunctions = map[string]glua.LGFunction{
 	"atan": float(math.Atan), "atan2": float2(math.Atan2), "ceil": float(math.Ceil),
 	"cos": float(math.Cos), "cosh": float(math.Cosh),
 	"deg": float(func(x float64) float64 { return x * (180 / math.Pi) }),
-	"exp": float(math.Exp), "floor": float(math.Floor), "fmod": float2(math.Mod),
+	"exp": float(math.Exp), "floor": float(math.Floor), "fmod": mathFmod,
 	"frexp": mathFrexp, "ldexp": func(l *glua.LState) int {
 		l.Push(glua.LNumber(math.Ldexp(numberArg(l, 1), intArg(l, 2))))
 		return 1
@@ -43,6 +43,16 @@ var mathFunctions = map[string]glua.LGFunction{
 
 var mathConstants = map[string]glua.LValue{
 	"huge": glua.LNumber(math.Inf(1)), "pi": glua.LNumber(math.Pi),
+}
+
+// mathFmod charges for the bits that its arguments are apart, one step for each.
+func mathFmod(l *glua.LState) int {
+	x, y := numberArg(l, 1), numberArg(l, 2)
+	if x != 0 && y != 0 && !math.IsInf(x, 0) && !math.IsInf(y, 0) {
+		Charge(l, max(math.Ilogb(x)-math.Ilogb(y), 0)/16, 0)
+	}
+	l.Push(glua.LNumber(math.Mod(x, y)))
+	return 1
 }
 
 func mathFrexp(l *glua.LState) int {

@@ -195,8 +195,8 @@ func tableConcat(l *glua.LState) int {
 		if k < j {
 			out.string(sep)
 		}
-		if k&15 == 0 {
-			Charge(l, 4, 0)
+		if k&3 == 0 {
+			Charge(l, 4, 0) // a number takes about as long as an instruction
 		}
 	}
 	return out.push()

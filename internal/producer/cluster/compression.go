@@ -159,7 +159,7 @@ func (r *compressedRequest) RawExchange(rw io.ReadWriter) (protocol.Message, err
 		oldest = 7 // KIP-110
 	}
 	if r.version < oldest {
-		return nil, fmt.Errorf("%w: the broker takes produce requests of version %d, and %v needs %d",
+		return nil, fmt.Errorf("%w: the broker supports Produce version %d, and %v needs %d",
 			kafka.UnsupportedCompressionType, r.version, r.codec, oldest)
 	}
 	return protocol.RoundTrip(rw, r.version, correlation.Add(1), clientID, &r.Request)

@@ -19,7 +19,7 @@ type encoder struct {
 	depth       int  // most levels; 0: maxDepth
 	sparse      int  // an array with more elements, most of which are nil, is an error; 0: 10
 	emptyArrays bool // empty tables without a metatable are arrays, not objects
-	utf8        bool // write U+FFFD for each byte that is no part of UTF-8, and "/" as it is
+	utf8        bool // write U+FFFD for each byte that is no part of UTF-8, and "/" and DEL as they are
 	slash       bool // write "/" as it is
 	digits      int  // of numbers; 0: numberDigits
 
@@ -211,7 +211,7 @@ func (e *encoder) text(dst []byte, s string) []byte {
 	from := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < 0x7f && (c != '/' || e.utf8 || e.slash) {
+		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf && (e.utf8 || c != 0x7f && (c != '/' || e.slash)) {
 			i++
 			continue
 		}

@@ -404,6 +404,11 @@ var hostile = []string{
 	`return table.concat(setmetatable({}, {__len = function() return 2^30 end}), "x", 1, 2^30)`,
 	`while true do kong.log.err(("x"):rep(1000)) end`,
 	`while true do kong.request.get_headers() end`,
+	`while true do kong.log.inspect({("x"):rep(1e6)}) end`,
+	`local u = require("kong.tools.uri") local s = "/" .. ("../"):rep(1e5) while true do u.normalize(s, true) end`,
+	`local u = require("kong.tools.uri") local s = ("a/"):rep(1e5) .. ("./"):rep(1e5) while true do u.normalize(s) end`,
+	`local u = require("kong.tools.uri") local s = ("\\255"):rep(1e5) while true do u.escape(s) end`,
+	`local t = {} for i = 1, 3000 do t[i] = 1.7976931348623157e308 / i end while true do table.concat(t, ",") end`,
 }
 
 // Bad functions end in good time, and disturb nobody.

@@ -116,6 +116,7 @@ func (m *machine) openLog() *glua.LTable {
 			if err != nil && len(b) <= maxLine {
 				b = append(b, toText(l, l.Get(i))...)
 			}
+			sandbox.Charge(l, len(b)/64, int64(2*len(b)))
 			line = append(line, b...)
 		}
 		m.addLog(l, "debug", string(line))

@@ -109,7 +109,7 @@ func TestResultsAsJSON(t *testing.T) {
 		`"text"`:                               `final text`,
 		`""`:                                   `final `,
 		`"\0\255"`:                             "final \x00\xff",
-		`{"\0\8\9\10\12\13\31\127\"\\/ä\255"}`: `["\u0000\b\t\n\f\r\u001f\u007f\"\\/ä` + "\uFFFD" + `"]`,
+		`{"\0\8\9\10\12\13\31\127\"\\/ä\255"}`: `["\u0000\b\t\n\f\r\u001f` + "\x7f" + `\"\\/ä` + "\uFFFD" + `"]`,
 		`{["\255"]=1}`:                         `{"` + "\uFFFD" + `":1}`,
 		`message.none`:                         `message failed`,
 	} {

@@ -2,6 +2,7 @@ package lualib
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"io"
 	"strings"
@@ -96,8 +97,9 @@ var stringFunctions = map[string]glua.LGFunction{
 var uriFunctions = map[string]glua.LGFunction{
 	"escape": func(l *glua.LState) int {
 		s := stringArg(l, 1, "escape")
-		charge(l, len(s), 3*len(s))
+		charge(l, 16*len(s), 3*len(s))
 		var b strings.Builder
+		b.Grow(len(s))
 		for i := 0; i < len(s); i++ {
 			if c := s[i]; wordByte(c) || strings.IndexByte("!#$&'()*+,/:;=?@[]-.~%", c) >= 0 {
 				b.WriteByte(c)
@@ -109,7 +111,7 @@ var uriFunctions = map[string]glua.LGFunction{
 	},
 	"normalize": func(l *glua.LState) int {
 		s := stringArg(l, 1, "normalize")
-		charge(l, 4*len(s), 4*len(s))
+		charge(l, 16*len(s), 10*len(s))
 		return pushString(l, normalizeURI(s, glua.LVAsBool(l.Get(2))))
 	},
 }
@@ -150,9 +152,9 @@ func normalizeURI(uri string, merge bool) string {
 		case strings.HasPrefix(rest, "./"):
 			rest = rest[2:]
 		case rest == "/." || strings.HasPrefix(rest, "/./"):
-			rest = "/" + strings.TrimPrefix(rest[2:], "/")
+			rest = cmp.Or(rest[2:], "/")
 		case rest == "/.." || strings.HasPrefix(rest, "/../"):
-			rest = "/" + strings.TrimPrefix(rest[3:], "/")
+			rest = cmp.Or(rest[3:], "/")
 			pop()
 		case merge && strings.HasPrefix(rest, "//"):
 			rest = rest[1:]

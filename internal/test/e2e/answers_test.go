@@ -50,7 +50,7 @@ func TestAnswers(t *testing.T) {
 			status: 400, body: `{"message":"Bad Request","error":"invalid json body"}`},
 		{name: "request that lacks its key", config: rig.Settings(t, f.Addrs(), map[string]any{
 			"record_key": map[string]any{"required": true, "parts": []any{part("query_arg", "k")}}}),
-			status: 400, body: bad("the request does not have what its record key is made of")},
+			status: 400, body: bad("the request lacks a part of its record key")},
 		{name: "topic that is not allowed", config: rig.Settings(t, f.Addrs(), map[string]any{"topics_query_arg": "to", "allowed_topics": []string{"a"}}),
 			kong:   &rig.Kong{Replies: map[string][]byte{"kong.request.get_raw_query": append([]byte{0x0a, 9}, "to=a,t,b,"...)}},
 			status: 502, body: notAllowed, log: "sending message to the following topics is not allowed: (b)"},

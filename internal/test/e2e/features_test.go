@@ -26,7 +26,7 @@ var features = []feature{
 		{target: "/eu/x", body: "1"},
 		{target: "/us/x", body: "2"},
 		{target: "/cn/x", body: "3", status: 502, answer: notAllowed},
-		{target: "/eu/", body: "4", status: 400, answer: bad("the request does not have what its topic is made of")},
+		{target: "/eu/", body: "4", status: 400, answer: bad("the request lacks a part of its topic")},
 	}, want: []string{"in-eu-x: null 1", "in-us-x: null 2"}},
 
 	{name: "key_query_arg", config: map[string]any{"value_format": "body", "key_query_arg": "k"}, sent: []sent{
@@ -59,9 +59,9 @@ var features = []feature{
 		"value_format": "body", "record_key": map[string]any{"required": true, "parts": []any{part("body", "/id")}},
 	}, sent: []sent{
 		{target: "/", headers: []string{"content-type: application/json"}, body: `{"id":"a"}`},
-		{target: "/", headers: []string{"content-type: application/json"}, body: `{"id":null}`, status: 400, answer: bad("the request does not have what its record key is made of")},
+		{target: "/", headers: []string{"content-type: application/json"}, body: `{"id":null}`, status: 400, answer: bad("the request lacks a part of its record key")},
 		{target: "/", headers: []string{"content-type: application/json"}, body: `{"id":`, status: 400, answer: bad("invalid json body")},
-		{target: "/", headers: []string{"content-type: text/plain"}, body: "id", status: 400, answer: bad("the request does not have what its record key is made of")},
+		{target: "/", headers: []string{"content-type: text/plain"}, body: "id", status: 400, answer: bad("the request lacks a part of its record key")},
 	}, want: []string{`a {"id":"a"} content-type=application/json`}},
 
 	{name: "headers-allowlist", config: map[string]any{"headers": map[string]any{
@@ -112,7 +112,7 @@ var features = []feature{
 	}, sent: []sent{
 		{target: "/", body: ` [ {"id":1}, {"id": "b" } , {"id":true}]`},
 		{target: "/?to=s-a,split-json_array", body: `[{"id":2}]`},
-		{target: "/", body: `[{"id":3},{}]`, status: 400, answer: bad("record 2: the request does not have what its record key is made of")},
+		{target: "/", body: `[{"id":3},{}]`, status: 400, answer: bad("record 2: the request lacks a part of its record key")},
 		{target: "/", body: `[{"id":3},{"id":4]`, status: 400, answer: bad("invalid json body")},
 		{target: "/", body: `[]`, status: 400, answer: bad("the body has no records")},
 		{target: "/", body: `{"id":3}`, status: 400, answer: bad("the body is not a json array")},
