@@ -32,7 +32,7 @@ func (p *Producer) Send(ctx context.Context, r Record) error {
 // which [Producer.Send] does not accept a record, and nothing else. Records that can never be
 // in the buffer together are always refused with [ErrFull].
 //
-// Without Options.Async it returns when the fate of each record is known, or when ctx ends.
+// Without Options.Async it returns when the result of each record is known, or when ctx ends.
 // results, which must then have as many elements as records, gets what became of each. With
 // Async it is left as it is.
 func (p *Producer) SendAll(ctx context.Context, records []Record, results []Result) error {
@@ -136,7 +136,8 @@ func (p *Producer) takeRoom(all []sending) (Rejection, error) {
 	return 0, nil
 }
 
-// returnRoom undoes what takeRoom did for records. Nobody has seen it, as p.mu was held.
+// returnRoom undoes what takeRoom did for records. The caller has held p.mu since, so no other
+// goroutine saw them.
 func (p *Producer) returnRoom(taken []sending) {
 	for i := range taken {
 		t, size := taken[i].to, taken[i].size()

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -134,6 +135,19 @@ func TestProducerWithoutARecordIsClosedAfterItsRelease(t *testing.T) {
 		}
 		pool.Close(expired(t))
 	})
+}
+
+// The requests of a released instance may still send, to topics that are new to the producer.
+func TestClosedProducerIsNotKeptByLateRecords(t *testing.T) {
+	pool := NewPool(PoolOptions{Security: plain, Log: discard})
+	h := acquireTopics(t, pool, testOptions([]string{"127.0.0.1:1"}, nil), "t")
+	pool.Close(expired(t))
+	if err := h.Send(t.Context(), record("late")); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if n := len(pool.pending.logs); n != 0 {
+		t.Errorf("%d logs keep it", n)
+	}
 }
 
 // Kong replaces instances again and again; none of that may put off the end of what is unused.

@@ -44,6 +44,9 @@ func (p *Producer) topic(name string) *topic {
 		}
 		t.log = p.newDeliveryLog(t)
 		p.topics[name] = t
+		if p.ended {
+			t.log.close()
+		}
 		p.shareBuffer()
 		if p.claims[name] == 0 { // as when its instance has just released it
 			t.orphaned = t.used
