@@ -202,11 +202,14 @@ func TestRequestsOfAHandler(t *testing.T) {
 func TestOnlyWhatMayTakeLongWillBlock(t *testing.T) {
 	for settings, want := range map[string]bool{
 		`"forward_body":true`: false, `"split":"none"`: false, `"split":"json_array"`: true, `"split":"ndjson"`: true,
-		`"producer_async":true,"message_by_lua_functions":["return function(m) return m end"]`: true,
+		`"message_by_lua_functions":["return function(m) return m end"]`:                                                            false,
+		`"message_by_lua_functions":["return function(m) m.x = 1 return m end"]`:                                                    false,
+		`"message_by_lua_functions":["return function(m) for i = 1, 10000 do end return m end"]`:                                    true,
+		`"message_by_lua_functions":["return function(m) return pcall(function() for i = 1, 10000 do end return m end) and m end"]`: true,
 	} {
 		_, h := started(t, settings, nil)
 		d := new(door)
-		for range 2 {
+		for range 3 {
 			*d = door{limit: memory.NewLimit(1 << 20)}
 			if a := h.Handle(t.Context(), d, &request.Request{Body: []byte("[1]")}); a.Reason != Sent {
 				t.Errorf("%s: %+v", settings, a)

@@ -28,7 +28,7 @@ type instance struct {
 	needs   request.Fields
 	builder *record.Builder
 	answers answers
-	slow    bool // records may take long to make: a function may use up its time, a split makes thousands
+	slow    bool // records may take long to make: a split makes thousands
 	pool    *producer.Pool
 	log     *slog.Logger
 
@@ -48,7 +48,7 @@ func newInstance(cfg *config.Config, o Options) (*instance, error) {
 	for _, warning := range cfg.Warnings() {
 		o.Log.Warn("the configuration may not do what it is meant to do", "topic", cfg.Topic, "warning", warning)
 	}
-	slow := len(cfg.Functions) > 0 || record.Split(cfg.Split) != record.SplitNone
+	slow := record.Split(cfg.Split) != record.SplitNone
 	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), slow: slow, pool: o.Pool, log: o.Log}, nil
 }
 

@@ -88,7 +88,8 @@ func (b *Builder) Topics() []string { return b.topics.all(&b.o) }
 
 // Memory is the memory limit for the values of large requests.
 type Memory interface {
-	// Reserve takes n bytes of the limit, and reports false if fewer are free.
+	// Reserve takes n bytes of the limit, and reports false if fewer are free. If there is a
+	// method WillBlock as well, it is [Draft.Block].
 	Reserve(n int64) bool
 }
 

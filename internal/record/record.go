@@ -47,6 +47,16 @@ type Draft struct {
 	// Work is for Transforms to count what they have done for the request, in a unit of
 	// their own. If a request is split, that of its earlier elements is in it.
 	Work int
+
+	willBlock func() // see Block
+}
+
+// Block must be called before a Transform waits, or works for more than a tenth of a
+// millisecond: the goroutine may serve other requests too. Calls after the first cost nothing.
+func (d *Draft) Block() {
+	if d.willBlock != nil {
+		d.willBlock()
+	}
 }
 
 // LogLine is a line for Kong's error log.

@@ -44,6 +44,9 @@ func (b *Builder) transformed(s *scratch, d *Draft, m Memory) (value []byte, own
 		if d.Message, err = b.message(&s.message, d, m); err != nil {
 			return nil, false, err
 		}
+		if w, ok := m.(interface{ WillBlock() }); ok {
+			d.willBlock = w.WillBlock
+		}
 		for _, transform := range b.transforms {
 			if err = transform(d); err != nil || d.Skip {
 				return nil, false, err

@@ -46,6 +46,7 @@ type budget struct {
 	every   int   // instructions between two looks at the clock
 	start   time.Time
 	spent   error // not nil: each further instruction fails
+	isLong  bool  // OnLongCall's function was called
 
 	state *State
 }
@@ -54,7 +55,7 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 
 func (b *budget) reset() {
 	l := &b.state.limits
-	b.left, b.bytes, b.every, b.spent = l.Instructions, l.Bytes, clockEvery, nil
+	b.left, b.bytes, b.every, b.spent, b.isLong = l.Instructions, l.Bytes, clockEvery, nil, false
 	b.clockAt = max(b.left-b.every, 0)
 	if l.Time > 0 {
 		b.start = time.Now()
@@ -80,6 +81,10 @@ func (b *budget) look() <-chan struct{} {
 	case l.Time > 0 && time.Since(b.start) > l.Time:
 		b.spent = errTime
 	default:
+		if f := b.state.onLong; f != nil && !b.isLong && b.left < l.Instructions-longCall {
+			b.isLong = true
+			f()
+		}
 		b.clockAt = max(b.left-b.every, 0)
 		return nil
 	}

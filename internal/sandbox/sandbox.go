@@ -52,7 +52,16 @@ type State struct {
 	broken  bool           // not worth another call
 	failed  bool           // cannot run another call
 	random  random
+	onLong  func()
 }
+
+// longCall is from how many instructions on a call is a long one: about a tenth of a
+// millisecond.
+const longCall = 2000
+
+// OnLongCall sets a function that is called, by the goroutine of the call, once in each Call
+// or Run that turns out to be long: the goroutine may have others to serve. nil: none.
+func (s *State) OnLongCall(f func()) { s.onLong = f }
 
 // New returns a state with Lua's libraries.
 func New(limits Limits) *State {

@@ -241,3 +241,26 @@ func TestSourcesAreBounded(t *testing.T) {
 		t.Logf("%.30q: %v, %v", source, err, time.Since(begin).Round(time.Millisecond))
 	}
 }
+
+func TestLongCallIsToldOnce(t *testing.T) {
+	s := New(Limits{Instructions: 100_000, Bytes: 1 << 20})
+	for source, want := range map[string]int{
+		"local n = 0 for i = 1, 100 do n = n + i end":              0,
+		"local n = 0 for i = 1, 10000 do n = n + i end":            1,
+		"pcall(function() for i = 1, 10000 do end end)":            1,
+		"coroutine.wrap(function() for i = 1, 10000 do end end)()": 1,
+		"for i = 1, 100 do local s = ('x'):rep(100) .. i end":      0,
+		"while true do end": 1,
+	} {
+		told := 0
+		s.OnLongCall(func() { told++ })
+		p, err := Compile("c", source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = s.Run(p)
+		if told != want {
+			t.Errorf("%s: told %d times, want %d", source, told, want)
+		}
+	}
+}

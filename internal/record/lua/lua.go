@@ -47,6 +47,9 @@ const maxWork = 10_000_000
 // that have none by seconds.
 var running = make(chan struct{}, max(runtime.GOMAXPROCS(0)-1, 1))
 
+// longMessage is how many bytes of a message take about a tenth of a millisecond to decode.
+const longMessage = 16 << 10
+
 // Options are what functions need to know beside their requests.
 type Options struct {
 	MaxValue int    // the longest result in bytes; a longer one is request.ErrTooLarge
@@ -150,10 +153,19 @@ func (f *Functions) run(d *record.Draft, first int) (err error) {
 	if d.Work > maxWork {
 		return failed("the functions did more work than they may for one request: %d instructions, for all of its records", maxWork)
 	}
-	running <- struct{}{}
+	select {
+	case running <- struct{}{}:
+	default:
+		d.Block()
+		running <- struct{}{}
+	}
 	defer func() { <-running }()
+	if len(d.Message) > longMessage {
+		d.Block()
+	}
 	m, _ := f.machines.Get().(*machine)
 	if m == nil {
+		d.Block()
 		if m, err = newMachine(f); err != nil {
 			return failed("%v", err)
 		}

@@ -96,6 +96,7 @@ const (
 // end forgets the request, and what only a large one needs.
 func (m *machine) end() {
 	m.draft = nil
+	m.state.OnLongCall(nil)
 	m.log = logLines{}
 	clear(m.rest[:cap(m.rest)])
 	clear(m.tables)
@@ -122,6 +123,7 @@ func (m *machine) end() {
 // the draft has become so far: JSON, or a finished text.
 func (m *machine) run(d *record.Draft, first int) error {
 	m.draft = d
+	m.state.OnLongCall(d.Block)
 	v, rest, err := m.argument(d)
 	if err != nil {
 		return failed("%v", err)
