@@ -51,7 +51,8 @@ var factReaders = map[string]factReader{
 	"kong.nginx.req_start_time": (*factBuilder).number,
 	"kong.nginx.get_subsystem":  (*factBuilder).text,
 
-	"kong.node.get_id": (*factBuilder).text,
+	"kong.node.get_id":    (*factBuilder).text,
+	request.CallIsTrusted: (*factBuilder).boolean,
 }
 
 // factReader makes the value of a fact of Kong's reply.

@@ -78,6 +78,8 @@ func TestValuesOfFacts(t *testing.T) {
 		"protocol, without route": {"kong.client.get_protocol", "", nil},
 		"port":                    {"kong.client.get_port", "\x08\xa0\x3f", 8096.0},
 		"port 0":                  {"kong.request.get_port", "", 0.0},
+		"trusted":                 {"kong.ip.is_trusted", "\x08\x01", true},
+		"not trusted":             {"kong.ip.is_trusted", "", false},
 		"a negative Int":          {"kong.request.get_port", string(marshal(&pb.Int{V: -5})), -5.0},
 		"HTTP version":            {"kong.request.get_http_version", "\x09\x9a\x99\x99\x99\x99\x99\xf1?", 1.1},
 		"start":                   {"kong.nginx.req_start_time", string(marshal(&pb.Number{V: 1732278562.859})), 1732278562.859},

@@ -95,6 +95,18 @@ func (m *factBuilder) integer(b []byte) (v any, err error) {
 	return v, err
 }
 
+// boolean reads a Bool.
+func (m *factBuilder) boolean(b []byte) (v any, err error) {
+	v = false
+	err = eachField(b, func(num protowire.Number, f wireValue) error {
+		if num == 1 && f.typ == protowire.VarintType {
+			v = f.number != 0
+		}
+		return nil
+	})
+	return v, err
+}
+
 // number reads a Number.
 func (m *factBuilder) number(b []byte) (v any, err error) {
 	v = 0.0

@@ -49,6 +49,8 @@ const (
 	// CallVariable returns a variable of nginx: a string, nil if it is unknown, not set or
 	// empty.
 	CallVariable = "kong.nginx.get_var"
+	// CallIsTrusted returns whether Kong trusts an address, which is the name: a bool.
+	CallIsTrusted = "kong.ip.is_trusted"
 )
 
 // calls are the calls that a [Fact] may name, and whether each takes a name: those of the
@@ -85,6 +87,7 @@ var calls = map[string]bool{
 	"kong.nginx.get_subsystem":  false,
 
 	"kong.node.get_id": false,
+	CallIsTrusted:      true,
 }
 
 // KnownFact reports whether a door can find out f: whether Kong's plugin protocol has the

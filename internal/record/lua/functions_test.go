@@ -204,7 +204,8 @@ func TestErrorsSayWhere(t *testing.T) {
 		"return kong.request.foo()":                          "function 2, line 2: kong.request.foo is not available in message functions",
 		"return kong.version":                                "function 2, line 2: kong.version is not available in message functions",
 		"kong.response.exit(200)":                            "function 2, line 2: kong.response.exit is not available in message functions: a function cannot answer the request; raise an error with error(...), or send nothing with: return kafka.skip",
-		"return kong.ip.is_trusted('10.0.0.1')":              "function 2, line 2: kong.ip.is_trusted is not available in message functions: Kong does not tell plugin servers which addresses it trusts",
+		"local a = '10.0.0.1' return kong.ip.is_trusted(a)":  `function 2, line 2: whether this address is trusted is not known here, because no function names it: Kong is asked for what the functions' sources name, so write the name literally, such as kong.ip.is_trusted("10.0.0.1")`,
+		"return kong.ip.is_trusted('x')":                     `function 2, line 2: whether this address is trusted is not known here, because no function names it: Kong is asked for what the functions' sources name, so write the name literally, such as kong.ip.is_trusted("10.0.0.1")`,
 		"return kong.client.load_consumer('x')":              "function 2, line 2: kong.client.load_consumer is not available in message functions: a message function cannot ask Kong while it runs; kong.client.get_consumer has the consumer of the request",
 		"local n = 'get_ip' return kong.client[n]()":         "function 2, line 2: kong.client.get_ip is not known here, because no function names it: Kong is asked for what the functions' sources name, so write the name literally, such as kong.client.get_ip()",
 		"local n = 'get_header' return kong.request[n]('a')": "function 2, line 2: kong.request.get_header is not known here, because no function names it: Kong is asked for what the functions' sources name, so write the name literally, as kong.request.get_header(...)",
@@ -272,6 +273,7 @@ func TestFactsInFunctions(t *testing.T) {
 		value("kong.client.get_consumer", alice), value("kong.client.get_credential", nil),
 		value("kong.ctx.shared.get user", map[string]any{"name": "bob", "roles": []any{"a", "b"}}), value("kong.ctx.shared.get none", nil),
 		value("kong.nginx.get_ctx x", 1.5), value("kong.client.get_protocol", "https"),
+		value("kong.ip.is_trusted 10.0.0.1", true), value("kong.ip.is_trusted ::1", false),
 		value("kong.request.get_uri_captures", map[string]any{"named": map[string]any{"region": "eu"}, "unnamed": []any{"eu"}}),
 	}
 	for expression, want := range map[string]string{
@@ -286,6 +288,8 @@ func TestFactsInFunctions(t *testing.T) {
 		`tostring(kong.ctx.plugin.a)`:                                                             `final nil`,
 		`ngx.ctx.x`:                                                                               `1.5`,
 		`kong.client.get_protocol()`:                                                              `final https`,
+		`kong.ip.is_trusted("10.0.0.1")`:                                                          `true`,
+		`(function() local ip = kong.ip return ip.is_trusted "::1" end)()`:                        `false`,
 		`kong.request.get_uri_captures()`:                                                         `{"named":{"region":"eu"},"unnamed":["eu"]}`,
 		`kong.request.get_uri_captures().unnamed[1]`:                                              `final eu`,
 		`kong.plugin.get_id()`:                                                                    `final plugin-id`,

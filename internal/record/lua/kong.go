@@ -37,7 +37,11 @@ func (m *machine) open() {
 			l.Push(glua.LString(m.f.pluginID))
 			return 1
 		}},
-		"kong.ip": {"is_trusted": refused("kong.ip.is_trusted", "Kong does not tell plugin servers which addresses it trusts")},
+		"kong.ip": {"is_trusted": func(l *glua.LState) int {
+			f := request.Fact{Call: request.CallIsTrusted, Name: stringArgument(l, 1, "an address")}
+			l.Push(m.lua(l, m.fact(l, f, "whether this address is trusted")))
+			return 1
+		}},
 		"kong.table": {
 			"merge": func(l *glua.LState) int {
 				t := &glua.LTable{Metatable: glua.LNil}

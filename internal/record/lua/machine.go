@@ -273,8 +273,11 @@ func literal(f request.Fact) string {
 			return table + ".NAME"
 		}
 	}
-	if f.Call == request.CallVariable {
+	switch f.Call {
+	case request.CallVariable:
 		return `ngx.var.NAME or kong.nginx.get_var("NAME")`
+	case request.CallIsTrusted:
+		return `kong.ip.is_trusted("10.0.0.1")`
 	}
 	return f.Call + "()"
 }

@@ -1,6 +1,7 @@
 package lua
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -119,12 +120,19 @@ func (n *names) block(stmts []ast.Stmt) {
 	}
 }
 
-const getVar = "kong.nginx.get_var" // the one function whose argument is a fact's name
+// literalCalls are the functions whose argument is a fact's name.
+var literalCalls = []string{request.CallVariable, request.CallIsTrusted}
+
+// isAddress reports whether Kong can be asked whether it trusts s.
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
 
 // isTable reports whether path is a table of kong or ngx that has functions, tables or facts,
-// or is getVar, which is followed like one.
+// or one of literalCalls, which are followed like one.
 func isTable(path string) bool {
-	if tables[path] != "" || path == "kong" || path == "ngx" || path == "kong.ctx" || path == getVar {
+	if tables[path] != "" || path == "kong" || path == "ngx" || path == "kong.ctx" || slices.Contains(literalCalls, path) {
 		return true
 	}
 	return memberNames[path] != nil
@@ -180,10 +188,15 @@ func (n *names) expr(e ast.Expr) {
 		if e.Func == nil {
 			n.keys[e.Method] = true
 		}
-		if len(e.Args) > 0 && slices.Contains(n.paths(e.Func), getVar) {
-			if name, ok := e.Args[0].(*ast.StringExpr); ok {
-				n.fact(request.Fact{Call: request.CallVariable, Name: name.Value})
+		for _, path := range n.paths(e.Func) {
+			if !slices.Contains(literalCalls, path) || len(e.Args) == 0 {
+				continue
 			}
+			name, ok := e.Args[0].(*ast.StringExpr)
+			if !ok || path == request.CallIsTrusted && !isAddress(name.Value) {
+				continue
+			}
+			n.fact(request.Fact{Call: path, Name: name.Value})
 		}
 	}
 	eachExpr(e, n.block, n.expr)

@@ -3,6 +3,7 @@ package kongsim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
@@ -20,6 +21,7 @@ type Facts struct {
 	Shared, Context map[string]any
 	// Variables are nginx's, in place of those that this stand-in knows.
 	Variables map[string]string
+	Trusted   []string // addresses
 }
 
 // answerFact answers the calls for what is known of a request beside the request itself.
@@ -53,6 +55,9 @@ func (x *exchange) answerFact(method string, args []byte) (reply []byte, ok bool
 		return numberReply(float64(x.ProtoMajor) + float64(x.ProtoMinor)/10), true
 	case "kong.nginx.req_start_time":
 		return numberReply(float64(x.start.UnixMilli()) / 1000), true
+	case "kong.ip.is_trusted":
+		address, err := stringArg(args)
+		return marshal(&pb.Bool{V: slices.Contains(x.facts.Trusted, address)}), err == nil
 	case "kong.node.get_id":
 		return stringReply(x.sim.nodeID), true
 	}
