@@ -208,15 +208,19 @@ func TestOnlyWhatMayTakeLongWillBlock(t *testing.T) {
 		`"message_by_lua_functions":["return function(m) return pcall(function() for i = 1, 10000 do end return m end) and m end"]`: true,
 	} {
 		_, h := started(t, settings, nil)
-		d := new(door)
-		for range 3 {
-			*d = door{limit: memory.NewLimit(1 << 20)}
+		blocked, n := 0, 50
+		for range n {
+			d := &door{limit: memory.NewLimit(1 << 20)}
 			if a := h.Handle(t.Context(), d, &request.Request{Body: []byte("[1]")}); a.Reason != Sent {
 				t.Errorf("%s: %+v", settings, a)
 			}
+			if d.blocking {
+				blocked++
+			}
 		}
-		if d.blocking != want {
-			t.Errorf("%s: will block: %v", settings, d.blocking)
+		// A Lua machine that has to be made takes long, too; with -race, a pool loses some.
+		if want && blocked < n || !want && blocked > n*3/4 {
+			t.Errorf("%s: %d of %d will block", settings, blocked, n)
 		}
 	}
 }
