@@ -90,6 +90,7 @@ func start(cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.flags = cfg.jvmFlags()
 	begin := time.Now()
 	for range 5 {
 		c := &Cluster{Version: cfg.Version, cfg: cfg, install: in}

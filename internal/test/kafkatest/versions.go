@@ -43,6 +43,8 @@ func EachVersion(t *testing.T, f func(t *testing.T, version string)) {
 type install struct {
 	java string // the java program
 	dir  string // holds broker/*.jar and tools/*.jar
+
+	flags []string // of every JVM, beside those of all
 }
 
 // findInstall looks where `make kafka` puts things. Its error is one sentence
@@ -80,5 +82,5 @@ func (in install) command(flags []string, class string, args ...string) *exec.Cm
 		"-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 		"-cp", strings.Join(jars, string(filepath.ListSeparator)),
-	}, flags, []string{class}, args)...)
+	}, in.flags, flags, []string{class}, args)...)
 }
