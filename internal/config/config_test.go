@@ -27,7 +27,7 @@ func parse(t *testing.T, s string) *Config {
 func TestAbsentFieldsTakeTheDefaultsOfKongsDocumentation(t *testing.T) {
 	want := &Config{
 		BootstrapServers: []Server{{"localhost", 9092}}, Topic: "t",
-		Security: Security{SSLVerify: true},
+		Authentication: Authentication{OAuthBearer: OAuthBearer{TLSVerify: true}}, Security: Security{SSLVerify: true},
 		Timeout:  10000, Keepalive: 60000, ForwardBody: true,
 		Acks: 1, RequestTimeout: 2000, MessagesPerRequest: 200, BytesPerRequest: 1048576, MaxAttempts: 10, Backoff: 100,
 		Async: true, FlushTimeout: 1000, BufferedMessages: 50000, BufferedBytes: 268435456,
@@ -229,7 +229,7 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"producer_async_health_failure_threshold":101`):                                             "producer_async_health_failure_threshold: value should be between 1 and 100",
 		with(`"schema_registry":{"confluent":{"url":"http://r"}}`):                                        "this version does not have schema_registry",
 		with(`"schema_registry":{"confluent":{"ttl":0.5}}`):                                               "",
-		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                              "authentication.mechanism must be PLAIN",
+		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                              "authentication.oauthbearer.client_id is empty",
 		with(`"unknown":1,"response":{"$refs":1}`):                                                        "",
 		with(`"allowed_topics":["a b"]`):                                                                  "allowed_topics[1]: invalid value: a topic name consists of",
 	} {
@@ -321,7 +321,7 @@ func check(path string, typ reflect.Type, fields []schema.Field, t *testing.T) {
 		tags[f.Tag.Get("json")] = f
 	}
 	for _, f := range fields {
-		if f.Name == "schema_registry" || f.Name == "oauthbearer" { // for later
+		if f.Name == "schema_registry" { // for later
 			continue
 		}
 		sf, ok := tags[f.Name]

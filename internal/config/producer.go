@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/security/oauth"
 	"kafka-upstream/internal/security/sasl"
 )
 
@@ -47,5 +48,12 @@ func (c *Config) Producer() producer.Options {
 }
 
 func (a Authentication) credentials() sasl.Credentials {
-	return sasl.Credentials{Mechanism: a.Mechanism, User: a.User, Password: a.Password, TokenAuth: a.TokenAuth}
+	o := &a.OAuthBearer
+	return sasl.Credentials{
+		Mechanism: a.Mechanism, User: a.User, Password: a.Password, TokenAuth: a.TokenAuth,
+		OAuth: oauth.Options{
+			TokenURL: o.TokenEndpointURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret, Scopes: o.Scopes, SkipVerify: !o.TLSVerify,
+		},
+		TokenFile: o.TokenFile, Extensions: o.Extensions,
+	}
 }

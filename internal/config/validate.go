@@ -14,8 +14,9 @@ import (
 // PLAIN, such as a JWT of several kilobytes.
 const (
 	maxServers     = 128
-	maxUser        = 4096
+	maxUser        = 4096 // and all names and URLs of a login
 	maxPassword    = 65536
+	maxOAuthBearer = 100 // scopes, and extensions
 	maxClusterName = 1024
 )
 
@@ -93,11 +94,21 @@ func (a Authentication) validate(errs *problems) {
 	for _, problem := range a.credentials().Check() {
 		errs.add("%s", problem)
 	}
-	if n := len(a.User); n > maxUser {
-		errs.add("authentication.user has %d bytes: it may have %d", n, maxUser)
+	o := &a.OAuthBearer
+	for _, field := range []struct {
+		name, value string
+		limit       int
+	}{
+		{"user", a.User, maxUser}, {"password", a.Password, maxPassword},
+		{"oauthbearer.token_endpoint_url", o.TokenEndpointURL, maxUser}, {"oauthbearer.client_id", o.ClientID, maxUser},
+		{"oauthbearer.client_secret", o.ClientSecret, maxPassword}, {"oauthbearer.token_file", o.TokenFile, maxUser},
+	} {
+		if n := len(field.value); n > field.limit {
+			errs.add("authentication.%s has %d bytes: it may have %d", field.name, n, field.limit)
+		}
 	}
-	if n := len(a.Password); n > maxPassword {
-		errs.add("authentication.password has %d bytes: it may have %d", n, maxPassword)
+	if len(o.Scopes) > maxOAuthBearer || len(o.Extensions) > maxOAuthBearer {
+		errs.add("authentication.oauthbearer has more than %d scopes or extensions", maxOAuthBearer)
 	}
 }
 

@@ -46,8 +46,9 @@ type Named struct {
 // entityCheck is a rule for several fields of a record. One of its members is set. Names of
 // fields may have dots, for fields of records in the record.
 type entityCheck struct {
-	Conditional       *conditional `json:"conditional"`
-	MutuallyExclusive []string     `json:"mutually_exclusive"`
+	Conditional       *conditional           `json:"conditional"`
+	ConditionalOneOf  *conditionalAtLeastOne `json:"conditional_at_least_one_of"`
+	MutuallyExclusive []string               `json:"mutually_exclusive"`
 }
 
 type conditional struct {
@@ -56,6 +57,13 @@ type conditional struct {
 	ThenField string `json:"then_field"`
 	ThenMatch match  `json:"then_match"`
 	ThenErr   string `json:"then_err"`
+}
+
+type conditionalAtLeastOne struct {
+	IfField string   `json:"if_field"`
+	IfMatch match    `json:"if_match"`
+	OneOf   []string `json:"then_at_least_one_of"`
+	ThenErr string   `json:"then_err"` // %s is replaced by the names of the fields
 }
 
 // match is a condition on a value, which may be nil.
@@ -188,6 +196,9 @@ func (f *Field) prepareChecks(name string) error {
 		names := c.MutuallyExclusive
 		if c.Conditional != nil {
 			names = append(names, c.Conditional.IfField, c.Conditional.ThenField)
+		}
+		if c.ConditionalOneOf != nil {
+			names = append(append(names, c.ConditionalOneOf.IfField), c.ConditionalOneOf.OneOf...)
 		}
 		for _, n := range names {
 			if f.at(n) == nil {

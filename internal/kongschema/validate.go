@@ -221,6 +221,9 @@ func (f *Field) validateRecord(path string, v map[string]any, p Problems) {
 				p.Add(at, "%s", c.ThenErr)
 			}
 		}
+		if c := check.ConditionalOneOf; c != nil {
+			f.atLeastOne(path, c, v, p)
+		}
 		f.exclusive(path, check.MutuallyExclusive, v, p)
 	}
 }
@@ -243,9 +246,25 @@ func (f *Field) exclusive(path string, names []string, v map[string]any, p Probl
 		}
 	}
 	if set > 1 {
-		p.Add(below(path, "@entity"), "only one or none of these fields must be set: '%s'", strings.Join(names, "', '"))
+		p.Add(below(path, "@entity"), "only one or none of these fields must be set: %s", quotedList(names))
 	}
 }
+
+// atLeastOne checks that one of the fields is not empty, if the condition holds. Kong does not run
+// the check if a field of it is a reference.
+func (f *Field) atLeastOne(path string, c *conditionalAtLeastOne, v map[string]any, p Problems) {
+	if !f.at(c.IfField).matches(c.IfMatch, valueAt(v, c.IfField)) {
+		return
+	}
+	for _, name := range c.OneOf {
+		if value := valueAt(v, name); value != nil && length(value) != 0 {
+			return
+		}
+	}
+	p.Add(below(path, "@entity"), "%s", strings.ReplaceAll(c.ThenErr, "%s", quotedList(c.OneOf)))
+}
+
+func quotedList(names []string) string { return "'" + strings.Join(names, "', '") + "'" }
 
 // at returns the field with that name, which may have dots, nil if there is none.
 func (f *Field) at(name string) *Field {

@@ -45,6 +45,7 @@ const (
 	Unhealthy                     // the record was rejected: the producer cannot reach its brokers
 	ShuttingDown                  // the record was rejected
 	NoCertificate                 // the certificate of the configuration cannot be loaded
+	NoToken                       // all attempts failed, the last one for want of an access token
 	BadConfig                     // the configuration cannot be used
 	FunctionFailed                // a message function failed
 	BodyUnreadable                // the body cannot be read
@@ -75,6 +76,7 @@ var table = [reasons]struct {
 	Unhealthy:       {"unhealthy", 503, "Service Unavailable", msgNotSent},
 	ShuttingDown:    {"shutting_down", 503, "Service Unavailable", msgNotSent},
 	NoCertificate:   {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
+	NoToken:         {"no_token", 502, "Bad Gateway", "could not get token"},
 	BadConfig:       {"bad_config", 500, "Internal Server Error", errConfig.Error()},
 	FunctionFailed:  {"function_failed", 500, "Internal Server Error", "message function failed"},
 	BodyUnreadable:  {"no_body", 500, "Internal Server Error", "could not read request body"},
