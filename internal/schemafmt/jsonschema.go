@@ -8,8 +8,6 @@ import (
 	"net/url"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"kafka-upstream/internal/foreign"
 )
 
 // base is where the schema is, for the references in it that are relative.
@@ -108,9 +106,4 @@ func (e *jsonEncoder) AppendText(dst, text []byte) ([]byte, error) {
 		return e.AppendJSON(dst, doc)
 	}
 	return e.AppendJSON(dst, text)
-}
-
-// schemaError says in one bounded sentence why a schema cannot be used.
-func schemaError(what string, err error) error {
-	return errors.New(what + " cannot be used: " + foreign.Cut(err.Error(), maxReason))
 }

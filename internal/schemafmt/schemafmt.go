@@ -3,12 +3,7 @@
 // a schema's text becomes an [Encoder], and nothing is read from files or networks.
 package schemafmt
 
-import (
-	"fmt"
-	"strconv"
-
-	"kafka-upstream/internal/foreign"
-)
+import "fmt"
 
 // Kind is a language of schemas, in the registry's words.
 type Kind string
@@ -141,8 +136,3 @@ func (o *Options) flatten(text string, refs []Reference) ([]Reference, error) {
 	}
 	return all, nil
 }
-
-// quote returns a text of the schema for an error: short, printable, in quotes.
-func quote(s string) string { return strconv.Quote(foreign.Cut(s, maxQuoted)) }
-
-const maxQuoted = 96
