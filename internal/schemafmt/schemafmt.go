@@ -74,6 +74,8 @@ func (o Options) Compile(kind Kind, text string, refs []Reference) (Encoder, err
 		e, err = o.compileAvro(text, all)
 	case JSONSchema:
 		e, err = o.compileJSONSchema(text, all)
+	case Protobuf:
+		e, err = o.compileProtobuf(text, all)
 	default:
 		return nil, fmt.Errorf("a schema of type %s cannot be used: the types are AVRO, JSON and PROTOBUF", quote(string(kind)))
 	}
