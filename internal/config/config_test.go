@@ -28,7 +28,7 @@ func TestAbsentFieldsTakeTheDefaultsOfKongsDocumentation(t *testing.T) {
 	want := &Config{
 		BootstrapServers: []Server{{"localhost", 9092}}, Topic: "t",
 		Authentication: Authentication{OAuthBearer: OAuthBearer{TLSVerify: true}}, Security: Security{SSLVerify: true},
-		Timeout:  10000, Keepalive: 60000, ForwardBody: true,
+		Timeout: 10000, Keepalive: 60000, ForwardBody: true,
 		Acks: 1, RequestTimeout: 2000, MessagesPerRequest: 200, BytesPerRequest: 1048576, MaxAttempts: 10, Backoff: 100,
 		Async: true, FlushTimeout: 1000, BufferedMessages: 50000, BufferedBytes: 268435456,
 		RecordKey: RecordKey{Separator: "|"}, Partitioner: "crc32", ValueFormat: "message", Split: "none", SplitLimit: 1000,
