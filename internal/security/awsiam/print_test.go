@@ -51,3 +51,19 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// Producers are shared by their options in JSON.
+func TestOptionsThatDifferMarshalDifferently(t *testing.T) {
+	seen := map[string]Options{}
+	for _, o := range []Options{
+		{}, {Region: "a"}, {AccessKeyID: "a"}, {SecretAccessKey: "a"}, {SessionToken: "a"}, {RoleARN: "a"}, {WebIdentityTokenFile: "a"},
+		{RoleSessionName: "a"}, {ContainerURI: "a"}, {ContainerTokenFile: "a"}, {SecretAccessKey: "b"},
+	} {
+		b, err := json.Marshal(struct{ O Options }{o})
+		again, _ := json.Marshal(struct{ O Options }{o})
+		if _, ok := seen[string(b)]; ok || err != nil || !bytes.Equal(b, again) {
+			t.Errorf("got %s, %s, %v", b, again, err)
+		}
+		seen[string(b)] = o
+	}
+}

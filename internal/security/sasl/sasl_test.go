@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 
+	"kafka-upstream/internal/security/oauth"
 	"kafka-upstream/schema"
 )
 
@@ -52,7 +53,7 @@ func TestCredentialsThatCannotBeUsedAreRefusedWithoutTellingThem(t *testing.T) {
 		c    Credentials
 		want string
 	}{
-		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"},
+		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM"},
 		{"unknown mechanism", Credentials{Mechanism: "SCRAM-SHA-1", User: "u", Password: secret}, "authentication.mechanism must be"},
 		{"lower case", Credentials{Mechanism: "plain", User: "u", Password: secret}, "authentication.mechanism must be"},
 		{"no user", Credentials{Mechanism: "PLAIN", Password: secret}, "authentication.user is empty"},
@@ -81,6 +82,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		{Mechanism: "PLAIN", User: "u", Password: secret},
 		{Mechanism: "SCRAM-SHA-256", User: "u", Password: secret},
 		{Mechanism: "SCRAM-SHA-512", User: "u", Password: secret, TokenAuth: true},
+		{Mechanism: "OAUTHBEARER", TokenFile: file(t, secret), OAuth: oauth.Options{ClientSecret: secret}, Extensions: map[string]string{"a": secret}},
 	} {
 		m := newMechanism(t, c)
 		state, _, err := m.Start(t.Context())
@@ -116,7 +118,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 func TestSchemaHasTheMechanismsOfTheTable(t *testing.T) {
 	var tokens []string
 	for _, name := range names() {
-		if len((Credentials{Mechanism: name, User: "u", Password: "p", TokenAuth: true}).Check()) == 0 {
+		if len((Credentials{Mechanism: name, User: "u", Password: "p", TokenAuth: true, TokenFile: "/t"}).Check()) == 0 {
 			tokens = append(tokens, name)
 		}
 	}

@@ -68,7 +68,7 @@ func TestTheSchemaJudgesAsKongDoes(t *testing.T) {
 		{"boolean", `{` + goodServers + `,"producer_async":"yes"}`, "schema violation (config.producer_async: expected a boolean)"},
 		{"integer", `{` + goodServers + `,"timeout":"10"}`, "schema violation (config.timeout: expected an integer)"},
 		{"record", `{` + goodServers + `,"authentication":"PLAIN"}`, "schema violation (config.authentication: expected a record)"},
-		{"mechanism", `{` + goodServers + `,"authentication":{"strategy":"sasl","mechanism":"GSSAPI","user":"u","password":"p"}}`, "schema violation (config.authentication.mechanism: expected one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER)"},
+		{"mechanism", `{` + goodServers + `,"authentication":{"strategy":"sasl","mechanism":"GSSAPI","user":"u","password":"p"}}`, "schema violation (config.authentication.mechanism: expected one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM)"},
 		{"certificate id", `{` + goodServers + `,"security":{"ssl":true,"certificate_id":"x"}}`, "schema violation (config.security.certificate_id: expected a valid UUID)"},
 		{"certificate without ssl", `{` + goodServers + `,"security":{"certificate_id":"0c526b08-ede8-5178-bef7-1e59d3503ae8"}}`,
 			"schema violation (config.security.ssl: ssl must be true when certificate_id is set)"},
