@@ -155,11 +155,24 @@ func (f *Field) Validate(path string, v any, p Problems) {
 		p.Add(path, "length must be at most %d", *f.LenMax)
 	}
 	if s, ok := v.(string); ok && p[path] == "" { // Kong stops at the first problem
-		for _, m := range f.MatchNone {
-			if m.Lua.MatchString(s) {
-				p.Add(path, "%s", m.Err)
-			}
+		f.matchPatterns(path, s, p)
+	}
+}
+
+// matchPatterns adds what patterns have against a text, in Kong's order.
+func (f *Field) matchPatterns(path, s string, p Problems) {
+	for _, m := range f.MatchNone {
+		if m.Lua.MatchString(s) {
+			p.Add(path, "%s", m.Err)
 		}
+	}
+	for _, m := range f.MatchAll {
+		if !m.Lua.MatchString(s) {
+			p.Add(path, "%s", m.Err)
+		}
+	}
+	if any := f.MatchAny; any != nil && !slices.ContainsFunc(any.Lua, func(m luaPattern) bool { return m.MatchString(s) }) {
+		p.Add(path, "%s", any.Err)
 	}
 }
 
@@ -221,6 +234,9 @@ func (f *Field) validateRecord(path string, v map[string]any, p Problems) {
 				p.Add(at, "%s", c.ThenErr)
 			}
 		}
+		if c := check.ConditionalAtLeastOneOf; c != nil {
+			f.atLeastOne(path, c, v, p)
+		}
 		f.exclusive(path, check.MutuallyExclusive, v, p)
 	}
 }
@@ -232,6 +248,21 @@ func (f *Field) matches(m match, v any) bool {
 		return true
 	}
 	return m.holds(v)
+}
+
+// atLeastOne checks that one of the fields is not empty, if the condition holds. Of nil it
+// never does.
+func (f *Field) atLeastOne(path string, c *conditionals, v map[string]any, p Problems) {
+	value := valueAt(v, c.IfField)
+	if value == nil || p[below(path, c.IfField)] != "" || !f.at(c.IfField).matches(c.IfMatch, value) {
+		return
+	}
+	for _, name := range c.Then {
+		if value := valueAt(v, name); value != nil && length(value) != 0 {
+			return
+		}
+	}
+	p.Add(below(path, "@entity"), "at least one of these fields must be non-empty: '%s'", strings.Join(c.Then, "', '"))
 }
 
 // exclusive checks that at most one of the fields is not empty.
