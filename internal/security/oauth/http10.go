@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -78,7 +77,7 @@ func (t *transport) tunnel(ctx context.Context, dial dialFunc, proxy *url.URL, a
 	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("the proxy made no connection: %w", err)
+		return nil, err
 	}
 	return conn, nil
 }
@@ -94,7 +93,7 @@ func (t *transport) connect(conn net.Conn, addr string) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return errors.New(response.Status)
+		return errors.New("the proxy answers " + response.Status)
 	}
 	return nil
 }
