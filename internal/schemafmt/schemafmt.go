@@ -3,12 +3,7 @@
 // a schema's text becomes an [Encoder], and nothing is read from files or networks.
 package schemafmt
 
-import (
-	"fmt"
-	"strconv"
-
-	"kafka-upstream/internal/foreign"
-)
+import "fmt"
 
 // Kind is a language of schemas, in the registry's words.
 type Kind string
@@ -79,6 +74,8 @@ func (o Options) Compile(kind Kind, text string, refs []Reference) (Encoder, err
 		e, err = o.compileAvro(text, all)
 	case JSONSchema:
 		e, err = o.compileJSONSchema(text, all)
+	case Protobuf:
+		e, err = o.compileProtobuf(text, all)
 	default:
 		return nil, fmt.Errorf("a schema of type %s cannot be used: the types are AVRO, JSON and PROTOBUF", quote(string(kind)))
 	}
@@ -141,8 +138,3 @@ func (o *Options) flatten(text string, refs []Reference) ([]Reference, error) {
 	}
 	return all, nil
 }
-
-// quote returns a text of the schema for an error: short, printable, in quotes.
-func quote(s string) string { return strconv.Quote(foreign.Cut(s, maxQuoted)) }
-
-const maxQuoted = 96
