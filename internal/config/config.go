@@ -50,6 +50,8 @@ type Config struct {
 	CloudEventsSource string  `json:"cloudevents_source"`
 	CloudEventsType   string  `json:"cloudevents_type"`
 
+	SchemaRegistry SchemaRegistry `json:"schema_registry"`
+
 	Response      Response      `json:"response"`
 	ErrorHandling ErrorHandling `json:"error_handling"`
 

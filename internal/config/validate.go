@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/security/certs"
 )
 
@@ -73,6 +74,14 @@ func (c *Config) Problems() []string {
 		}
 		if !certs.IsID(id) {
 			errs.add("security.certificate_id is not a UUID")
+		}
+	}
+	if o, ok := c.Schemas(); ok {
+		for _, problem := range o.Check("schema_registry.confluent") {
+			errs.add("%s", problem)
+		}
+		if record.CloudEvents(c.CloudEvents) != record.CloudEventsOff {
+			errs.add("schema_registry cannot be used with cloudevents")
 		}
 	}
 	for _, violation := range c.violations {

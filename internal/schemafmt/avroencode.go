@@ -130,7 +130,7 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 	v := &w.values[at]
 	switch n.kind {
 	case avroString:
-		if v.kind != text {
+		if v.kind != jsonText {
 			return w.fail("must be a string", "")
 		}
 		if !v.escaped {
@@ -153,17 +153,17 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 	case avroMap:
 		return w.mapping(n, at)
 	case avroBoolean:
-		if v.kind != boolTrue && v.kind != boolFalse {
+		if v.kind != jsonTrue && v.kind != jsonFalse {
 			return w.fail("must be true or false", "")
 		}
 		var b byte
-		if v.kind == boolTrue {
+		if v.kind == jsonTrue {
 			b = 1
 		}
 		w.dst = append(w.dst, b)
 		return true
 	case avroEnum:
-		if v.kind != text {
+		if v.kind != jsonText {
 			return w.fail("must be a string, a symbol of the enum", n.name)
 		}
 		w.scratch = w.appendString(w.scratch[:0], v)
@@ -176,14 +176,14 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 	case avroBytes, avroFixed:
 		return w.bytes(n, v)
 	}
-	if v.kind != null {
+	if v.kind != jsonNull {
 		return w.fail("must be null", "")
 	}
 	return true
 }
 
 func (w *avroWalk) integer(n *avroNode, v *value) bool {
-	if v.kind != number {
+	if v.kind != jsonNumber {
 		return w.fail("must be an integer", "")
 	}
 	i, ok := parseInt(w.raw(v))
@@ -204,12 +204,12 @@ func (w *avroWalk) float(n *avroNode, v *value) bool {
 	}
 	var f float64
 	switch v.kind {
-	case number:
+	case jsonNumber:
 		var err error
 		if f, err = strconv.ParseFloat(string(w.raw(v)), bits); err != nil {
 			return w.fail("must be a number in the range of the type", n.name)
 		}
-	case text:
+	case jsonText:
 		switch string(w.raw(v)) {
 		case "NaN":
 			f = math.NaN()
@@ -234,10 +234,10 @@ func (w *avroWalk) float(n *avroNode, v *value) bool {
 // bytes encodes bytes and fixed: a string of the characters U+0000 to U+00FF, each of which is
 // a byte. A decimal may be a number as well.
 func (w *avroWalk) bytes(n *avroNode, v *value) bool {
-	if v.kind == number && n.logical == "decimal" {
+	if v.kind == jsonNumber && n.logical == "decimal" {
 		return w.decimal(n, v)
 	}
-	if v.kind != text {
+	if v.kind != jsonText {
 		return w.fail("must be a string of bytes", "")
 	}
 	w.scratch = w.appendString(w.scratch[:0], v)
@@ -326,7 +326,7 @@ func twosComplement(i *big.Int) []byte {
 
 func (w *avroWalk) array(n *avroNode, at uint32) bool {
 	v := w.values[at]
-	if v.kind != array {
+	if v.kind != jsonArray {
 		return w.fail("must be an array", "")
 	}
 	count := 0
@@ -349,7 +349,7 @@ func (w *avroWalk) array(n *avroNode, at uint32) bool {
 
 func (w *avroWalk) mapping(n *avroNode, at uint32) bool {
 	v := w.values[at]
-	if v.kind != object {
+	if v.kind != jsonObject {
 		return w.fail("must be an object", "")
 	}
 	count := 0
@@ -379,7 +379,7 @@ func (w *avroWalk) mapping(n *avroNode, at uint32) bool {
 // last is taken.
 func (w *avroWalk) record(n *avroNode, at uint32) bool {
 	v := w.values[at]
-	if v.kind != object {
+	if v.kind != jsonObject {
 		return w.fail("must be an object, the record", n.name)
 	}
 	if !w.spend(len(n.fields)) {
@@ -436,7 +436,7 @@ func (w *avroWalk) field(n *avroNode, name *value, expected int) int {
 // fit the branch that its member is called as may still fit a record or a map.
 func (w *avroWalk) union(n *avroNode, at uint32) bool {
 	v := w.values[at]
-	if v.kind == null {
+	if v.kind == jsonNull {
 		if n.null < 0 {
 			return w.fail("must not be null", "")
 		}
@@ -444,7 +444,7 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 		return true
 	}
 	var tagged fault
-	if v.kind == object && at+1 < v.next && w.values[at+2].next == v.next {
+	if v.kind == jsonObject && at+1 < v.next && w.values[at+2].next == v.next {
 		name := &w.values[at+1]
 		s := w.raw(name)
 		if name.escaped {
@@ -500,11 +500,11 @@ func (w *avroWalk) try(n *avroNode, branch int, at uint32) bool {
 func (b *avroNode) takes(k kind, union *avroNode) bool {
 	switch b.kind {
 	case avroString, avroEnum:
-		return k == text
+		return k == jsonText
 	case avroBytes, avroFixed:
-		return k == text || k == number && b.logical == "decimal"
+		return k == jsonText || k == jsonNumber && b.logical == "decimal"
 	case avroFloat, avroDouble:
-		if k == text {
+		if k == jsonText {
 			for _, other := range union.branches {
 				if other.kind == avroString || other.kind == avroEnum || other.kind == avroBytes || other.kind == avroFixed {
 					return false
@@ -512,15 +512,15 @@ func (b *avroNode) takes(k kind, union *avroNode) bool {
 			}
 			return true
 		}
-		return k == number
+		return k == jsonNumber
 	case avroInt, avroLong:
-		return k == number
+		return k == jsonNumber
 	case avroBoolean:
-		return k == boolTrue || k == boolFalse
+		return k == jsonTrue || k == jsonFalse
 	case avroArray:
-		return k == array
+		return k == jsonArray
 	case avroMap, avroRecord:
-		return k == object
+		return k == jsonObject
 	}
 	return false
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// checkFit checks that an error of a document is a FitError, is bounded, and has no six bytes
+// checkFit checks that an error of a document is a FitError, is bounded, and has no ten bytes
 // in a row that are the document's and not also the schema's.
 func checkFit(t *testing.T, err error, doc []byte, schema string) {
 	t.Helper()
@@ -19,9 +19,9 @@ func checkFit(t *testing.T, err error, doc []byte, schema string) {
 		t.Fatalf("%.200q: the error has %d bytes", doc, len(err.Error()))
 	}
 	message := err.Error()
-	for i := range len(message) - 5 {
-		if six := message[i : i+6]; bytes.Contains(doc, []byte(six)) && !strings.Contains(schema, six) {
-			t.Fatalf("%.200q: the error shows %q: %s", doc, six, message)
+	for i := range len(message) - 9 {
+		if ten := message[i : i+10]; bytes.Contains(doc, []byte(ten)) && !strings.Contains(schema, ten) {
+			t.Fatalf("%.200q: the error shows %q: %s", doc, ten, message)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package schemafmt
 
-import "strconv"
+import (
+	"math/big"
+	"strconv"
+)
 
 // decimal is a JSON number as it was written, exactly: digits × 10^exponent.
 type decimal struct {
@@ -94,4 +97,74 @@ func parseDecimalInt(s []byte) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(string(b), 10, 64)
 	return n, err == nil
+}
+
+// maxDigits is how many digits and zeros a number has that is compared with others exactly.
+const maxDigits = 1000
+
+// parseRat returns the number that s is. ok is false if it is too long, or too far from 1.
+func parseRat(s []byte) (r *big.Rat, ok bool) {
+	d := parseDecimal(make([]byte, 0, 64), s)
+	if len(d.digits) > maxDigits || d.exponent > maxDigits || d.exponent < -maxDigits {
+		return nil, false
+	}
+	n := new(big.Int)
+	if len(d.digits) > 0 {
+		n.SetString(string(d.digits), 10)
+	}
+	if d.negative {
+		n.Neg(n)
+	}
+	power := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(d.exponent, -d.exponent))), nil)
+	if d.exponent < 0 {
+		return new(big.Rat).SetFrac(n, power), true
+	}
+	return new(big.Rat).SetInt(n.Mul(n, power)), true
+}
+
+// isInteger reports whether s, a JSON number, is an integer of any length.
+func isInteger(s []byte) bool {
+	for _, c := range s {
+		if c == '.' || c|0x20 == 'e' {
+			var scratch [64]byte
+			d := parseDecimal(scratch[:0], s)
+			return d.exponent >= 0
+		}
+	}
+	return true
+}
+
+// compareInt compares s, a JSON number without an exponent and with up to 18 digits before
+// the point, with an integer. ok is false if s is another number.
+func compareInt(s []byte, with int64) (result int, ok bool) {
+	i, sign := 0, int64(1)
+	if s[0] == '-' {
+		i, sign = 1, -1
+	}
+	from := i
+	var n int64
+	for ; i < len(s) && s[i]-'0' <= 9; i++ {
+		n = n*10 + int64(s[i]-'0')
+	}
+	if i-from > 18 {
+		return 0, false
+	}
+	fraction := false
+	if i < len(s) && s[i] == '.' {
+		for i++; i < len(s) && s[i]-'0' <= 9; i++ {
+			fraction = fraction || s[i] != '0'
+		}
+	}
+	if i < len(s) {
+		return 0, false
+	}
+	switch n *= sign; {
+	case n < with:
+		return -1, true
+	case n > with:
+		return 1, true
+	case fraction:
+		return int(sign), true
+	}
+	return 0, true
 }

@@ -181,7 +181,7 @@ func locate(f *fault, t *tape, at, offset uint32, s shape) {
 	v := t.values[at]
 	if s.field != nil {
 		f.set("does not fit the field, which is of type", s.typeName())
-		if !s.item && s.field.IsList() && v.kind == array {
+		if !s.item && s.field.IsList() && v.kind == jsonArray {
 			n := 0
 			for i := at + 1; i < v.next; i = t.values[i].next {
 				if offset < t.values[i].end+1 {
@@ -193,7 +193,7 @@ func locate(f *fault, t *tape, at, offset uint32, s shape) {
 			}
 			return
 		}
-		if !s.item && s.field.IsMap() && v.kind == object {
+		if !s.item && s.field.IsMap() && v.kind == jsonObject {
 			for i := at + 1; i < v.next; i = t.values[i+1].next {
 				if offset < t.values[i+1].end+1 {
 					if offset >= t.values[i+1].start-1 {
@@ -207,7 +207,7 @@ func locate(f *fault, t *tape, at, offset uint32, s shape) {
 		}
 		s.message = s.field.Message()
 	}
-	if s.message == nil || v.kind != object {
+	if s.message == nil || v.kind != jsonObject {
 		return
 	}
 	for i := at + 1; i < v.next; i = t.values[i+1].next {

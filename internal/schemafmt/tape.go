@@ -28,13 +28,13 @@ type value struct {
 type kind byte
 
 const (
-	null kind = iota
-	boolTrue
-	boolFalse
-	number
-	text
-	array
-	object
+	jsonNull kind = iota
+	jsonTrue
+	jsonFalse
+	jsonNumber
+	jsonText
+	jsonArray
+	jsonObject
 )
 
 const notJSON = "must be one JSON document, in UTF-8"
@@ -57,9 +57,9 @@ func (t *tape) read(doc []byte, maxDepth int) (wrong string) {
 			if len(t.open) >= maxDepth {
 				return "must not be nested that deep"
 			}
-			v.kind = array
+			v.kind = jsonArray
 			if c == '{' {
-				v.kind = object
+				v.kind = jsonObject
 			}
 			t.open = append(t.open, uint32(len(t.values)))
 			t.values = append(t.values, v)
@@ -79,13 +79,13 @@ func (t *tape) read(doc []byte, maxDepth int) (wrong string) {
 				return notJSON
 			}
 		case 't':
-			v.kind = boolTrue
+			v.kind = jsonTrue
 			i = t.literal(v, i, "true")
 		case 'f':
-			v.kind = boolFalse
+			v.kind = jsonFalse
 			i = t.literal(v, i, "false")
 		case 'n':
-			v.kind = null
+			v.kind = jsonNull
 			i = t.literal(v, i, "null")
 		default:
 			n := numberLength(doc[i:])
@@ -93,7 +93,7 @@ func (t *tape) read(doc []byte, maxDepth int) (wrong string) {
 				return notJSON
 			}
 			i += n
-			v.kind, v.end = number, uint32(i)
+			v.kind, v.end = jsonNumber, uint32(i)
 			t.values = append(t.values, v)
 		}
 		if i < 0 {
@@ -115,12 +115,12 @@ func (t *tape) read(doc []byte, maxDepth int) (wrong string) {
 			switch c := doc[i]; {
 			case c == ',':
 				i = skipSpace(doc, i+1)
-				if around.kind == object {
+				if around.kind == jsonObject {
 					if i = t.name(i); i < 0 {
 						return notJSON
 					}
 				}
-			case c == ']' && around.kind == array, c == '}' && around.kind == object:
+			case c == ']' && around.kind == jsonArray, c == '}' && around.kind == jsonObject:
 				i++
 				around.end, around.next = uint32(i), uint32(len(t.values))
 				t.open = t.open[:len(t.open)-1]
@@ -152,7 +152,7 @@ func (t *tape) string(i int) int {
 		return -1
 	}
 	i++
-	v := value{kind: text, start: uint32(i), next: uint32(len(t.values) + 1)}
+	v := value{kind: jsonText, start: uint32(i), next: uint32(len(t.values) + 1)}
 	var high byte
 	for ; i < len(doc); i++ {
 		c := doc[i]
