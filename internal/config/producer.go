@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/security/awsiam"
 	"kafka-upstream/internal/security/oauth"
 	"kafka-upstream/internal/security/sasl"
 )
@@ -37,6 +38,9 @@ func (c *Config) Producer() producer.Options {
 	}
 	for _, s := range c.BootstrapServers {
 		o.Servers = append(o.Servers, s.Address())
+		if o.SASL.AWS.Region == "" {
+			o.SASL.AWS.Region = awsiam.RegionOf(s.Host)
+		}
 	}
 	if c.HealthGating {
 		o.HealthGating = producer.HealthGating{Failures: c.HealthFailures, ProbeInterval: c.HealthProbe.Duration(), Recoveries: c.HealthRecoveries}
@@ -55,5 +59,21 @@ func (a Authentication) credentials() sasl.Credentials {
 			TokenURL: o.TokenEndpointURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret, Scopes: o.Scopes, SkipVerify: !o.TLSVerify,
 		},
 		TokenFile: o.TokenFile, Extensions: o.Extensions,
+		AWS: a.AWS.options(),
+	}
+}
+
+func (a AWS) options() awsiam.Options {
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	return awsiam.Options{
+		Region:      text(a.Region),
+		AccessKeyID: text(a.AccessKeyID), SecretAccessKey: text(a.SecretAccessKey), SessionToken: text(a.SessionToken),
+		RoleARN: text(a.RoleARN), WebIdentityTokenFile: text(a.WebIdentityTokenFile), RoleSessionName: text(a.RoleSessionName),
+		ContainerURI: text(a.ContainerURI), ContainerTokenFile: text(a.ContainerTokenFile),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kafka-upstream/internal/kongschema"
+	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/security/certs"
 )
 
@@ -65,12 +66,23 @@ func (c *Config) Problems() []string {
 		errs.add("at least one of forward_method, forward_uri, forward_headers and forward_body must be true")
 	}
 	c.Authentication.validate(&errs)
+	if m := c.Authentication.Mechanism; !c.Security.SSL && c.Authentication.credentials().NeedsTLS() {
+		errs.add("security.ssl must be true when authentication.mechanism is %s", m)
+	}
 	if id := c.Security.CertificateID; id != "" {
 		if !c.Security.SSL {
 			errs.add("security.ssl must be true when security.certificate_id is set")
 		}
 		if !certs.IsID(id) {
 			errs.add("security.certificate_id is not a UUID")
+		}
+	}
+	if o, ok := c.Schemas(); ok {
+		for _, problem := range o.Check("schema_registry.confluent") {
+			errs.add("%s", problem)
+		}
+		if record.CloudEvents(c.CloudEvents) != record.CloudEventsOff {
+			errs.add("schema_registry cannot be used with cloudevents")
 		}
 	}
 	for _, violation := range c.violations {
@@ -114,6 +126,35 @@ func (a Authentication) validate(errs *problems) {
 	}
 	if len(o.Scopes) > maxOAuthBearer || len(o.Extensions) > maxOAuthBearer {
 		errs.add("authentication.oauthbearer has more than %d scopes or extensions", maxOAuthBearer)
+	}
+	if a.Mechanism == "AWS_MSK_IAM" {
+		a.AWS.validate(errs)
+	}
+}
+
+func (a AWS) validate(errs *problems) {
+	for _, field := range []struct {
+		name  string
+		value *string
+		limit int
+	}{
+		{"region", a.Region, maxUser},
+		{"access_key_id", a.AccessKeyID, maxUser},
+		{"secret_access_key", a.SecretAccessKey, maxUser},
+		{"session_token", a.SessionToken, maxPassword},
+		{"role_arn", a.RoleARN, maxUser},
+		{"web_identity_token_file", a.WebIdentityTokenFile, maxUser},
+		{"role_session_name", a.RoleSessionName, maxUser},
+		{"container_credentials_uri", a.ContainerURI, maxUser},
+		{"container_authorization_token_file", a.ContainerTokenFile, maxUser},
+	} {
+		switch {
+		case field.value == nil:
+		case *field.value == "":
+			errs.add("authentication.aws.%s is empty: remove it, or correct its vault reference (one that cannot be resolved arrives empty)", field.name)
+		case len(*field.value) > field.limit:
+			errs.add("authentication.aws.%s has %d bytes: it may have %d", field.name, len(*field.value), field.limit)
+		}
 	}
 }
 

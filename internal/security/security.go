@@ -63,6 +63,9 @@ func NewProvider(o certs.Options) (*Provider, error) {
 	return &Provider{caFile: o.CAFile, certs: store, log: o.Log}, nil
 }
 
+// Certificates returns the client certificates, for others that present them.
+func (p *Provider) Certificates() *certs.Store { return p.certs }
+
 // Close ends the background work. What is in use stays usable.
 func (p *Provider) Close() { p.certs.Close() }
 

@@ -27,7 +27,7 @@ type answer struct {
 	lifetime time.Duration // from when it was asked for
 }
 
-// refusal is an answer without a token. Its texts are the token endpoint's.
+// refusal is an answer without a token. Its texts are the token endpoint's, as they are.
 type refusal struct {
 	status            int
 	code, description string // error and error_description; "" for none
@@ -35,15 +35,16 @@ type refusal struct {
 
 func (r *refusal) Error() string {
 	text := fmt.Sprintf("the answer has status %d", r.status)
-	if r.status >= 300 && r.status <= 399 {
-		return text + ", a redirect, which is not followed because the credentials would go with it: set the URL of the token endpoint itself"
+	switch {
+	case r.status >= 300 && r.status <= 399:
+		return text + ", a redirect, which is not followed because the credentials would go with it: set the URL that it leads to"
+	case r.code != "" && r.description != "":
+		text += fmt.Sprintf(` and error "%s" (%s)`, r.code, r.description)
+	case r.code != "":
+		text += fmt.Sprintf(` and error "%s"`, r.code)
 	}
-	if r.code == "" {
-		return text + " and no OAuth 2.0 error"
-	}
-	text += " and error " + strconv.Quote(r.code)
-	if r.description != "" {
-		text += " (" + strconv.Quote(r.description) + ")"
+	if r.isClient() {
+		text += ": check the client's ID, its secret and how it authenticates"
 	}
 	return text
 }

@@ -1,11 +1,12 @@
 package oauth
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,12 +27,12 @@ type endpoint struct {
 }
 
 func newEndpoint(o Options, env Env) (*endpoint, error) {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
 	transport, err := newTransport(o, env.CAFile)
 	if err != nil {
 		return nil, err
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = defaultTimeout
 	}
 	e := &endpoint{o: o, methods: []string{o.AuthMethod}, client: &http.Client{
 		Transport: transport,
@@ -44,92 +45,43 @@ func newEndpoint(o Options, env Env) (*endpoint, error) {
 	return e, nil
 }
 
-// fetch gets a token. sent is when it was asked for. The error shows no secret.
+// fetch gets a token. sent is when it was asked for. The error is one line without secrets.
 func (e *endpoint) fetch(ctx context.Context) (a answer, sent time.Time, err error) {
 	for i, method := range e.methods {
+		var refused bool
 		sent = time.Now()
-		a, err = e.ask(ctx, method)
-		if refusal, ok := errors.AsType[*refusal](err); ok && refusal.isClient() {
-			continue
+		a, refused, err = e.ask(ctx, method)
+		if !refused {
+			if err == nil && i > 0 {
+				slices.Reverse(e.methods)
+			}
+			break
 		}
-		if err == nil && i > 0 {
-			slices.Reverse(e.methods)
-		}
-		break
-	}
-	if err != nil {
-		err = errors.New(foreign.NewRedactor(e.o.Secrets()...).Text(err.Error()))
 	}
 	return a, sent, err
 }
 
-// ask makes one request.
-func (e *endpoint) ask(ctx context.Context, method string) (answer, error) {
+// ask makes one request, with the client authenticated by that method. refused says that
+// another method may be accepted.
+func (e *endpoint) ask(ctx context.Context, method string) (a answer, refused bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.o.Timeout)
 	defer cancel()
-	request, err := e.request(ctx, method)
+	form := e.form(method)
+	a, err = e.send(ctx, method, form)
 	if err != nil {
-		return answer{}, err
+		refusal, ok := errors.AsType[*refusal](err)
+		refused = ok && refusal.isClient()
+		// A peer may echo what it was sent, an assertion included.
+		secrets := append(e.o.Secrets(), form.Get("client_assertion"))
+		err = errors.New(foreign.NewRedactor(secrets...).Text(err.Error()))
 	}
-	response, err := e.client.Do(request)
-	if err != nil {
-		return answer{}, e.failure(ctx, err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
-		return answer{}, e.failure(ctx, err)
-	}
-	if len(body) > maxAnswer {
-		return answer{}, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
-	}
-	return parseAnswer(response.StatusCode, body)
+	return a, refused, err
 }
 
-// failure is the error of a request without a whole answer.
-func (e *endpoint) failure(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("there was no answer within %s", e.o.Timeout)
-	}
-	if urlErr, ok := errors.AsType[*url.Error](err); ok {
-		err = urlErr.Err // its text repeats the URL
-	}
-	return fmt.Errorf("it cannot be reached: %w", err)
-}
-
-// request makes the request of a token, with the client authenticated by that method.
-func (e *endpoint) request(ctx context.Context, method string) (*http.Request, error) {
-	form := url.Values{"grant_type": {"client_credentials"}}
-	if e.o.GrantType == grantPassword {
-		form = url.Values{"grant_type": {grantPassword}, "username": {e.o.Username}, "password": {e.o.Password}}
-	}
-	if len(e.o.Scopes) > 0 {
-		form.Set("scope", strings.Join(e.o.Scopes, " "))
-	}
-	for _, audience := range e.o.Audience {
-		form.Add("audience", audience)
-	}
-	for name, value := range e.o.Form {
-		form.Set(name, value)
-	}
-	switch method {
-	case methodPost:
-		form.Set("client_id", e.o.ClientID)
-		if e.o.ClientSecret != "" {
-			form.Set("client_secret", e.o.ClientSecret)
-		}
-	case methodJWT:
-		form.Set("client_id", e.o.ClientID)
-		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-		form.Set("client_assertion", e.o.assertion(time.Now()))
-	case methodNone:
-		if e.o.ClientID != "" {
-			form.Set("client_id", e.o.ClientID)
-		}
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.o.TokenURL, bytes.NewReader([]byte(form.Encode())))
+func (e *endpoint) send(ctx context.Context, method string, form url.Values) (answer, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.o.TokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, errors.New("its URL is not valid")
+		return answer{}, errors.New("its URL is not valid")
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept", "application/json")
@@ -143,7 +95,62 @@ func (e *endpoint) request(ctx context.Context, method string) (*http.Request, e
 	if method == methodBasic { // each part form-encoded: RFC 6749, section 2.3.1
 		request.SetBasicAuth(url.QueryEscape(e.o.ClientID), url.QueryEscape(e.o.ClientSecret))
 	}
-	return request, nil
+	response, err := e.client.Do(request)
+	if err != nil {
+		return answer{}, e.failure(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return answer{}, e.failure(err)
+	}
+	if len(body) > maxAnswer {
+		return answer{}, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+	}
+	return parseAnswer(response.StatusCode, body)
+}
+
+// failure is the error of a request without a whole answer.
+func (e *endpoint) failure(err error) error {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return fmt.Errorf("there was no answer within %s", e.o.Timeout)
+	}
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		err = urlErr.Err // its text repeats the URL
+	}
+	return fmt.Errorf("it cannot be reached: %w", err)
+}
+
+// form is the body of a request.
+func (e *endpoint) form(method string) url.Values {
+	form := url.Values{}
+	for name, value := range e.o.Form { // first, so that it replaces nothing
+		form.Set(name, value)
+	}
+	form.Set("grant_type", cmp.Or(e.o.GrantType, grantClient))
+	if e.o.GrantType == grantPassword {
+		form.Set("username", e.o.Username)
+		form.Set("password", e.o.Password)
+	}
+	if len(e.o.Scopes) > 0 {
+		form.Set("scope", strings.Join(e.o.Scopes, " "))
+	}
+	for _, audience := range e.o.Audience {
+		form.Add("audience", audience)
+	}
+	if method != methodBasic && e.o.ClientID != "" {
+		form.Set("client_id", e.o.ClientID)
+	}
+	switch method {
+	case methodPost:
+		if e.o.ClientSecret != "" {
+			form.Set("client_secret", e.o.ClientSecret)
+		}
+	case methodJWT:
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", e.o.assertion(time.Now()))
+	}
+	return form
 }
 
 func (e *endpoint) close() { e.client.CloseIdleConnections() }

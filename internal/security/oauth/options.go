@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -48,8 +49,8 @@ type Options struct {
 	// JWTAlgorithm is that of client_secret_jwt: "HS512", which "" is, too, or "HS256".
 	JWTAlgorithm string
 
-	// HTTPProxy and HTTPSProxy are the URLs of the proxies for token endpoints under http
-	// and https; "" for none. The environment has no say.
+	// HTTPProxy and HTTPSProxy are the proxies for token endpoints under http and https, as
+	// http://host:port; "" for none. The environment has no say.
 	HTTPProxy, HTTPSProxy string
 	// NoProxy lists hosts that are reached without them, as the variable NO_PROXY does:
 	// names with their subdomains, addresses, networks, with or without a port; or "*".
@@ -73,8 +74,11 @@ const (
 	methodNone  = "none"
 )
 
-// grantPassword is a value of GrantType.
-const grantPassword = "password"
+// Values of GrantType.
+const (
+	grantClient   = "client_credentials"
+	grantPassword = "password"
+)
 
 var _ fmt.Formatter = Options{}
 
@@ -102,25 +106,22 @@ func (o Options) MarshalText() ([]byte, error) {
 	return fmt.Appendf(nil, "%s %x", foreign.Redacted, mac.Sum(nil)), nil
 }
 
-// Secrets returns what must never be shown. Names, URLs and scopes are no secrets, except for
-// a password in the URL of a proxy; the values of further headers and form fields may be.
+// Secrets returns what must never be shown. Names, URLs and scopes are no secrets, but the
+// query of a URL, and the values of further headers and form fields, may be.
 func (o Options) Secrets() []string {
 	all := []string{o.ClientSecret, o.Password, o.HTTPProxyAuthorization, o.HTTPSProxyAuthorization}
+	if u, err := url.Parse(o.TokenURL); err == nil {
+		all = append(all, u.RawQuery)
+	}
 	if o.ClientSecret != "" { // as in Basic
 		all = append(all, o.ClientID+":"+o.ClientSecret, url.QueryEscape(o.ClientID)+":"+url.QueryEscape(o.ClientSecret))
-	}
-	for _, proxy := range []string{o.HTTPProxy, o.HTTPSProxy} {
-		if u, err := url.Parse(proxy); err == nil && u.User != nil {
-			password, _ := u.User.Password()
-			all = append(all, password, u.User.Username()+":"+password)
-		}
 	}
 	for _, more := range []map[string]string{o.Headers, o.Form} {
 		for _, value := range more {
 			all = append(all, value)
 		}
 	}
-	return slices.DeleteFunc(all, func(s string) bool { return s == "" || s == ":" })
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
 }
 
 // Check returns what is wrong with the options, in sentences that name the fields of the
@@ -143,7 +144,7 @@ func (o Options) Check(prefix string) []string {
 	case strings.Contains(o.TokenURL, "#"):
 		c.add(endpoint, "contains a fragment, which RFC 6749 forbids")
 	}
-	c.oneOf(".grant_type", o.GrantType, "client_credentials", grantPassword)
+	c.oneOf(".grant_type", o.GrantType, grantClient, grantPassword)
 	c.oneOf("_client.auth_method", o.AuthMethod, methodBasic, methodPost, methodJWT, methodNone)
 	c.oneOf("_client.client_secret_jwt_alg", o.JWTAlgorithm, "HS256", "HS512")
 	if o.AuthMethod != methodNone {
@@ -168,7 +169,8 @@ func (o Options) Check(prefix string) []string {
 var ownHeaders = []string{"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 func (o Options) checkHeaders(c *checker) {
-	for name, value := range o.Headers {
+	for _, name := range slices.Sorted(maps.Keys(o.Headers)) {
+		value := o.Headers[name]
 		switch canonical := http.CanonicalHeaderKey(name); {
 		case !httpguts.ValidHeaderFieldName(name):
 			c.add(".token_headers", "has a name that cannot be that of a header")
@@ -191,7 +193,7 @@ var ownFields = map[string]string{
 }
 
 func (o Options) checkForm(c *checker) {
-	for name := range o.Form {
+	for _, name := range slices.Sorted(maps.Keys(o.Form)) {
 		instead, own := ownFields[name]
 		switch {
 		case name == "":
@@ -233,8 +235,10 @@ func (c *checker) oneOf(field, value string, values ...string) {
 func (c *checker) proxy(field, proxy, authorization string) {
 	if proxy != "" {
 		u, err := url.Parse(proxy)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		if err != nil || u.Host == "" || u.Scheme != "http" {
 			c.add(field, "must be a URL such as http://host:port")
+		} else if u.User != nil {
+			c.add(field, "contains a user: set "+strings.TrimPrefix(field, "_client.")+"_authorization instead")
 		}
 	}
 	if !httpguts.ValidHeaderFieldValue(authorization) {

@@ -203,12 +203,12 @@ func (s *Source) run() {
 		case err != nil:
 			timer.Reset(min(minInterval<<min(failures, 8), maxInterval))
 			if failures++; failures == 1 {
-				s.log.Warn("access token cannot be had: the last one stays in use until it expires", "error", err)
+				s.log.Warn("cannot get an access token: the last one, if any, stays in use until it expires", "error", err)
 			}
 		default:
 			timer.Reset(max(time.Until(sent.Add(a.lifetime*renewAt/100)), minInterval))
 			if failures > 0 {
-				s.log.Info("access token can be had again")
+				s.log.Info("got an access token again")
 			}
 			failures = 0
 		}

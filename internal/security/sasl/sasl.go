@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/foreign"
+	"kafka-upstream/internal/security/awsiam"
 	"kafka-upstream/internal/security/oauth"
 )
 
@@ -23,6 +24,8 @@ type mechanism struct {
 	name string // as Kafka and Kong's configuration have it
 	// sends is the secret that the mechanism sends as it is; "" for none.
 	sends string
+	// needsTLS says that the mechanism is not used without TLS.
+	needsTLS bool
 	// check returns what is wrong with credentials, a sentence each.
 	check func(Credentials) []string
 	// secrets returns what of the credentials must never be shown.
@@ -39,6 +42,7 @@ var mechanisms = []mechanism{
 	{name: scram256.name, check: checkLogin, secrets: loginSecrets, new: scram256.new},
 	{name: scram512.name, check: checkLogin, secrets: loginSecrets, new: scram512.new},
 	{name: oauthBearerName, sends: "the access token", check: checkOAuthBearer, secrets: oauthBearerSecrets, new: newOAuthBearer},
+	{name: awsMSKIAMName, needsTLS: true, check: checkAWSMSKIAM, secrets: awsMSKIAMSecrets, new: newAWSMSKIAM},
 }
 
 // Env is what a process gives its mechanisms.
@@ -91,7 +95,8 @@ func names() []string {
 // Credentials are what a configuration says about SASL. They print as "[redacted]", except
 // in an unexported field of a struct without methods, where fmt calls none.
 type Credentials struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; "" for no SASL.
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM;
+	// "" for no SASL.
 	Mechanism string
 	// User is the name of the user, or the ID of a delegation token.
 	User string
@@ -107,6 +112,9 @@ type Credentials struct {
 	TokenFile string
 	// Extensions are sent with the access token (KIP-342).
 	Extensions map[string]string
+
+	// AWS says where AWS_MSK_IAM gets its credentials.
+	AWS awsiam.Options
 }
 
 // Format implements fmt.Formatter; see [Credentials].
@@ -127,6 +135,9 @@ func (c Credentials) mechanism() mechanism {
 // Sends returns the secret that the mechanism sends as it is, so that it needs TLS, such as "the
 // password"; "" for none.
 func (c Credentials) Sends() string { return c.mechanism().sends }
+
+// NeedsTLS reports whether the mechanism is not to be used without TLS.
+func (c Credentials) NeedsTLS() bool { return c.mechanism().needsTLS }
 
 // Name returns who the credentials are for, which is no secret: a user, a client or a file.
 func (c Credentials) Name() string { return c.User + c.OAuth.ClientID + c.TokenFile }

@@ -53,7 +53,7 @@ func TestCredentialsThatCannotBeUsedAreRefusedWithoutTellingThem(t *testing.T) {
 		c    Credentials
 		want string
 	}{
-		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"},
+		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM"},
 		{"unknown mechanism", Credentials{Mechanism: "SCRAM-SHA-1", User: "u", Password: secret}, "authentication.mechanism must be"},
 		{"lower case", Credentials{Mechanism: "plain", User: "u", Password: secret}, "authentication.mechanism must be"},
 		{"no user", Credentials{Mechanism: "PLAIN", Password: secret}, "authentication.user is empty"},

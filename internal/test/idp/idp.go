@@ -15,6 +15,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"log"
 	"maps"
 	"math/big"
 	"net/http"
@@ -32,7 +34,9 @@ import (
 type Config struct {
 	Clients map[string]string // secrets by client ID, for all methods of authentication
 	Users   map[string]string // passwords by name, for the grant "password"
-	CA      *testcert.CA      // to serve under https, with a certificate for 127.0.0.1 and localhost
+	CA      *testcert.CA      // to serve under https, with a certificate for 127.0.0.1, localhost and Hosts
+	Hosts   []string
+	OwnKey  bool // sign with another key than the other Servers of the process
 }
 
 // Behaviour is how a Server answers requests for tokens.
@@ -68,6 +72,7 @@ type Behaviour struct {
 // Request is a request for a token.
 type Request struct {
 	Proto  string // HTTP/1.1
+	Remote string // address of the other end of the connection
 	Header http.Header
 	Form   map[string][]string // of the body
 	Method string              // of the client's authentication, as in [Behaviour.Methods]
@@ -83,7 +88,7 @@ type Server struct {
 	JWKSURL  string
 
 	config Config
-	key    *rsa.PrivateKey
+	key    func() *rsa.PrivateKey
 	server *httptest.Server
 
 	mu        sync.Mutex
@@ -92,14 +97,24 @@ type Server struct {
 	used      map[string]bool // client assertions by jti
 }
 
+// sharedKey is made once, when it is first needed: that takes a good part of a second.
+var sharedKey = sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // the length is a usual one
+	}
+	return key
+}
+
 // Start starts a Server, which ends with the test. Its tokens live for five minutes.
 func Start(t testing.TB, c Config) *Server {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
+	s := &Server{config: c, key: sharedKey, used: map[string]bool{}, behaviour: Behaviour{ExpiresIn: 300, Lifetime: 5 * time.Minute}}
+	if c.OwnKey {
+		s.key = sync.OnceValue(newKey)
 	}
-	s := &Server{config: c, key: key, used: map[string]bool{}, behaviour: Behaviour{ExpiresIn: 300, Lifetime: 5 * time.Minute}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", s.serveToken)
 	mux.HandleFunc("GET /jwks", func(w http.ResponseWriter, _ *http.Request) {
@@ -107,10 +122,11 @@ func Start(t testing.TB, c Config) *Server {
 		_, _ = w.Write(s.jwks())
 	})
 	s.server = httptest.NewUnstartedServer(mux)
+	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // of refused certificates
 	if c.CA == nil {
 		s.server.Start()
 	} else {
-		s.server.TLS = c.CA.ServerConfig("127.0.0.1", "localhost")
+		s.server.TLS = c.CA.ServerConfig(append(c.Hosts, "127.0.0.1", "localhost")...)
 		s.server.StartTLS()
 	}
 	t.Cleanup(s.Close)
@@ -162,7 +178,7 @@ func (s *Server) sign(b Behaviour, claims map[string]any) string {
 	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
 	text := encode(map[string]string{"alg": "RS256", "typ": "JWT", "kid": s.keyID()}) + "." + encode(all)
 	digest := sha256.Sum256([]byte(text))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, s.key, crypto.SHA256, digest[:])
+	signature, err := rsa.SignPKCS1v15(rand.Reader, s.key(), crypto.SHA256, digest[:])
 	if err != nil {
 		panic(err) // the key is long enough
 	}
@@ -176,8 +192,8 @@ func (s *Server) WriteJWKS(file string) error { return os.WriteFile(file, s.jwks
 func (s *Server) jwks() []byte {
 	b, err := json.Marshal(map[string]any{"keys": []map[string]string{{
 		"kty": "RSA", "use": "sig", "alg": "RS256", "kid": s.keyID(),
-		"n": base64.RawURLEncoding.EncodeToString(s.key.N.Bytes()),
-		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(s.key.E)).Bytes()),
+		"n": base64.RawURLEncoding.EncodeToString(s.key().N.Bytes()),
+		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(s.key().E)).Bytes()),
 	}}})
 	if err != nil {
 		panic(err) // texts
@@ -187,7 +203,7 @@ func (s *Server) jwks() []byte {
 
 // keyID differs between the keys of two Servers.
 func (s *Server) keyID() string {
-	digest := sha256.Sum256(s.key.N.Bytes())
+	digest := sha256.Sum256(s.key().N.Bytes())
 	return strings.ToLower(base64.RawURLEncoding.EncodeToString(digest[:6]))
 }
 

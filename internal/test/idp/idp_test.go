@@ -115,3 +115,10 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyIsSharedUnlessAServerHasItsOwn(t *testing.T) {
+	a, b, own := Start(t, Config{}), Start(t, Config{}), Start(t, Config{OwnKey: true})
+	if a.keyID() != b.keyID() || a.keyID() == own.keyID() {
+		t.Errorf("keys %s, %s and %s", a.keyID(), b.keyID(), own.keyID())
+	}
+}

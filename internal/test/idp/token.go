@@ -52,7 +52,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		status = 0
 	}
 	s.mu.Lock()
-	s.requests = append(s.requests, Request{r.Proto, r.Header.Clone(), r.PostForm, method, client, status})
+	s.requests = append(s.requests, Request{r.Proto, r.RemoteAddr, r.Header.Clone(), r.PostForm, method, client, status})
 	s.mu.Unlock()
 	if status == 0 {
 		panic(http.ErrAbortHandler) // closes the connection
