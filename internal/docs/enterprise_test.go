@@ -44,7 +44,7 @@ func pluginConfig(t *testing.T, file string) []byte {
 
 func TestConfigurationsOfEnterpriseLoad(t *testing.T) {
 	sim := startKong(t, "")
-	for _, name := range []string{"testdata/enterprise/deck-dump.yml", "testdata/enterprise/every-field.yml"} {
+	for _, name := range []string{"testdata/enterprise/deck-dump.yml", "testdata/enterprise/every-field.yml", "testdata/enterprise/oauthbearer.yml"} {
 		text := []byte(read(t, name))
 		if err := sim.SetConfig(text); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -102,7 +102,7 @@ func parseConfig(t *testing.T, b []byte) *config.Config {
 
 // onlyHere are the fields that Kong Enterprise's plugin does not have.
 var onlyHere = []string{"record_key", "partitioner", "exclude_headers", "value_format", "tombstones", "split", "split_limit", "trace_headers", "timestamp_header",
-	"cloudevents", "cloudevents_source", "cloudevents_type", "response", "producer_async_buffering_limits_bytes_in_memory", "authentication.aws"}
+	"cloudevents", "cloudevents_source", "cloudevents_type", "response", "producer_async_buffering_limits_bytes_in_memory", "authentication.oauthbearer.token_file", "authentication.aws"}
 
 func TestEveryFieldOfEnterpriseIsInTheFileWithAll(t *testing.T) {
 	var set map[string]any
