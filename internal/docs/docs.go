@@ -58,7 +58,7 @@ func replace(document []byte, name, text string) ([]byte, error) {
 }
 
 // unused are the records that are there so that configurations of Kong Enterprise load.
-var unused = []string{"authentication.oauthbearer", "schema_registry"}
+var unused = []string{"authentication.oauthbearer"}
 
 // fieldTable writes one row for each field that has a value of its own.
 func fieldTable(fields []schema.Field) string {

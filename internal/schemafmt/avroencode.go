@@ -1,0 +1,526 @@
+package schemafmt
+
+import (
+	"encoding/binary"
+	"math"
+	"math/big"
+	"strconv"
+	"sync"
+	"unicode/utf8"
+)
+
+type avroEncoder struct {
+	root *avroNode
+	o    Options
+}
+
+func (e *avroEncoder) Index() []int { return nil }
+
+func (e *avroEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
+	w := avroWalks.Get().(*avroWalk)
+	defer w.free()
+	if wrong := w.read(doc, e.o.MaxDepth); wrong != "" {
+		return dst, &FitError{Reason: wrong}
+	}
+	w.begin(dst, len(doc), &e.o)
+	if !w.append(e.root, 0) {
+		return dst, w.error()
+	}
+	return w.dst, nil
+}
+
+func (e *avroEncoder) AppendText(dst, text []byte) ([]byte, error) {
+	branches := []*avroNode{e.root}
+	if e.root.kind == avroUnion {
+		branches = e.root.branches
+	}
+	for i, b := range branches {
+		before := dst
+		if e.root.kind == avroUnion {
+			before = binary.AppendVarint(dst, int64(i))
+		}
+		switch b.kind {
+		case avroString:
+			if !utf8.Valid(text) {
+				return dst, &FitError{Reason: "must be UTF-8"}
+			}
+			return appendText(before, text), nil
+		case avroBytes:
+			return appendText(before, text), nil
+		case avroFixed:
+			if len(text) == b.size {
+				return append(before, text...), nil
+			}
+		case avroEnum:
+			if symbol, ok := b.byName[string(text)]; ok {
+				return binary.AppendVarint(before, int64(symbol)), nil
+			}
+		}
+	}
+	return e.AppendJSON(dst, text)
+}
+
+func appendText(dst, s []byte) []byte {
+	return append(binary.AppendVarint(dst, int64(len(s))), s...)
+}
+
+// avroWalk encodes one document.
+type avroWalk struct {
+	tape
+	dst       []byte
+	limit     int // of len(dst)
+	work      int // that is left: unions that are tried in many ways, and records of which most is missing, end here
+	strict    bool
+	slots     []uint32 // positions of the values of the fields of the records around; 0: missing
+	scratch   []byte
+	exhausted bool
+	fault     fault
+}
+
+var avroWalks = sync.Pool{New: func() any { return new(avroWalk) }}
+
+func (w *avroWalk) free() {
+	if cap(w.values) <= maxPooled && cap(w.scratch) <= 1<<16 && cap(w.slots) <= maxPooled {
+		w.doc, w.dst = nil, nil
+		w.fault.clear()
+		avroWalks.Put(w)
+	}
+}
+
+func (w *avroWalk) begin(dst []byte, size int, o *Options) {
+	w.dst, w.limit, w.strict = dst, len(dst)+o.MaxValue, o.Strict
+	w.work = minWork + workPerByte*size
+	w.slots, w.exhausted = w.slots[:0], false
+	w.fault.clear()
+}
+
+// Work that a document may cause, in values looked at and fields filled in.
+const (
+	minWork     = 1 << 16
+	workPerByte = 64
+)
+
+func (w *avroWalk) error() error { return w.fault.error() }
+
+// fail notes what the value has to be, in fixed words and with a name of the schema's, and
+// returns false.
+func (w *avroWalk) fail(reason, name string) bool {
+	w.fault.set(reason, name)
+	return false
+}
+
+// spend takes n from the work that is left.
+func (w *avroWalk) spend(n int) bool {
+	if w.work -= n; w.work < 0 {
+		w.exhausted = true
+		return w.fail("takes too much work by the schema", "")
+	}
+	if len(w.dst) > w.limit {
+		w.exhausted = true
+		return w.fail("becomes too large in Avro", "")
+	}
+	return true
+}
+
+// append encodes the value at a position of the tape. If it returns false, fault says why.
+func (w *avroWalk) append(n *avroNode, at uint32) bool {
+	if !w.spend(1) {
+		return false
+	}
+	v := &w.values[at]
+	switch n.kind {
+	case avroString:
+		if v.kind != jsonText {
+			return w.fail("must be a string", "")
+		}
+		if !v.escaped {
+			w.dst = appendText(w.dst, w.raw(v))
+			return true
+		}
+		w.scratch = w.appendString(w.scratch[:0], v)
+		w.dst = appendText(w.dst, w.scratch)
+		return true
+	case avroInt, avroLong:
+		return w.integer(n, v)
+	case avroFloat, avroDouble:
+		return w.float(n, v)
+	case avroRecord:
+		return w.record(n, at)
+	case avroUnion:
+		return w.union(n, at)
+	case avroArray:
+		return w.array(n, at)
+	case avroMap:
+		return w.mapping(n, at)
+	case avroBoolean:
+		if v.kind != jsonTrue && v.kind != jsonFalse {
+			return w.fail("must be true or false", "")
+		}
+		var b byte
+		if v.kind == jsonTrue {
+			b = 1
+		}
+		w.dst = append(w.dst, b)
+		return true
+	case avroEnum:
+		if v.kind != jsonText {
+			return w.fail("must be a string, a symbol of the enum", n.name)
+		}
+		w.scratch = w.appendString(w.scratch[:0], v)
+		symbol, ok := n.byName[string(w.scratch)]
+		if !ok {
+			return w.fail("must be a symbol of the enum", n.name)
+		}
+		w.dst = binary.AppendVarint(w.dst, int64(symbol))
+		return true
+	case avroBytes, avroFixed:
+		return w.bytes(n, v)
+	}
+	if v.kind != jsonNull {
+		return w.fail("must be null", "")
+	}
+	return true
+}
+
+func (w *avroWalk) integer(n *avroNode, v *value) bool {
+	if v.kind != jsonNumber {
+		return w.fail("must be an integer", "")
+	}
+	i, ok := parseInt(w.raw(v))
+	if n.kind == avroInt && (!ok || i != int64(int32(i))) {
+		return w.fail("must be an integer of 32 bits", "")
+	}
+	if !ok {
+		return w.fail("must be an integer of 64 bits", "")
+	}
+	w.dst = binary.AppendVarint(w.dst, i)
+	return true
+}
+
+func (w *avroWalk) float(n *avroNode, v *value) bool {
+	bits := 64
+	if n.kind == avroFloat {
+		bits = 32
+	}
+	var f float64
+	switch v.kind {
+	case jsonNumber:
+		var err error
+		if f, err = strconv.ParseFloat(string(w.raw(v)), bits); err != nil {
+			return w.fail("must be a number in the range of the type", n.name)
+		}
+	case jsonText:
+		switch string(w.raw(v)) {
+		case "NaN":
+			f = math.NaN()
+		case "Infinity", "INF":
+			f = math.Inf(1)
+		case "-Infinity", "-INF":
+			f = math.Inf(-1)
+		default:
+			return w.fail("must be a number", "")
+		}
+	default:
+		return w.fail("must be a number", "")
+	}
+	if bits == 32 {
+		w.dst = binary.LittleEndian.AppendUint32(w.dst, math.Float32bits(float32(f)))
+	} else {
+		w.dst = binary.LittleEndian.AppendUint64(w.dst, math.Float64bits(f))
+	}
+	return true
+}
+
+// bytes encodes bytes and fixed: a string of the characters U+0000 to U+00FF, each of which is
+// a byte. A decimal may be a number as well.
+func (w *avroWalk) bytes(n *avroNode, v *value) bool {
+	if v.kind == jsonNumber && n.logical == "decimal" {
+		return w.decimal(n, v)
+	}
+	if v.kind != jsonText {
+		return w.fail("must be a string of bytes", "")
+	}
+	w.scratch = w.appendString(w.scratch[:0], v)
+	b := w.scratch[:0] // a character is as long as its byte, or longer
+	for s := w.scratch; len(s) > 0; {
+		r, size := utf8.DecodeRune(s)
+		if r > 0xff {
+			return w.fail("must be a string of bytes, of characters up to U+00FF", "")
+		}
+		b = append(b, byte(r))
+		s = s[size:]
+	}
+	if n.kind == avroBytes {
+		w.dst = appendText(w.dst, b)
+		return true
+	}
+	if len(b) != n.size {
+		return w.fail("must be a string of "+strconv.Itoa(n.size)+" bytes", "")
+	}
+	w.dst = append(w.dst, b...)
+	return true
+}
+
+// decimal encodes a number as the integer that it is in units of the scale.
+func (w *avroWalk) decimal(n *avroNode, v *value) bool {
+	var scratch [64]byte
+	d := parseDecimal(scratch[:0], w.raw(v))
+	zeros := d.exponent + n.scale
+	if len(d.digits) == 0 {
+		zeros = 0
+	}
+	if zeros < 0 {
+		return w.fail("must have "+strconv.Itoa(n.scale)+" decimal places at most", "")
+	}
+	if len(d.digits)+zeros > n.precision {
+		return w.fail("must have "+strconv.Itoa(n.precision)+" digits at most", "")
+	}
+	for range zeros {
+		d.digits = append(d.digits, '0')
+	}
+	i := new(big.Int)
+	if len(d.digits) > 0 {
+		i.SetString(string(d.digits), 10)
+	}
+	if d.negative {
+		i.Neg(i)
+	}
+	b := twosComplement(i)
+	if n.kind == avroBytes {
+		w.dst = appendText(w.dst, b)
+		return true
+	}
+	if len(b) > n.size {
+		return w.fail("must fit "+strconv.Itoa(n.size)+" bytes", "")
+	}
+	var fill byte
+	if i.Sign() < 0 {
+		fill = 0xff
+	}
+	for range n.size - len(b) {
+		w.dst = append(w.dst, fill)
+	}
+	w.dst = append(w.dst, b...)
+	return true
+}
+
+// twosComplement returns i in as few bytes as possible, big endian.
+func twosComplement(i *big.Int) []byte {
+	if i.Sign() >= 0 {
+		b := i.Bytes()
+		if len(b) == 0 || b[0] >= 0x80 {
+			b = append([]byte{0}, b...)
+		}
+		return b
+	}
+	// -i-1 has the opposite bits.
+	b := new(big.Int).Not(i).Bytes()
+	if len(b) == 0 || b[0] >= 0x80 {
+		b = append([]byte{0}, b...)
+	}
+	for k := range b {
+		b[k] = ^b[k]
+	}
+	return b
+}
+
+func (w *avroWalk) array(n *avroNode, at uint32) bool {
+	v := w.values[at]
+	if v.kind != jsonArray {
+		return w.fail("must be an array", "")
+	}
+	count := 0
+	for i := at + 1; i < v.next; i = w.values[i].next {
+		count++
+	}
+	if count > 0 {
+		w.dst = binary.AppendVarint(w.dst, int64(count))
+	}
+	index := 0
+	for i := at + 1; i < v.next; i = w.values[i].next {
+		if !w.append(n.item, i) {
+			return w.fault.inItem(index)
+		}
+		index++
+	}
+	w.dst = append(w.dst, 0)
+	return true
+}
+
+func (w *avroWalk) mapping(n *avroNode, at uint32) bool {
+	v := w.values[at]
+	if v.kind != jsonObject {
+		return w.fail("must be an object", "")
+	}
+	count := 0
+	for i := at + 1; i < v.next; i = w.values[i+1].next {
+		count++
+	}
+	if count > 0 {
+		w.dst = binary.AppendVarint(w.dst, int64(count))
+	}
+	for i := at + 1; i < v.next; i = w.values[i+1].next {
+		name := &w.values[i]
+		if !name.escaped {
+			w.dst = appendText(w.dst, w.raw(name))
+		} else {
+			w.scratch = w.appendString(w.scratch[:0], name)
+			w.dst = appendText(w.dst, w.scratch)
+		}
+		if !w.append(n.item, i+1) {
+			return w.fault.in(foreignName)
+		}
+	}
+	w.dst = append(w.dst, 0)
+	return true
+}
+
+// record encodes the fields in their order in the schema. Of members with equal names the
+// last is taken.
+func (w *avroWalk) record(n *avroNode, at uint32) bool {
+	v := w.values[at]
+	if v.kind != jsonObject {
+		return w.fail("must be an object, the record", n.name)
+	}
+	if !w.spend(len(n.fields)) {
+		return false
+	}
+	base := len(w.slots)
+	for range n.fields {
+		w.slots = append(w.slots, 0)
+	}
+	expected := 0
+	for i := at + 1; i < v.next; i = w.values[i+1].next {
+		f := w.field(n, &w.values[i], expected)
+		if f >= 0 {
+			w.slots[base+f] = i + 1
+			expected = f + 1
+		} else if w.strict {
+			return w.fail("has a member that is no field of the record", n.name)
+		}
+	}
+	for i := range n.fields {
+		f := &n.fields[i]
+		if value := w.slots[base+i]; value != 0 {
+			if !w.append(f.node, value) {
+				return w.fault.in(f.name)
+			}
+		} else if f.must {
+			return w.fail("lacks the field", f.name)
+		} else {
+			w.dst = append(w.dst, f.missing...)
+		}
+	}
+	w.slots = w.slots[:base]
+	return true
+}
+
+// field returns which field has that name, or -1. Fields mostly come in their order.
+func (w *avroWalk) field(n *avroNode, name *value, expected int) int {
+	s := w.raw(name)
+	if name.escaped {
+		w.scratch = w.appendString(w.scratch[:0], name)
+		s = w.scratch
+	}
+	if expected < len(n.fields) && string(s) == n.fields[expected].name {
+		return expected
+	}
+	if i, ok := n.byName[string(s)]; ok {
+		return i
+	}
+	return -1
+}
+
+// union encodes null as the null branch, an object whose one member is called as a branch as
+// that branch, and everything else as the first branch that it fits. An object that does not
+// fit the branch that its member is called as may still fit a record or a map.
+func (w *avroWalk) union(n *avroNode, at uint32) bool {
+	v := w.values[at]
+	if v.kind == jsonNull {
+		if n.null < 0 {
+			return w.fail("must not be null", "")
+		}
+		w.dst = binary.AppendVarint(w.dst, int64(n.null))
+		return true
+	}
+	var tagged fault
+	if v.kind == jsonObject && at+1 < v.next && w.values[at+2].next == v.next {
+		name := &w.values[at+1]
+		s := w.raw(name)
+		if name.escaped {
+			w.scratch = w.appendString(w.scratch[:0], name)
+			s = w.scratch
+		}
+		if branch, ok := n.tags[string(s)]; ok {
+			if w.try(n, branch, at+2) {
+				return true
+			}
+			w.fault.in(n.branches[branch].name)
+			if w.exhausted {
+				return false
+			}
+			tagged = w.fault.copy()
+		}
+	}
+	tried := 0
+	for i, b := range n.branches {
+		if !b.takes(v.kind, n) {
+			continue
+		}
+		tried++
+		if w.try(n, i, at) {
+			return true
+		}
+		if w.exhausted {
+			return false
+		}
+	}
+	switch {
+	case tagged.reason != "":
+		w.fault = tagged
+	case tried != 1: // of one branch the fault is known, and perhaps deeper
+		return w.fail("must fit a branch of the union of", n.name)
+	}
+	return false
+}
+
+// try encodes the value as a branch, or leaves everything as it was but the fault.
+func (w *avroWalk) try(n *avroNode, branch int, at uint32) bool {
+	size, slots := len(w.dst), len(w.slots)
+	w.dst = binary.AppendVarint(w.dst, int64(branch))
+	if w.append(n.branches[branch], at) {
+		return true
+	}
+	w.dst, w.slots = w.dst[:size], w.slots[:slots]
+	return false
+}
+
+// takes reports whether a branch is tried for a value of that kind. A string is a number that
+// JSON cannot write only where it can be nothing else.
+func (b *avroNode) takes(k kind, union *avroNode) bool {
+	switch b.kind {
+	case avroString, avroEnum:
+		return k == jsonText
+	case avroBytes, avroFixed:
+		return k == jsonText || k == jsonNumber && b.logical == "decimal"
+	case avroFloat, avroDouble:
+		if k == jsonText {
+			for _, other := range union.branches {
+				if other.kind == avroString || other.kind == avroEnum || other.kind == avroBytes || other.kind == avroFixed {
+					return false
+				}
+			}
+			return true
+		}
+		return k == jsonNumber
+	case avroInt, avroLong:
+		return k == jsonNumber
+	case avroBoolean:
+		return k == jsonTrue || k == jsonFalse
+	case avroArray:
+		return k == jsonArray
+	case avroMap, avroRecord:
+		return k == jsonObject
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package schemafmt
+
+// object validates the members of an object. Of members with equal names each has to be
+// valid, because it is not known which of them a reader takes; each counts.
+func (w *jsonWalk) object(r *objectRules, at uint32, told evaluated, hops int) bool {
+	if r.min > 0 || r.max >= 0 {
+		n := w.count(at)
+		if n < r.min {
+			return w.fail("must have " + plural(r.min, "property", "properties") + " at least")
+		}
+		if r.max >= 0 && n > r.max {
+			return w.fail("must have " + plural(r.max, "property", "properties") + " at most")
+		}
+	}
+	if !w.spend(len(r.required)) {
+		return false
+	}
+	first := len(w.seen)
+	for range r.required {
+		w.seen = append(w.seen, false)
+	}
+	ok := w.members(r, at, first, told)
+	w.seen = w.seen[:first]
+	if !ok {
+		return false
+	}
+	for i := range r.dependent {
+		if !w.dependency(&r.dependent[i], at, told, hops) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *jsonWalk) members(r *objectRules, at uint32, first int, told evaluated) bool {
+	v := w.values[at]
+	index := 0
+	for i := at + 1; i < v.next; i = w.values[i+1].next {
+		if r.names != nil && !w.valid(r.names, i, nil, 0) {
+			return !w.exhausted && w.fail("has a property whose name does not fit the schema's propertyNames")
+		}
+		known := false
+		name := foreignName
+		if p := r.properties[string(w.chars(&w.values[i]))]; p != nil {
+			name = p.name
+			if p.required >= 0 {
+				w.seen[first+p.required] = true
+			}
+			if p.node != nil {
+				if known = true; !w.valid(p.node, i+1, nil, 0) {
+					return w.fault.in(name)
+				}
+			}
+		}
+		for k := range r.patterns {
+			if !w.spend(1) {
+				return false
+			}
+			if r.patterns[k].pattern.Match(w.chars(&w.values[i])) {
+				if known = true; !w.valid(r.patterns[k].node, i+1, nil, 0) {
+					return w.fault.in(name)
+				}
+			}
+		}
+		if !known && r.additional != nil {
+			if r.additional.never {
+				return w.fail("has an additional property, which is not allowed")
+			}
+			if known = true; !w.valid(r.additional, i+1, nil, 0) {
+				return w.fault.in(name)
+			}
+		}
+		if told != nil && known {
+			told[index] = true
+		}
+		index++
+	}
+	for i, name := range r.required {
+		if !w.seen[first+i] {
+			return w.failName("lacks the property", name)
+		}
+	}
+	return true
+}
+
+func (w *jsonWalk) dependency(d *jsonDependency, at uint32, told evaluated, hops int) bool {
+	if !w.has(at, d.name) {
+		return !w.exhausted
+	}
+	for _, name := range d.required {
+		if !w.has(at, name) {
+			return !w.exhausted && w.failName("lacks the property, which others need,", name)
+		}
+	}
+	return d.node == nil || w.also(d.node, at, told, hops)
+}
+
+// has reports whether an object has a member of that name.
+func (w *jsonWalk) has(at uint32, name string) bool {
+	v := &w.values[at]
+	for i := at + 1; i < v.next; i = w.values[i+1].next {
+		if !w.spend(1) {
+			return false
+		}
+		if string(w.chars(&w.values[i])) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// unevaluated validates the items or members that no other keyword has spoken of.
+func (w *jsonWalk) unevaluated(n *jsonNode, at uint32, told evaluated) bool {
+	v := w.values[at]
+	switch {
+	case v.kind == jsonArray && n.arrays != nil && n.arrays.unevaluated != nil:
+		index := 0
+		for i := at + 1; i < v.next; i = w.values[i].next {
+			if !told[index] && !w.valid(n.arrays.unevaluated, i, nil, 0) {
+				return w.fault.inItem(index)
+			}
+			index++
+		}
+		told.all()
+	case v.kind == jsonObject && n.objects != nil && n.objects.unevaluated != nil:
+		index := 0
+		for i := at + 1; i < v.next; i = w.values[i+1].next {
+			if !told[index] {
+				name := foreignName
+				if p := n.objects.properties[string(w.chars(&w.values[i]))]; p != nil {
+					name = p.name
+				}
+				if !w.valid(n.objects.unevaluated, i+1, nil, 0) {
+					return w.fault.in(name)
+				}
+			}
+			index++
+		}
+		told.all()
+	}
+	return true
+}

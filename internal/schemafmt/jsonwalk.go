@@ -1,0 +1,621 @@
+package schemafmt
+
+import (
+	"bytes"
+	"encoding/json"
+	"hash/maphash"
+	"math/big"
+	"strconv"
+	"sync"
+	"unicode/utf8"
+)
+
+type jsonEncoder struct {
+	root *jsonNode
+	o    Options
+}
+
+func (e *jsonEncoder) Index() []int { return nil }
+
+// AppendJSON appends doc as it is, byte for byte.
+func (e *jsonEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
+	w := jsonWalks.Get().(*jsonWalk)
+	defer w.free()
+	if wrong := w.read(doc, e.o.MaxDepth); wrong != "" {
+		return dst, &FitError{Reason: wrong}
+	}
+	if len(doc) > e.o.MaxValue {
+		return dst, &FitError{Reason: "is too large"}
+	}
+	w.work, w.exhausted = minWork+workPerByte*len(doc), false
+	w.fault.clear()
+	if !w.valid(e.root, 0, nil, 0) {
+		return dst, w.fault.error()
+	}
+	return append(dst, doc...), nil
+}
+
+func (e *jsonEncoder) AppendText(dst, text []byte) ([]byte, error) {
+	if utf8.Valid(text) {
+		if doc, err := json.Marshal(string(text)); err == nil {
+			if b, err := e.AppendJSON(dst, doc); err == nil || !json.Valid(text) {
+				return b, err
+			}
+		}
+	}
+	return e.AppendJSON(dst, text)
+}
+
+// jsonWalk validates one document.
+type jsonWalk struct {
+	tape
+	work      int
+	exhausted bool
+	scratch   []byte
+	seen      []bool // which required members the objects around have
+	fault     fault
+}
+
+var jsonWalks = sync.Pool{New: func() any { return new(jsonWalk) }}
+
+func (w *jsonWalk) free() {
+	if cap(w.values) <= maxPooled && cap(w.scratch) <= 1<<16 && cap(w.seen) <= maxPooled {
+		w.doc = nil
+		w.fault.clear()
+		jsonWalks.Put(w)
+	}
+}
+
+// evaluated says which items or members of a value some keyword has spoken of. Only schemas
+// with unevaluatedItems or unevaluatedProperties ask.
+type evaluated []bool
+
+func (e evaluated) all() {
+	for i := range e {
+		e[i] = true
+	}
+}
+
+func (e evaluated) add(more evaluated) {
+	for i := range e {
+		e[i] = e[i] || more[i]
+	}
+}
+
+func (e evaluated) fresh() evaluated {
+	if e == nil {
+		return nil
+	}
+	return make(evaluated, len(e))
+}
+
+// maxHops is how many schemas in a row may speak of one value: more refer to themselves.
+const maxHops = 500
+
+func (w *jsonWalk) fail(reason string) bool {
+	w.fault.set(reason, "")
+	return false
+}
+
+func (w *jsonWalk) failName(reason, name string) bool {
+	w.fault.set(reason, name)
+	return false
+}
+
+func (w *jsonWalk) spend(n int) bool {
+	if w.work -= n; w.work < 0 {
+		w.exhausted = true
+		return w.fail("takes too much work by the schema")
+	}
+	return true
+}
+
+// valid validates the value at a position of the tape, after that many other schemas of the
+// same value. If it returns false, fault says why. told, unless it is nil, is told what has
+// been evaluated if it returns true.
+func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated, hops int) bool {
+	if !w.spend(1) {
+		return false
+	}
+	if n.never {
+		return w.fail("is not allowed")
+	}
+	if hops > maxHops {
+		w.exhausted = true
+		return w.fail("cannot be checked: the schema refers to itself without end")
+	}
+	v := &w.values[at]
+	if n.types != 0 && n.types&w.types(v) == 0 {
+		return w.failName("must be of type", n.typeNames)
+	}
+	own := told
+	if n.unevaluate { // what schemas around say of the value does not count here
+		own = make(evaluated, w.count(at))
+	}
+	if n.constant != nil && !w.equal(n.constant, at) {
+		return w.fail("must be the value of the schema's const")
+	}
+	if n.enumTexts != nil && !w.inEnum(n, at) {
+		return w.fail("must be one of the values of the schema's enum")
+	}
+	switch v.kind {
+	case jsonText:
+		if !w.text(n, v) {
+			return false
+		}
+	case jsonNumber:
+		if n.numbers != nil && !w.number(n.numbers, v) {
+			return false
+		}
+	case jsonArray:
+		if n.arrays != nil && !w.array(n.arrays, at, own) {
+			return false
+		}
+	case jsonObject:
+		if n.objects != nil && !w.object(n.objects, at, own, hops) {
+			return false
+		}
+	}
+	if n.ref != nil && !w.also(n.ref, at, own, hops) {
+		return false
+	}
+	for _, s := range n.all {
+		if !w.also(s, at, own, hops) {
+			return false
+		}
+	}
+	if n.any != nil && !w.anyOf(n.any, at, own, hops) ||
+		n.one != nil && !w.oneOf(n.one, at, own, hops) {
+		return false
+	}
+	if n.not != nil {
+		if w.valid(n.not, at, nil, hops+1) {
+			return w.fail("must not fit the schema's not")
+		} else if w.exhausted {
+			return false
+		}
+	}
+	if n.condition != nil {
+		then := n.no
+		if w.also(n.condition, at, own, hops) {
+			then = n.yes
+		} else if w.exhausted {
+			return false
+		}
+		if then != nil && !w.also(then, at, own, hops) {
+			return false
+		}
+	}
+	if n.unevaluate {
+		if !w.unevaluated(n, at, own) {
+			return false
+		}
+		told.add(own)
+	}
+	return true
+}
+
+// also validates the same value by another schema.
+func (w *jsonWalk) also(n *jsonNode, at uint32, told evaluated, hops int) bool {
+	more := told.fresh()
+	if !w.valid(n, at, more, hops+1) {
+		return false
+	}
+	told.add(more)
+	return true
+}
+
+func (w *jsonWalk) anyOf(all []*jsonNode, at uint32, told evaluated, hops int) bool {
+	var deep fault
+	deeper, found := 0, false
+	for _, n := range all {
+		switch {
+		case w.also(n, at, told, hops):
+			if found = true; told == nil {
+				return true
+			}
+		case w.exhausted:
+			return false
+		case len(w.fault.path) > 0:
+			if deeper++; deeper == 1 && !found {
+				deep = w.fault.copy()
+			}
+		}
+	}
+	if found {
+		return true
+	}
+	if deeper == 1 { // the others do not even take such a value
+		w.fault = deep
+		return false
+	}
+	return w.fail("must fit one of the schemas of anyOf")
+}
+
+func (w *jsonWalk) oneOf(all []*jsonNode, at uint32, told evaluated, hops int) bool {
+	var deep fault
+	deeper, fit := 0, 0
+	for _, n := range all {
+		switch {
+		case w.also(n, at, told, hops):
+			if fit++; fit == 2 {
+				return w.fail("must fit only one of the schemas of oneOf")
+			}
+		case w.exhausted:
+			return false
+		case len(w.fault.path) > 0:
+			if deeper++; deeper == 1 && fit == 0 {
+				deep = w.fault.copy()
+			}
+		}
+	}
+	switch {
+	case fit == 1:
+		return true
+	case deeper == 1:
+		w.fault = deep
+		return false
+	}
+	return w.fail("must fit one of the schemas of oneOf")
+}
+
+func (w *jsonWalk) types(v *value) jsonTypes {
+	switch v.kind {
+	case jsonNull:
+		return typeNull
+	case jsonTrue, jsonFalse:
+		return typeBoolean
+	case jsonText:
+		return typeString
+	case jsonArray:
+		return typeArray
+	case jsonObject:
+		return typeObject
+	}
+	if isInteger(w.raw(v)) {
+		return typeNumber | typeInteger
+	}
+	return typeNumber
+}
+
+// count returns how many items or members a value has.
+func (w *jsonWalk) count(at uint32) (n int) {
+	v := &w.values[at]
+	step := uint32(0)
+	if v.kind == jsonObject {
+		step = 1
+	}
+	for i := at + 1; i < v.next; i = w.values[i+step].next {
+		n++
+	}
+	return n
+}
+
+// chars returns the characters of a string, until the next call.
+func (w *jsonWalk) chars(v *value) []byte {
+	if !v.escaped {
+		return w.raw(v)
+	}
+	w.scratch = w.appendString(w.scratch[:0], v)
+	return w.scratch
+}
+
+func (w *jsonWalk) text(n *jsonNode, v *value) bool {
+	if n.texts == nil && n.format == nil {
+		return true
+	}
+	if !w.spend(int(v.end-v.start) / 16) {
+		return false
+	}
+	s := w.chars(v)
+	if r := n.texts; r != nil {
+		if r.min > 0 || r.max >= 0 {
+			length := characters(s)
+			if length < r.min {
+				return w.fail("must have " + plural(r.min, "character", "characters") + " at least")
+			}
+			if r.max >= 0 && length > r.max {
+				return w.fail("must have " + plural(r.max, "character", "characters") + " at most")
+			}
+		}
+		if r.pattern != nil && !r.pattern.Match(s) {
+			return w.failName("must match the pattern", r.pattern.String())
+		}
+	}
+	if n.format != nil && n.format.Validate(string(s)) != nil {
+		return w.failName("must be of format", n.format.Name)
+	}
+	return true
+}
+
+// characters counts those of valid UTF-8, as code points.
+func characters(s []byte) (n int) {
+	for _, c := range s {
+		if c&0xc0 != 0x80 {
+			n++
+		}
+	}
+	return n
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+func (w *jsonWalk) number(r *numberRules, v *value) bool {
+	s := w.raw(v)
+	var rat *big.Rat
+	compare := func(b *bound) (int, bool) {
+		if b.small {
+			if result, ok := compareInt(s, b.i); ok {
+				return result, true
+			}
+		}
+		if rat == nil {
+			var ok bool
+			if rat, ok = parseRat(s); !ok {
+				return 0, false
+			}
+		}
+		return rat.Cmp(b.rat), true
+	}
+	for _, rule := range [...]struct {
+		b           *bound
+		least, most int // what the comparison may be
+		must        string
+	}{
+		{r.min, 0, 1, "must be at least"}, {r.max, -1, 0, "must be at most"},
+		{r.above, 1, 1, "must be more than"}, {r.below, -1, -1, "must be less than"},
+	} {
+		if rule.b == nil {
+			continue
+		}
+		result, ok := compare(rule.b)
+		if !ok {
+			return w.fail("is a number that is too long, or too far from 1, to be compared")
+		}
+		if result < rule.least || result > rule.most {
+			return w.fail(rule.must + " " + rule.b.String())
+		}
+	}
+	if m := r.multipleOf; m != nil {
+		if i, ok := parseInt(s); m.small && ok && m.i != 0 {
+			if i%m.i != 0 {
+				return w.fail("must be a multiple of " + m.String())
+			}
+			return true
+		}
+		if rat == nil {
+			var ok bool
+			if rat, ok = parseRat(s); !ok {
+				return w.fail("is a number that is too long, or too far from 1, to be compared")
+			}
+		}
+		if m.rat.Sign() == 0 || !new(big.Rat).Quo(rat, m.rat).IsInt() {
+			return w.fail("must be a multiple of " + m.String())
+		}
+	}
+	return true
+}
+
+// String returns the number in at most 40 bytes.
+func (b *bound) String() string {
+	if b.small {
+		return strconv.FormatInt(b.i, 10)
+	}
+	f, _ := b.rat.Float64()
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+func (w *jsonWalk) array(r *arrayRules, at uint32, told evaluated) bool {
+	v := w.values[at]
+	if r.min > 0 || r.max >= 0 {
+		n := w.count(at)
+		if n < r.min {
+			return w.fail("must have " + plural(r.min, "item", "items") + " at least")
+		}
+		if r.max >= 0 && n > r.max {
+			return w.fail("must have " + plural(r.max, "item", "items") + " at most")
+		}
+	}
+	index, matched := 0, 0
+	for i := at + 1; i < v.next; i = w.values[i].next {
+		item := r.items
+		if index < len(r.prefix) {
+			item = r.prefix[index]
+		}
+		if item != nil {
+			if !w.valid(item, i, nil, 0) {
+				return w.fault.inItem(index)
+			}
+			if told != nil {
+				told[index] = true
+			}
+		}
+		if r.contains != nil {
+			if w.valid(r.contains, i, nil, 0) {
+				if matched++; told != nil && r.containsTold {
+					told[index] = true
+				}
+			} else if w.exhausted {
+				return w.fault.inItem(index)
+			}
+		}
+		index++
+	}
+	if r.contains != nil {
+		if matched < r.least {
+			return w.fail("must contain " + plural(r.least, "item", "items") + " at least that fit the schema's contains")
+		}
+		if r.most >= 0 && matched > r.most {
+			return w.fail("must contain " + plural(r.most, "item", "items") + " at most that fit the schema's contains")
+		}
+	}
+	return !r.unique || w.unique(at)
+}
+
+// unique reports whether no two items of an array are equal.
+func (w *jsonWalk) unique(at uint32) bool {
+	v := w.values[at]
+	if w.count(at) < 2 {
+		return true
+	}
+	known := make(map[uint64]uint32)
+	for i := at + 1; i < v.next; i = w.values[i].next {
+		if !w.spend(int(w.values[i].next - i)) {
+			return false
+		}
+		h := w.hash(i)
+		for {
+			other, ok := known[h]
+			if !ok {
+				break
+			}
+			if w.same(other, i) {
+				return w.fail("must not have two items that are equal")
+			}
+			if !w.spend(1) {
+				return false
+			}
+			h++
+		}
+		known[h] = i
+	}
+	return true
+}
+
+var hashSeed = maphash.MakeSeed() // a client cannot make hashes collide
+
+// hash returns a hash that equal values share.
+func (w *jsonWalk) hash(at uint32) uint64 {
+	v := &w.values[at]
+	h := uint64(v.kind) + 1
+	switch v.kind {
+	case jsonText:
+		h += maphash.Bytes(hashSeed, w.chars(v)) << 1
+	case jsonNumber:
+		d := parseDecimal(w.scratch, w.raw(v))
+		h += maphash.Bytes(hashSeed, d.digits)<<1 + uint64(d.exponent)*0x9e3779b97f4a7c15
+	case jsonArray:
+		for i := at + 1; i < v.next; i = w.values[i].next {
+			h = h*0x9e3779b97f4a7c15 + w.hash(i)
+		}
+	case jsonObject: // in any order
+		var sum uint64
+		for i := at + 1; i < v.next; i = w.values[i+1].next {
+			sum += (w.hash(i) ^ 0xff51afd7ed558ccd) * (w.hash(i+1) | 1)
+		}
+		h += sum
+	}
+	return h
+}
+
+// same reports whether two values are equal: numbers by what they are, and objects in any
+// order.
+func (w *jsonWalk) same(a, b uint32) bool {
+	if !w.spend(1) {
+		return false
+	}
+	x, y := &w.values[a], &w.values[b]
+	if x.kind != y.kind {
+		return false
+	}
+	switch x.kind {
+	case jsonText:
+		if !x.escaped && !y.escaped {
+			return bytes.Equal(w.raw(x), w.raw(y))
+		}
+		return bytes.Equal(w.appendString(nil, x), w.appendString(nil, y))
+	case jsonNumber:
+		return sameNumber(w.raw(x), w.raw(y))
+	case jsonArray:
+		i, j := a+1, b+1
+		for ; i < x.next && j < y.next; i, j = w.values[i].next, w.values[j].next {
+			if !w.same(i, j) {
+				return false
+			}
+		}
+		return i >= x.next && j >= y.next
+	case jsonObject:
+		if w.count(a) != w.count(b) {
+			return false
+		}
+		members := make(map[string]uint32)
+		for j := b + 1; j < y.next; j = w.values[j+1].next {
+			members[string(w.chars(&w.values[j]))] = j + 1
+		}
+		for i := a + 1; i < x.next; i = w.values[i+1].next {
+			j, ok := members[string(w.chars(&w.values[i]))]
+			if !ok || !w.same(i+1, j) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func sameNumber(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	var scratchA, scratchB [64]byte
+	x, y := parseDecimal(scratchA[:0], a), parseDecimal(scratchB[:0], b)
+	return bytes.Equal(x.digits, y.digits) && x.exponent == y.exponent && (x.negative == y.negative || len(x.digits) == 0)
+}
+
+// equal reports whether a value is the schema's.
+func (w *jsonWalk) equal(c *jsonConst, at uint32) bool {
+	if !w.spend(1) {
+		return false
+	}
+	v := &w.values[at]
+	switch want := c.v.(type) {
+	case nil:
+		return v.kind == jsonNull
+	case bool:
+		return want && v.kind == jsonTrue || !want && v.kind == jsonFalse
+	case string:
+		return v.kind == jsonText && string(w.chars(v)) == want
+	case json.Number:
+		return v.kind == jsonNumber && sameNumber(w.raw(v), []byte(want))
+	case []any:
+		if v.kind != jsonArray || w.count(at) != len(want) {
+			return false
+		}
+		index := 0
+		for i := at + 1; i < v.next; i = w.values[i].next {
+			if !w.equal(&c.list[index], i) {
+				return false
+			}
+			index++
+		}
+		return true
+	case map[string]any:
+		if v.kind != jsonObject || w.count(at) != len(want) {
+			return false
+		}
+		for i := at + 1; i < v.next; i = w.values[i+1].next {
+			member, ok := c.has[string(w.chars(&w.values[i]))]
+			if !ok || !w.equal(&member, i+1) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func (w *jsonWalk) inEnum(n *jsonNode, at uint32) bool {
+	if v := &w.values[at]; v.kind == jsonText {
+		return n.enumTexts[string(w.chars(v))]
+	}
+	for i := range n.enum {
+		if w.equal(&n.enum[i], at) {
+			return true
+		}
+	}
+	return false
+}
