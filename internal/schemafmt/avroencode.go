@@ -94,10 +94,11 @@ func (w *avroWalk) begin(dst []byte, size int, o *Options) {
 	w.fault.clear()
 }
 
-// Work that a document may cause, in values looked at and fields filled in.
+// Work that a document may cause, in values looked at. What a schema makes of a document is
+// mostly far below one for each byte.
 const (
-	minWork     = 1 << 16
-	workPerByte = 64
+	minWork     = 1 << 20
+	workPerByte = 16
 )
 
 func (w *avroWalk) error() error { return w.fault.error() }
@@ -382,7 +383,7 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 	if v.kind != jsonObject {
 		return w.fail("must be an object, the record", n.name)
 	}
-	if !w.spend(len(n.fields)) {
+	if !w.spend(len(n.fields) / 8) { // filling in is cheap
 		return false
 	}
 	base := len(w.slots)
@@ -460,6 +461,7 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 				return false
 			}
 			tagged = w.fault.copy()
+			w.work -= len(tagged.path) / 8
 		}
 	}
 	tried := 0

@@ -219,6 +219,7 @@ func (w *jsonWalk) anyOf(all []*jsonNode, at uint32, told evaluated, hops int) b
 		case len(w.fault.path) > 0:
 			if deeper++; deeper == 1 && !found {
 				deep = w.fault.copy()
+				w.work -= len(deep.path) / 8
 			}
 		}
 	}
@@ -246,6 +247,7 @@ func (w *jsonWalk) oneOf(all []*jsonNode, at uint32, told evaluated, hops int) b
 		case len(w.fault.path) > 0:
 			if deeper++; deeper == 1 && fit == 0 {
 				deep = w.fault.copy()
+				w.work -= len(deep.path) / 8
 			}
 		}
 	}
