@@ -23,8 +23,8 @@ func (e *avroEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
 		return dst, &FitError{Reason: wrong}
 	}
 	w.begin(dst, len(doc), &e.o)
-	if !w.append(e.root, 0) {
-		return dst, w.error()
+	if !w.append(e.root, 0) || !w.spend(0) {
+		return dst, w.fault.error()
 	}
 	return w.dst, nil
 }
@@ -100,8 +100,6 @@ const (
 	minWork     = 1 << 20
 	workPerByte = 16
 )
-
-func (w *avroWalk) error() error { return w.fault.error() }
 
 // fail notes what the value has to be, in fixed words and with a name of the schema's, and
 // returns false.

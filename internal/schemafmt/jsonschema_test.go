@@ -170,7 +170,7 @@ func TestJSONSchemaReferences(t *testing.T) {
 
 func TestJSONSchemaText(t *testing.T) {
 	for _, test := range []struct{ schema, text, want string }{
-		{`{"type":"string"}`, `a "key"`, `"a \"key\""`},
+		{`{"type":"string"}`, `a "key" & more`, `"a \"key\" & more"`},
 		{`{"type":"string"}`, `7`, `"7"`},
 		{`{"type":["string","integer"]}`, `7`, `"7"`},
 		{`{"type":"integer"}`, `7`, `7`},

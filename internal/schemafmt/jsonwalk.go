@@ -37,13 +37,22 @@ func (e *jsonEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
 
 func (e *jsonEncoder) AppendText(dst, text []byte) ([]byte, error) {
 	if utf8.Valid(text) {
-		if doc, err := json.Marshal(string(text)); err == nil {
-			if b, err := e.AppendJSON(dst, doc); err == nil || !json.Valid(text) {
-				return b, err
-			}
+		if b, err := e.AppendJSON(dst, quoteJSON(text)); err == nil || !json.Valid(text) {
+			return b, err
 		}
 	}
 	return e.AppendJSON(dst, text)
+}
+
+// quoteJSON returns a text as a string of JSON.
+func quoteJSON(text []byte) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(string(text)); err != nil {
+		return nil // does not occur
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // jsonWalk validates one document.
