@@ -290,7 +290,7 @@ func TestAvroIsBounded(t *testing.T) {
 	}{
 		{many, empty, "takes too much work by the schema", Options{}},
 		{ambiguous, nested, "takes too much work by the schema", Options{}},
-		{`{"type":"array","items":` + large + `}`, empty, "becomes too large in Avro", Options{MaxValue: 1 << 20}},
+		{`{"type":"array","items":` + large + `}`, empty, "becomes too large", Options{MaxValue: 1 << 20}},
 	} {
 		e, err := test.o.Compile(Avro, test.schema, nil)
 		if err != nil {

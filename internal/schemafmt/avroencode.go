@@ -62,60 +62,14 @@ func appendText(dst, s []byte) []byte {
 }
 
 // avroWalk encodes one document.
-type avroWalk struct {
-	tape
-	dst       []byte
-	limit     int // of len(dst)
-	work      int // that is left: unions that are tried in many ways, and records of which most is missing, end here
-	strict    bool
-	slots     []uint32 // positions of the values of the fields of the records around; 0: missing
-	scratch   []byte
-	exhausted bool
-	fault     fault
-}
+type avroWalk struct{ binaryWalk }
 
 var avroWalks = sync.Pool{New: func() any { return new(avroWalk) }}
 
 func (w *avroWalk) free() {
-	if cap(w.values) <= maxPooled && cap(w.scratch) <= 1<<16 && cap(w.slots) <= maxPooled {
-		w.doc, w.dst = nil, nil
-		w.fault.clear()
+	if w.end() {
 		avroWalks.Put(w)
 	}
-}
-
-func (w *avroWalk) begin(dst []byte, size int, o *Options) {
-	w.dst, w.limit, w.strict = dst, len(dst)+o.MaxValue, o.Strict
-	w.work = minWork + workPerByte*size
-	w.slots, w.exhausted = w.slots[:0], false
-	w.fault.clear()
-}
-
-// Work that a document may cause, in values looked at. What a schema makes of a document is
-// mostly far below one for each byte.
-const (
-	minWork     = 1 << 20
-	workPerByte = 16
-)
-
-// fail notes what the value has to be, in fixed words and with a name of the schema's, and
-// returns false.
-func (w *avroWalk) fail(reason, name string) bool {
-	w.fault.set(reason, name)
-	return false
-}
-
-// spend takes n from the work that is left.
-func (w *avroWalk) spend(n int) bool {
-	if w.work -= n; w.work < 0 {
-		w.exhausted = true
-		return w.fail("takes too much work by the schema", "")
-	}
-	if len(w.dst) > w.limit {
-		w.exhausted = true
-		return w.fail("becomes too large in Avro", "")
-	}
-	return true
 }
 
 // append encodes the value at a position of the tape. If it returns false, fault says why.
@@ -129,12 +83,7 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 		if v.kind != jsonText {
 			return w.fail("must be a string", "")
 		}
-		if !v.escaped {
-			w.dst = appendText(w.dst, w.raw(v))
-			return true
-		}
-		w.scratch = w.appendString(w.scratch[:0], v)
-		w.dst = appendText(w.dst, w.scratch)
+		w.dst = appendText(w.dst, w.chars(v))
 		return true
 	case avroInt, avroLong:
 		return w.integer(n, v)
@@ -162,8 +111,7 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 		if v.kind != jsonText {
 			return w.fail("must be a string, a symbol of the enum", n.name)
 		}
-		w.scratch = w.appendString(w.scratch[:0], v)
-		symbol, ok := n.byName[string(w.scratch)]
+		symbol, ok := n.byName[string(w.chars(v))]
 		if !ok {
 			return w.fail("must be a symbol of the enum", n.name)
 		}
@@ -214,13 +162,7 @@ func (w *avroWalk) mapping(n *avroNode, at uint32) bool {
 		w.dst = binary.AppendVarint(w.dst, int64(count))
 	}
 	for i := at + 1; i < v.next; i = w.values[i+1].next {
-		name := &w.values[i]
-		if !name.escaped {
-			w.dst = appendText(w.dst, w.raw(name))
-		} else {
-			w.scratch = w.appendString(w.scratch[:0], name)
-			w.dst = appendText(w.dst, w.scratch)
-		}
+		w.dst = appendText(w.dst, w.chars(&w.values[i]))
 		if !w.append(n.item, i+1) {
 			return w.fault.in(foreignName)
 		}
@@ -239,10 +181,7 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 	if !w.spend(len(n.fields) / 8) { // filling in is cheap
 		return false
 	}
-	base := len(w.slots)
-	for range n.fields {
-		w.slots = append(w.slots, 0)
-	}
+	base := w.reserve(len(n.fields))
 	expected := 0
 	for i := at + 1; i < v.next; i = w.values[i+1].next {
 		f := w.field(n, &w.values[i], expected)
@@ -271,11 +210,7 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 
 // field returns which field has that name, or -1. Fields mostly come in their order.
 func (w *avroWalk) field(n *avroNode, name *value, expected int) int {
-	s := w.raw(name)
-	if name.escaped {
-		w.scratch = w.appendString(w.scratch[:0], name)
-		s = w.scratch
-	}
+	s := w.chars(name)
 	if expected < len(n.fields) && string(s) == n.fields[expected].name {
 		return expected
 	}
@@ -299,13 +234,7 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 	}
 	var tagged fault
 	if v.kind == jsonObject && at+1 < v.next && w.values[at+2].next == v.next {
-		name := &w.values[at+1]
-		s := w.raw(name)
-		if name.escaped {
-			w.scratch = w.appendString(w.scratch[:0], name)
-			s = w.scratch
-		}
-		if branch, ok := n.tags[string(s)]; ok {
+		if branch, ok := n.tags[string(w.chars(&w.values[at+1]))]; ok {
 			if w.try(n, branch, at+2) {
 				return true
 			}
