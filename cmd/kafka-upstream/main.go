@@ -73,7 +73,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		log = logging.Logger
 		defer logging.flush()
 	}
-	secure, release, err := o.secure(log)
+	secure, schemas, release, err := o.secure(log)
 	if err != nil {
 		return o.refuse(1, err, stdin, stdout, stderr)
 	}
@@ -86,8 +86,9 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		m = metrics.New(version.Number, pool.Stats)
 	}
 	m.Memory(limit)
-	p := plugin.New(plugin.Options{Pool: pool, Log: log})
+	p := plugin.New(plugin.Options{Pool: pool, Schemas: schemas, Log: log})
 	m.Requests(p.Counts)
+	m.Schemas(schemas.Stats)
 	served := &kongpdk.Plugin{
 		Name: plugin.Name, Version: version.Number, Priority: plugin.Priority, Schema: schema.JSON(),
 		Start: p.Start, Invalid: p.Invalid, Answered: p.Answered,

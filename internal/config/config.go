@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"kafka-upstream/internal/foreign"
 )
 
 // Config is the configuration of one plugin instance, with Kong's names. Times
@@ -47,6 +49,8 @@ type Config struct {
 	CloudEvents       string  `json:"cloudevents"` // off, binary or structured
 	CloudEventsSource string  `json:"cloudevents_source"`
 	CloudEventsType   string  `json:"cloudevents_type"`
+
+	SchemaRegistry SchemaRegistry `json:"schema_registry"`
 
 	Response      Response      `json:"response"`
 	ErrorHandling ErrorHandling `json:"error_handling"`
@@ -132,11 +136,26 @@ type Authentication struct {
 	User      string `json:"user"`
 	Password  string `json:"password"`
 	TokenAuth bool   `json:"tokenauth"`
+
+	OAuthBearer OAuthBearer `json:"oauthbearer"`
+	AWS         AWS         `json:"aws"`
+}
+
+// OAuthBearer says where the access tokens of the mechanism OAUTHBEARER come from.
+type OAuthBearer struct {
+	TokenEndpointURL string            `json:"token_endpoint_url"`
+	ClientID         string            `json:"client_id"`
+	ClientSecret     string            `json:"client_secret"`
+	Scopes           []string          `json:"scopes"`
+	Extensions       map[string]string `json:"extensions"` // of the SASL handshake
+	TLSVerify        bool              `json:"token_endpoint_tls_verify"`
+	TokenFile        string            `json:"token_file"` // instead of the token endpoint
 }
 
 var (
 	_ slog.LogValuer = Authentication{}
 	_ fmt.Formatter  = Authentication{}
+	_ fmt.Formatter  = OAuthBearer{}
 )
 
 // LogValue is what a log shows: the mechanism alone.
@@ -144,13 +163,16 @@ func (a Authentication) LogValue() slog.Value {
 	if a.Mechanism == "" {
 		return slog.StringValue("none")
 	}
-	return slog.StringValue(a.Mechanism + " (user and password redacted)")
+	return slog.StringValue(a.Mechanism + " (credentials redacted)")
 }
 
 // Format prints LogValue, whatever the verb, so that no %+v shows a secret.
 func (a Authentication) Format(s fmt.State, _ rune) {
 	_, _ = s.Write([]byte(a.LogValue().String()))
 }
+
+// Format prints nothing of the credentials, whatever the verb.
+func (OAuthBearer) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(foreign.Redacted)) }
 
 // Security says how connections to the brokers are protected.
 type Security struct {

@@ -9,7 +9,9 @@ import (
 
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/registry"
 	"kafka-upstream/internal/request"
+	"kafka-upstream/internal/security/oauth"
 	"kafka-upstream/schema"
 )
 
@@ -27,12 +29,19 @@ func parse(t *testing.T, s string) *Config {
 func TestAbsentFieldsTakeTheDefaultsOfKongsDocumentation(t *testing.T) {
 	want := &Config{
 		BootstrapServers: []Server{{"localhost", 9092}}, Topic: "t",
-		Security: Security{SSLVerify: true},
-		Timeout:  10000, Keepalive: 60000, ForwardBody: true,
+		Authentication: Authentication{OAuthBearer: OAuthBearer{TLSVerify: true}}, Security: Security{SSLVerify: true},
+		Timeout: 10000, Keepalive: 60000, ForwardBody: true,
 		Acks: 1, RequestTimeout: 2000, MessagesPerRequest: 200, BytesPerRequest: 1048576, MaxAttempts: 10, Backoff: 100,
 		Async: true, FlushTimeout: 1000, BufferedMessages: 50000, BufferedBytes: 268435456,
 		RecordKey: RecordKey{Separator: "|"}, Partitioner: "crc32", ValueFormat: "message", Split: "none", SplitLimit: 1000,
-		Headers:     Headers{Forward: true, Include: []string{}, Exclude: []string{}, Names: map[string]string{}, Repeated: "retain_duplicates"},
+		Headers: Headers{Forward: true, Include: []string{}, Exclude: []string{}, Names: map[string]string{}, Repeated: "retain_duplicates"},
+		SchemaRegistry: SchemaRegistry{Confluent{
+			SSLVerify: true, ValueSchema: RegistrySchema{PayloadEncoding: "avro_json"}, KeySchema: RegistrySchema{PayloadEncoding: "avro_json"},
+			Authentication: RegistryAuth{
+				Mode: "none", OAuth2: OAuth2{GrantType: "client_credentials", Scopes: []string{"openid"}, Audience: []string{}},
+				OAuth2Client: OAuth2Client{AuthMethod: "client_secret_post", ClientSecretJWTAlg: "HS512", HTTPVersion: 1.1, KeepAlive: true, SSLVerify: true, Timeout: 10000},
+			},
+		}},
 		CloudEvents: "off", Response: Response{Status: 200}, Compression: "none",
 		HealthFailures: 3, HealthProbe: 5000, HealthRecoveries: 1,
 	}
@@ -159,8 +168,10 @@ func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
 		`{"headers":{"forward_all_by_default":true,"exclude_headers":["authorization","cookie","proxy-authorization","apikey"]}}`: "",
 		`{"headers":{"forward_all_by_default":true,"forward_http_headers_as_record_headers":false}}`:                              "",
 		`{"headers":{"include_headers":["authorization"]}}`:                                                                       "",
-		`{"topics_query_arg":"t"}`:                        "topics_query_arg has no effect",
-		`{"topics_query_arg":"t","allowed_topics":["a"]}`: "",
+		`{"topics_query_arg":"t"}`:                                   "topics_query_arg has no effect",
+		`{"authentication":{"mechanism":"OAUTHBEARER"}}`:             "authentication.mechanism is used although authentication.strategy is not set",
+		`{"authentication":{"mechanism":"PLAIN","strategy":"sasl"}}`: "",
+		`{"topics_query_arg":"t","allowed_topics":["a"]}`:            "",
 	} {
 		got := strings.Join(parse(t, config).Warnings(), "\n")
 		if !strings.HasPrefix(got, want) || (got == "") != (want == "") || strings.Contains(got, "\n") {
@@ -191,47 +202,71 @@ func TestParseNamesTheFieldAndShowsNoValue(t *testing.T) {
 func TestValidateNamesWhatIsWrong(t *testing.T) {
 	with := func(s string) string { return strings.TrimSuffix(minimal, "}") + "," + s + "}" }
 	for s, want := range map[string]string{
-		minimal:                                                                                           "",
-		`{"topic":"t"}`:                                                                                   "bootstrap_servers is empty",
-		strings.Replace(minimal, `"t"`, `""`, 1):                                                          "topic is empty",
-		strings.Replace(minimal, `9092`, `0`, 1):                                                          "port 0",
-		strings.Replace(minimal, `"localhost"`, `""`, 1):                                                  "without a host",
-		with(`"forward_body":false`):                                                                      "at least one of forward_method, forward_uri, forward_headers and forward_body must be true",
-		with(`"forward_body":false,"forward_uri":true`):                                                   "",
-		with(`"authentication":{"strategy":"sasl"}`):                                                      "mechanism is required",
-		with(`"authentication":{"strategy":"kerberos"}`):                                                  "strategy must be sasl",
-		with(`"authentication":{"mechanism":"GSSAPI"}`):                                                   "mechanism must be PLAIN",
-		with(`"authentication":{"mechanism":"PLAIN"}`):                                                    "user is empty",
-		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":""}`):                           "password is empty",
-		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p"}`):                          "",
-		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p","tokenauth":true}`):         "tokenauth is only valid with a SCRAM mechanism",
-		with(`"authentication":{"tokenauth":true}`):                                                       "tokenauth is only valid with a SCRAM mechanism",
-		with(`"authentication":{"mechanism":"SCRAM-SHA-512","user":"u","password":"p","tokenauth":true}`): "",
-		with(`"security":{"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):                      "ssl must be true",
-		with(`"security":{"ssl":true,"certificate_id":"../../etc/passwd"}`):                               "not a UUID",
-		with(`"security":{"ssl":true,"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):           "",
-		with(`"producer_request_acks":2`):                                                                 "producer_request_acks: expected one of: -1, 0, 1",
-		with(`"producer_request_acks":-1`):                                                                "",
-		with(`"timeout":0`):                                                                               "timeout: value should be between 1 and 86400000",
-		with(`"producer_request_limits_messages_per_request":0`):                                          "between 1 and",
-		with(`"producer_async_buffering_limits_messages_in_memory":-1`):                                   "between 1 and",
-		with(`"value_format":"body","forward_body":false`):                                                "",
-		with(`"value_format":"raw"`):                                                                      "value_format: expected one of: message, body",
-		with(`"cloudevents":"binary","forward_body":false`):                                               "",
-		with(`"cloudevents":"binary","message_by_lua_functions":["return 1"]`):                            "message_by_lua_functions cannot be used with cloudevents",
-		with(`"tombstones":true`):                                                                         "value_format must be body when tombstones is true",
-		with(`"value_format":"body","message_by_lua_functions":["return 1"]`):                             "message_by_lua_functions cannot be used with value_format body",
-		with(`"key_query_arg":"k","record_key":{"parts":[{"from":"header","name":"h"}]}`):                 "only one or none of these fields must be set: 'key_query_arg', 'record_key.parts'",
-		with(`"record_key":{"parts":[{"from":"consumer","name":"email"}]}`):                               "record_key.parts[1].name: name must be id, username or custom_id when from is consumer",
-		with(`"response":{"metadata":true}`):                                                              "producer_async must be false when response.metadata is true",
-		with(`"response":{"metadata":true},"producer_async":false`):                                       "",
-		with(`"producer_async_health_gating":true,"producer_async":false`):                                "producer_async must be true when producer_async_health_gating is true",
-		with(`"producer_async_health_failure_threshold":101`):                                             "producer_async_health_failure_threshold: value should be between 1 and 100",
-		with(`"schema_registry":{"confluent":{"url":"http://r"}}`):                                        "this version does not have schema_registry",
-		with(`"schema_registry":{"confluent":{"ttl":0.5}}`):                                               "",
-		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                              "authentication.mechanism must be PLAIN",
-		with(`"unknown":1,"response":{"$refs":1}`):                                                        "",
-		with(`"allowed_topics":["a b"]`):                                                                  "allowed_topics[1]: invalid value: a topic name consists of",
+		minimal:                                                                                                      "",
+		`{"topic":"t"}`:                                                                                              "bootstrap_servers is empty",
+		strings.Replace(minimal, `"t"`, `""`, 1):                                                                     "topic is empty",
+		strings.Replace(minimal, `9092`, `0`, 1):                                                                     "port 0",
+		strings.Replace(minimal, `"localhost"`, `""`, 1):                                                             "without a host",
+		with(`"forward_body":false`):                                                                                 "at least one of forward_method, forward_uri, forward_headers and forward_body must be true",
+		with(`"forward_body":false,"forward_uri":true`):                                                              "",
+		with(`"authentication":{"strategy":"sasl"}`):                                                                 "mechanism is required",
+		with(`"authentication":{"strategy":"kerberos"}`):                                                             "strategy must be sasl",
+		with(`"authentication":{"mechanism":"GSSAPI"}`):                                                              "mechanism must be PLAIN",
+		with(`"authentication":{"mechanism":"PLAIN"}`):                                                               "user is empty",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":""}`):                                      "password is empty",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p"}`):                                     "",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p","tokenauth":true}`):                    "tokenauth is only valid with a SCRAM mechanism",
+		with(`"authentication":{"tokenauth":true}`):                                                                  "tokenauth is only valid with a SCRAM mechanism",
+		with(`"authentication":{"mechanism":"SCRAM-SHA-512","user":"u","password":"p","tokenauth":true}`):            "",
+		with(`"security":{"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):                                 "ssl must be true",
+		with(`"security":{"ssl":true,"certificate_id":"../../etc/passwd"}`):                                          "not a UUID",
+		with(`"security":{"ssl":true,"certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}`):                      "",
+		with(`"producer_request_acks":2`):                                                                            "producer_request_acks: expected one of: -1, 0, 1",
+		with(`"producer_request_acks":-1`):                                                                           "",
+		with(`"timeout":0`):                                                                                          "timeout: value should be between 1 and 86400000",
+		with(`"producer_request_limits_messages_per_request":0`):                                                     "between 1 and",
+		with(`"producer_async_buffering_limits_messages_in_memory":-1`):                                              "between 1 and",
+		with(`"value_format":"body","forward_body":false`):                                                           "",
+		with(`"value_format":"raw"`):                                                                                 "value_format: expected one of: message, body",
+		with(`"cloudevents":"binary","forward_body":false`):                                                          "",
+		with(`"cloudevents":"binary","message_by_lua_functions":["return 1"]`):                                       "message_by_lua_functions cannot be used with cloudevents",
+		with(`"tombstones":true`):                                                                                    "value_format must be body when tombstones is true",
+		with(`"value_format":"body","message_by_lua_functions":["return 1"]`):                                        "message_by_lua_functions cannot be used with value_format body",
+		with(`"key_query_arg":"k","record_key":{"parts":[{"from":"header","name":"h"}]}`):                            "only one or none of these fields must be set: 'key_query_arg', 'record_key.parts'",
+		with(`"record_key":{"parts":[{"from":"consumer","name":"email"}]}`):                                          "record_key.parts[1].name: name must be id, username or custom_id when from is consumer",
+		with(`"response":{"metadata":true}`):                                                                         "producer_async must be false when response.metadata is true",
+		with(`"response":{"metadata":true},"producer_async":false`):                                                  "",
+		with(`"producer_async_health_gating":true,"producer_async":false`):                                           "producer_async must be true when producer_async_health_gating is true",
+		with(`"producer_async_health_failure_threshold":101`):                                                        "producer_async_health_failure_threshold: value should be between 1 and 100",
+		with(`"schema_registry":{"confluent":{"url":"http://r"}}`):                                                   "value_schema.subject_name is empty, and so is that of key_schema",
+		with(confluent(`"url":"http://r"`)):                                                                          "",
+		with(confluent(`"url":"r:8081"`)):                                                                            "url must be a URL such as",
+		with(confluent(`"url":"http://me:secret@r"`)):                                                                "schema_registry.confluent.url contains a user: set authentication.basic instead",
+		with(confluent(`"url":"http://r?x"`)):                                                                        "url contains a query or a fragment",
+		with(confluent(`"url":"http://r","key_schema":{"subject_name":".."}`)):                                       "key_schema.subject_name is no name",
+		with(confluent(`"url":"http://r","key_schema":{"schema_version":"newest"}`)):                                 "key_schema.schema_version must be the number",
+		with(confluent(`"url":"http://r","certificate_id":"7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"`)):                  "certificate_id needs a url with https",
+		with(confluent(`"url":"https://r","certificate_id":"../x"`)):                                                 "certificate_id is not a UUID",
+		with(confluent(`"url":"http://r","authentication":{"mode":"basic"}`)):                                        "basic needs a username and a password",
+		with(confluent(`"url":"http://r","authentication":{"mode":"none","basic":{"username":"u","password":"p"}}`)): "",
+		with(confluent(`"url":"http://r","authentication":{"mode":"oauth2"}`)):                                       "oauth2.token_endpoint is empty",
+		with(confluent(`"url":"http://r","authentication":{"mode":"oauth2","oauth2":{"token_endpoint":"http://t","client_id":"c","client_secret":"s"}}`)):  "", // oauth2_client may be absent
+		with(confluent(`"url":"http://r","authentication":{"mode":"oauth2","oauth2":{"token_endpoint":"http://t","client_id":"c"},"oauth2_client":null}`)): "oauth2.client_secret",
+		with(confluent(`"url":"http://r","authentication":{"identity_pool_id":"a\nb"}`)):                                                                   "identity_pool_id has characters",
+		with(confluent(`"url":"http://r"`) + `,"cloudevents":"binary"`):                                                                                    "schema_registry cannot be used with cloudevents",
+		with(`"schema_registry":{"confluent":{"ttl":0.5}}`):                                                                                                "",
+		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                                                                               "authentication.oauthbearer.client_id is empty",
+		with(`"unknown":1,"response":{"$refs":1}`):                                                                                                         "",
+		with(`"allowed_topics":["a b"]`):                                                                                                                   "allowed_topics[1]: invalid value: a topic name consists of",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","client_secret":"s","scopes":["a"],"extensions":{"logicalCluster":"l"}}}`): "",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","client_secret":""}}`):                                                     "authentication.oauthbearer.client_secret is empty (a vault reference",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"i","client_id":"c","client_secret":"s"}}`):                                                              "authentication.oauthbearer.token_endpoint_url must be a URL",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t"}}`):                                                                                                         "",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","token_endpoint_url":"https://i/t"}}`):                                                                      "both token_file and token_endpoint_url",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","extensions":{"auth":"x"}}}`):                                                                               "extensions contains auth",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/` + strings.Repeat("t", 4096) + `"}}`):                                                                         "authentication.oauthbearer.token_file has 4097 bytes: it may have 4096",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","scopes":["a"` + strings.Repeat(`,"a"`, 100) + `]}}`):                                                       "more than 100 scopes",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p","oauthbearer":{"client_id":"c"}}`):                                                                                       "",
 	} {
 		err := parse(t, s).Validate()
 		switch {
@@ -240,6 +275,46 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: error is %v, want %s", s, err, want)
 		}
+	}
+}
+
+// confluent returns settings of a registry with a subject.
+func confluent(settings string) string {
+	return `"schema_registry":{"confluent":{"value_schema":{"subject_name":"s"},` + settings + `}}`
+}
+
+func TestSchemasAreThoseThatAreConfigured(t *testing.T) {
+	if _, ok := parse(t, minimal).Schemas(); ok {
+		t.Error("there are schemas without a registry")
+	}
+	with := func(s string) registry.Options {
+		o, ok := parse(t, strings.TrimSuffix(minimal, "}")+","+confluent(s)+"}").Schemas()
+		if !ok {
+			t.Errorf("%s: no schemas", s)
+		}
+		return o
+	}
+	for s, want := range map[string]time.Duration{`"ttl":null`: 5 * time.Minute, `"ttl":0`: 0, `"ttl":0.5`: time.Second / 2, `"ttl":3600`: time.Hour} {
+		if got := with(`"url":"http://r",` + s).TTL; got != want {
+			t.Errorf("%s is %v", s, got)
+		}
+	}
+	got := with(`"url":"https://r/x","ssl_verify":false,"certificate_id":"i","key_schema":{"subject_name":"k","schema_version":"7"},"authentication":{
+		"mode":"oauth2","basic":{"username":"u","password":"p"},"logical_cluster_id":"lsrc","identity_pool_id":"pool",
+		"oauth2":{"token_endpoint":"https://t","grant_type":"password","client_id":"c","client_secret":"cs","username":"ou","password":"op","scopes":["s"],"audience":["a"],"token_headers":{"h":"1"},"token_post_args":{"f":"2"}},
+		"oauth2_client":{"auth_method":"client_secret_jwt","client_secret_jwt_alg":"HS256","http_proxy":"http://p","http_proxy_authorization":"pa","https_proxy":"http://q","https_proxy_authorization":"qa","no_proxy":"n","http_version":1.0,"keep_alive":false,"ssl_verify":false,"timeout":7}}`)
+	want := registry.Options{
+		URL: "https://r/x", TTL: registry.DefaultTTL, SkipVerify: true, CertificateID: "i", MaxValue: 2 << 20,
+		Value: registry.Subject{Name: "s"}, Key: registry.Subject{Name: "k", Version: "7"},
+		Auth: registry.Auth{Mode: "oauth2", User: "u", Password: "p", ClusterID: "lsrc", IdentityPoolID: "pool", OAuth: oauth.Options{
+			TokenURL: "https://t", GrantType: "password", ClientID: "c", ClientSecret: "cs", Username: "ou", Password: "op",
+			Scopes: []string{"s"}, Audience: []string{"a"}, Headers: map[string]string{"h": "1"}, Form: map[string]string{"f": "2"},
+			AuthMethod: "client_secret_jwt", JWTAlgorithm: "HS256", HTTPProxy: "http://p", HTTPProxyAuthorization: "pa", HTTPSProxy: "http://q", HTTPSProxyAuthorization: "qa",
+			NoProxy: "n", HTTP10: true, NoKeepAlive: true, SkipVerify: true, Timeout: 7 * time.Millisecond,
+		}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Error("the options are not those of the configuration") // they print without what differs
 	}
 }
 
@@ -261,7 +336,11 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 	for _, s := range []string{
 		`"bootstrap_servers":[{"host":"localhost","port":9093}]`, `"timeout":1`, `"keepalive_enabled":true`,
 		`"authentication":{"password":"a"}`, `"authentication":{"password":"b"}`, `"authentication":{"user":"a"}`, `"authentication":{"mechanism":"PLAIN"}`,
-		`"authentication":{"tokenauth":true}`, `"security":{"ssl":true}`, `"security":{"ssl_verify":false}`, `"security":{"certificate_id":"x"}`,
+		`"authentication":{"tokenauth":true}`, `"authentication":{"oauthbearer":{"token_endpoint_url":"a"}}`, `"authentication":{"oauthbearer":{"client_id":"a"}}`,
+		`"authentication":{"oauthbearer":{"client_secret":"a"}}`, `"authentication":{"oauthbearer":{"client_secret":"b"}}`, `"authentication":{"oauthbearer":{"scopes":["a"]}}`,
+		`"authentication":{"oauthbearer":{"scopes":["b"]}}`, `"authentication":{"oauthbearer":{"extensions":{"a":"b"}}}`, `"authentication":{"oauthbearer":{"extensions":{"a":"c"}}}`,
+		`"authentication":{"oauthbearer":{"token_file":"a"}}`, `"authentication":{"oauthbearer":{"token_file":"b"}}`, `"authentication":{"oauthbearer":{"token_endpoint_tls_verify":false}}`,
+		`"security":{"ssl":true}`, `"security":{"ssl_verify":false}`, `"security":{"certificate_id":"x"}`,
 		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
 		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
@@ -283,9 +362,13 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 }
 
 func TestConfigPrintsWithoutItsSecrets(t *testing.T) {
-	c := parse(t, strings.TrimSuffix(minimal, "}")+`,"authentication":{"mechanism":"PLAIN","user":"hush-user","password":"hush-password"}}`)
+	c := parse(t, strings.TrimSuffix(minimal, "}")+`,"authentication":{"mechanism":"PLAIN","user":"hush-user","password":"hush-password",
+		"oauthbearer":{"client_secret":"hush-secret","extensions":{"a":"hush"}}},`+
+		confluent(`"url":"http://r","authentication":{"basic":{"username":"hush","password":"hush"},"oauth2":{"token_endpoint":"http://t","client_secret":"hush"},"oauth2_client":{"http_proxy_authorization":"hush"}}`)+`}`)
+	o, _ := c.Schemas()
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		for _, v := range []any{c, *c, c.Authentication, &c.Authentication} {
+		for _, v := range []any{c, *c, c.Authentication, &c.Authentication, c.Authentication.OAuthBearer, &c.Authentication.OAuthBearer,
+			c.SchemaRegistry, &c.SchemaRegistry.Confluent.Authentication, o, &o, o.Auth} {
 			if s := fmt.Sprintf(format, v); strings.Contains(s, "hush") {
 				t.Errorf("%s shows %s", format, s)
 			}
@@ -321,9 +404,6 @@ func check(path string, typ reflect.Type, fields []schema.Field, t *testing.T) {
 		tags[f.Tag.Get("json")] = f
 	}
 	for _, f := range fields {
-		if f.Name == "schema_registry" || f.Name == "oauthbearer" { // for later
-			continue
-		}
 		sf, ok := tags[f.Name]
 		if !ok {
 			t.Errorf("Config lacks %s%s", path, f.Name)
@@ -349,6 +429,7 @@ func check(path string, typ reflect.Type, fields []schema.Field, t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(`{"authentication":[],"bootstrap_servers":{}}`))
+	f.Add([]byte(`{"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","scopes":{},"extensions":[]}}}`))
 	f.Add([]byte(`[{}]`))
 	f.Add([]byte(`null`))
 	f.Add([]byte(`{"topic":"a.{header.x}.b","allowed_topics":["a"],"record_key":{"parts":[{"from":"body","name":"/a"},null]},"headers":{"name_mappings":{"a":1}}}`))

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"kafka-upstream/internal/record"
+
+	"kafka-upstream/internal/kongschema"
 	"kafka-upstream/internal/security/certs"
 )
 
@@ -14,8 +17,9 @@ import (
 // PLAIN, such as a JWT of several kilobytes.
 const (
 	maxServers     = 128
-	maxUser        = 4096
+	maxUser        = 4096 // and all names and URLs of a login
 	maxPassword    = 65536
+	maxOAuthBearer = 100 // scopes, and extensions
 	maxClusterName = 1024
 )
 
@@ -63,12 +67,23 @@ func (c *Config) Problems() []string {
 		errs.add("at least one of forward_method, forward_uri, forward_headers and forward_body must be true")
 	}
 	c.Authentication.validate(&errs)
+	if m := c.Authentication.Mechanism; !c.Security.SSL && c.Authentication.credentials().NeedsTLS() {
+		errs.add("security.ssl must be true when authentication.mechanism is %s", m)
+	}
 	if id := c.Security.CertificateID; id != "" {
 		if !c.Security.SSL {
 			errs.add("security.ssl must be true when security.certificate_id is set")
 		}
 		if !certs.IsID(id) {
 			errs.add("security.certificate_id is not a UUID")
+		}
+	}
+	if o, ok := c.Schemas(); ok {
+		for _, problem := range o.Check("schema_registry.confluent") {
+			errs.add("%s", problem)
+		}
+		if record.CloudEvents(c.CloudEvents) != record.CloudEventsOff {
+			errs.add("schema_registry cannot be used with cloudevents")
 		}
 	}
 	for _, violation := range c.violations {
@@ -90,14 +105,32 @@ func (a Authentication) validate(errs *problems) {
 		}
 		return
 	}
-	for _, problem := range a.credentials().Check() {
+	c := a.credentials()
+	if kongschema.IsReference(c.OAuth.TokenURL) { // in a file: Kong hands over what it refers to
+		c.OAuth.TokenURL = "https://vault"
+	}
+	c.AWS = a.AWS.resolved().options()
+	for _, problem := range c.Check() {
 		errs.add("%s", problem)
 	}
-	if n := len(a.User); n > maxUser {
-		errs.add("authentication.user has %d bytes: it may have %d", n, maxUser)
+	o := &a.OAuthBearer
+	for _, field := range []struct {
+		name, value string
+		limit       int
+	}{
+		{"user", a.User, maxUser}, {"password", a.Password, maxPassword},
+		{"oauthbearer.token_endpoint_url", o.TokenEndpointURL, maxUser}, {"oauthbearer.client_id", o.ClientID, maxUser},
+		{"oauthbearer.client_secret", o.ClientSecret, maxPassword}, {"oauthbearer.token_file", o.TokenFile, maxUser},
+	} {
+		if n := len(field.value); n > field.limit {
+			errs.add("authentication.%s has %d bytes: it may have %d", field.name, n, field.limit)
+		}
 	}
-	if n := len(a.Password); n > maxPassword {
-		errs.add("authentication.password has %d bytes: it may have %d", n, maxPassword)
+	if len(o.Scopes) > maxOAuthBearer || len(o.Extensions) > maxOAuthBearer {
+		errs.add("authentication.oauthbearer has more than %d scopes or extensions", maxOAuthBearer)
+	}
+	if a.Mechanism == "AWS_MSK_IAM" {
+		a.AWS.validate(errs)
 	}
 }
 

@@ -26,6 +26,8 @@ type Field struct {
 	match
 	Between      []float64           `json:"between"`
 	MatchNone    []*pattern          `json:"match_none"`
+	MatchAll     []*pattern          `json:"match_all"`
+	MatchAny     *patterns           `json:"match_any"`
 	Reference    string              `json:"reference"` // of a foreign field: which entities
 	Elements     *Field              `json:"elements"`  // of an array or a set
 	Keys         *Field              `json:"keys"`      // of a map
@@ -46,8 +48,9 @@ type Named struct {
 // entityCheck is a rule for several fields of a record. One of its members is set. Names of
 // fields may have dots, for fields of records in the record.
 type entityCheck struct {
-	Conditional       *conditional `json:"conditional"`
-	MutuallyExclusive []string     `json:"mutually_exclusive"`
+	Conditional             *conditional  `json:"conditional"`
+	ConditionalAtLeastOneOf *conditionals `json:"conditional_at_least_one_of"`
+	MutuallyExclusive       []string      `json:"mutually_exclusive"`
 }
 
 type conditional struct {
@@ -56,6 +59,13 @@ type conditional struct {
 	ThenField string `json:"then_field"`
 	ThenMatch match  `json:"then_match"`
 	ThenErr   string `json:"then_err"`
+}
+
+type conditionals struct {
+	IfField string   `json:"if_field"`
+	IfMatch match    `json:"if_match"`
+	Then    []string `json:"then_at_least_one_of"`
+	ThenErr string   `json:"then_err"` // %s is replaced by the names of the fields; "" for Kong's words
 }
 
 // match is a condition on a value, which may be nil.
@@ -104,6 +114,11 @@ func length(v any) int {
 type pattern struct {
 	Lua luaPattern `json:"pattern"`
 	Err string     `json:"err"`
+}
+
+type patterns struct {
+	Lua []luaPattern `json:"patterns"`
+	Err string       `json:"err"`
 }
 
 type luaPattern struct{ *regexp.Regexp }
@@ -188,6 +203,9 @@ func (f *Field) prepareChecks(name string) error {
 		names := c.MutuallyExclusive
 		if c.Conditional != nil {
 			names = append(names, c.Conditional.IfField, c.Conditional.ThenField)
+		}
+		if c := c.ConditionalAtLeastOneOf; c != nil {
+			names = append(append(names, c.IfField), c.Then...)
 		}
 		for _, n := range names {
 			if f.at(n) == nil {

@@ -65,6 +65,8 @@ const language = `{"name":"x","fields":[
 	{"must":{"type":"record","fields":[{"n":{"type":"number","between":[0,1]}},{"on":{"type":"boolean","default":true}}]}},
 	{"may":{"type":"record","required":false,"fields":[{"needed":{"type":"string","required":true}}]}},
 	{"given":{"type":"record","required":false,"default":{},"fields":[{"n":{"type":"integer","default":3}},{"set":{"type":"array","elements":{"type":"string"}}}]}},
+	{"url":{"type":"string","match_none":[{"pattern":"@","err":"no user"}],"match_all":[{"pattern":"^https?://","err":"no scheme"},{"pattern":"//.","err":"no host"}]}},
+	{"version":{"type":"string","match_any":{"patterns":["^latest$","^%d+$"],"err":"no version"}}},
 	{"secret":{"type":"string","referenceable":true,"one_of":["x"]}}],
 	"entity_checks":[%s]}`
 
@@ -91,9 +93,9 @@ func value(t testing.TB, raw string) any {
 func TestFillGivesDefaultsToWhatIsAbsentAndNotToNull(t *testing.T) {
 	f := parse(t, "")
 	for raw, want := range map[string]string{
-		`{}`: `{"mode":"off","must":{"on":true,"n":null},"given":{"n":3,"set":null},"may":null,"s":null,"free":null,"list":null,"map":null,"secret":null}`,
-		`{"mode":null,"must":{"on":null},"given":null,"may":{},"list":{},"map":[]}`: `{"mode":null,"must":{"on":null,"n":null},"given":null,"may":{"needed":null},"s":null,"free":null,"list":[],"map":{},"secret":null}`,
-		`{"must":[],"list":[{"from":"a"}],"given":{"n":4,"x":1}}`:                   `{"mode":"off","must":{"on":true,"n":null},"given":{"n":4,"set":null,"x":1},"may":null,"s":null,"free":null,"list":[{"from":"a","to":null}],"map":null,"secret":null}`,
+		`{}`: `{"mode":"off","must":{"on":true,"n":null},"given":{"n":3,"set":null},"may":null,"s":null,"free":null,"list":null,"map":null,"url":null,"version":null,"secret":null}`,
+		`{"mode":null,"must":{"on":null},"given":null,"may":{},"list":{},"map":[]}`: `{"mode":null,"must":{"on":null,"n":null},"given":null,"may":{"needed":null},"s":null,"free":null,"list":[],"map":{},"url":null,"version":null,"secret":null}`,
+		`{"must":[],"list":[{"from":"a"}],"given":{"n":4,"x":1}}`:                   `{"mode":"off","must":{"on":true,"n":null},"given":{"n":4,"set":null,"x":1},"may":null,"s":null,"free":null,"list":[{"from":"a","to":null}],"map":null,"url":null,"version":null,"secret":null}`,
 	} {
 		if got := f.Fill(value(t, raw)); !reflect.DeepEqual(got, value(t, want)) {
 			b, _ := json.Marshal(got)
@@ -121,16 +123,21 @@ func TestValuesAreJudgedInKongsWords(t *testing.T) {
 		`{"list":[{"from":"a"}]}`: "",
 		`{"list":[{"from":"b","to":"c"},{"from":"a","to":"c"}]}`: "list[2].to: to must be b",
 		`{"list":[{"from":"b"},{"from":"b"},{"from":"b"}]}`:      "list: length must be at most 2",
-		`{"map":{"a":"b"}}`:                 "",
-		`{"map":"a"}`:                       "map: expected a map",
-		`{"map":{"a":1}}`:                   "map: expected a string",
-		`{"map":{"":"a"}}`:                  "map: length must be at least 1",
-		`{"map":{"a":null}}`:                "map: required field missing",
-		`{"map":{"a":"abcd"}}`:              "map: length must be at most 3",
-		`{"map":{"a":"1","b":"2","c":"3"}}`: "map: length must be at most 2",
-		`{"secret":"{vault://env/x}"}`:      "",
-		`{"secret":"y"}`:                    "secret: expected one of: x",
-		`{"other":null,"s":1}`:              "other: unknown field; s: expected a string",
+		`{"map":{"a":"b"}}`:                      "",
+		`{"map":"a"}`:                            "map: expected a map",
+		`{"map":{"a":1}}`:                        "map: expected a string",
+		`{"map":{"":"a"}}`:                       "map: length must be at least 1",
+		`{"map":{"a":null}}`:                     "map: required field missing",
+		`{"map":{"a":"abcd"}}`:                   "map: length must be at most 3",
+		`{"map":{"a":"1","b":"2","c":"3"}}`:      "map: length must be at most 2",
+		`{"secret":"{vault://env/x}"}`:           "",
+		`{"secret":"y"}`:                         "secret: expected one of: x",
+		`{"url":"https://a","version":"latest"}`: "",
+		`{"url":"http://","version":"12"}`:       "url: no host",
+		`{"url":"ftp://"}`:                       "url: no scheme",
+		`{"url":"ftp://a@b"}`:                    "url: no user",
+		`{"version":"v1"}`:                       "version: no version",
+		`{"other":null,"s":1}`:                   "other: unknown field; s: expected a string",
 	} {
 		p := Problems{}
 		f.Validate("", f.Fill(value(t, raw)), p)
@@ -144,14 +151,20 @@ func TestEntityChecks(t *testing.T) {
 	conditional := func(ifField, ifMatch, thenField, thenMatch string) string {
 		return `{"conditional":{"if_field":"` + ifField + `","if_match":` + ifMatch + `,"then_field":"` + thenField + `","then_match":` + thenMatch + `,"then_err":"no"}}`
 	}
+	const atLeastOne = `{"conditional_at_least_one_of":{"if_field":"mode","if_match":{"eq":"on"},"then_at_least_one_of":["list","given.set"],"then_err":"needs %s"}}`
 	for _, tc := range []struct{ check, good, bad, problem string }{
 		{`{"mutually_exclusive":["s","given.set"]}`, `{"s":"a","given":{"set":[]}}`, `{"s":"a","given":{"set":["b"]}}`, "@entity: only one or none of these fields must be set: 's', 'given.set'"},
+		{`{"conditional_at_least_one_of":{"if_field":"s","if_match":{"ne":null},"then_at_least_one_of":["may.needed","list"]}}`, `{"s":"a","may":{"needed":"b"}}`,
+			`{"s":"a","may":null,"list":[]}`, "@entity: at least one of these fields must be non-empty: 'may.needed', 'list'"},
+		{`{"conditional_at_least_one_of":{"if_field":"s","if_match":{"eq":"a"},"then_at_least_one_of":["list"]}}`, `{"s":"b"}`, `{"s":"a"}`, "@entity: at least one of these fields must be non-empty: 'list'"},
 		{conditional("s", `{"match":"%{"}`, "list", `{"ne":null,"len_min":1}`), `{"s":"a"}`, `{"s":"{a","list":[]}`, "list: no"},
 		{conditional("s", `{"match":"%{"}`, "list", `{"ne":null,"len_min":1}`), `{"s":"{a","list":[{"from":"b"}]}`, `{"s":"{a"}`, "list: no"},
 		{conditional("mode", `{"eq":"on"}`, "list", `{"len_max":0}`), `{"mode":"on","list":[]}`, `{"mode":"on","list":[{"from":"b"}]}`, "list: no"},
 		{conditional("mode", `{"eq":"on"}`, "list", `{"len_max":0}`), `{"mode":"on"}`, `{"mode":"on","list":[{"from":"b"}]}`, "list: no"},
 		{conditional("mode", `{"ne":"on"}`, "must.on", `{"ne":true}`), `{"mode":null,"must":{"on":false}}`, `{"mode":null}`, "must.on: no"},
 		{conditional("mode", `{"ne":"on"}`, "given.n", `{"ne":3}`), `{"given":null}`, `{}`, "given.n: no"},
+		{atLeastOne, `{"mode":"on","list":[{"from":"b"}]}`, `{"mode":"on","list":[],"given":{"set":[]}}`, "@entity: needs 'list', 'given.set'"},
+		{atLeastOne, `{}`, `{"mode":"on","given":null}`, "@entity: needs 'list', 'given.set'"},
 		{conditional("secret", `{"eq":"x"}`, "s", `{"eq":"a"}`), `{"secret":"x","s":"a"}`, `{"secret":"x"}`, "s: no"},
 	} {
 		f := parse(t, tc.check)

@@ -1,6 +1,7 @@
 package kongschema
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"maps"
@@ -155,11 +156,24 @@ func (f *Field) Validate(path string, v any, p Problems) {
 		p.Add(path, "length must be at most %d", *f.LenMax)
 	}
 	if s, ok := v.(string); ok && p[path] == "" { // Kong stops at the first problem
-		for _, m := range f.MatchNone {
-			if m.Lua.MatchString(s) {
-				p.Add(path, "%s", m.Err)
-			}
+		f.matchPatterns(path, s, p)
+	}
+}
+
+// matchPatterns adds what patterns have against a text, in Kong's order.
+func (f *Field) matchPatterns(path, s string, p Problems) {
+	for _, m := range f.MatchNone {
+		if m.Lua.MatchString(s) {
+			p.Add(path, "%s", m.Err)
 		}
+	}
+	for _, m := range f.MatchAll {
+		if !m.Lua.MatchString(s) {
+			p.Add(path, "%s", m.Err)
+		}
+	}
+	if any := f.MatchAny; any != nil && !slices.ContainsFunc(any.Lua, func(m luaPattern) bool { return m.MatchString(s) }) {
+		p.Add(path, "%s", any.Err)
 	}
 }
 
@@ -221,6 +235,9 @@ func (f *Field) validateRecord(path string, v map[string]any, p Problems) {
 				p.Add(at, "%s", c.ThenErr)
 			}
 		}
+		if c := check.ConditionalAtLeastOneOf; c != nil {
+			f.atLeastOne(path, c, v, p)
+		}
 		f.exclusive(path, check.MutuallyExclusive, v, p)
 	}
 }
@@ -234,6 +251,22 @@ func (f *Field) matches(m match, v any) bool {
 	return m.holds(v)
 }
 
+// atLeastOne checks that one of the fields is not empty, if the condition holds. Of nil it
+// never does.
+func (f *Field) atLeastOne(path string, c *conditionals, v map[string]any, p Problems) {
+	value := valueAt(v, c.IfField)
+	if value == nil || p[below(path, c.IfField)] != "" || !f.at(c.IfField).matches(c.IfMatch, value) {
+		return
+	}
+	for _, name := range c.Then {
+		if value := valueAt(v, name); value != nil && length(value) != 0 {
+			return
+		}
+	}
+	text := cmp.Or(c.ThenErr, "at least one of these fields must be non-empty: %s")
+	p.Add(below(path, "@entity"), "%s", strings.ReplaceAll(text, "%s", quotedList(c.Then)))
+}
+
 // exclusive checks that at most one of the fields is not empty.
 func (f *Field) exclusive(path string, names []string, v map[string]any, p Problems) {
 	set := 0
@@ -243,9 +276,11 @@ func (f *Field) exclusive(path string, names []string, v map[string]any, p Probl
 		}
 	}
 	if set > 1 {
-		p.Add(below(path, "@entity"), "only one or none of these fields must be set: '%s'", strings.Join(names, "', '"))
+		p.Add(below(path, "@entity"), "only one or none of these fields must be set: %s", quotedList(names))
 	}
 }
+
+func quotedList(names []string) string { return "'" + strings.Join(names, "', '") + "'" }
 
 // at returns the field with that name, which may have dots, nil if there is none.
 func (f *Field) at(name string) *Field {

@@ -13,6 +13,7 @@ import (
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/record/registry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -112,6 +113,7 @@ func everything() *Metrics {
 	m := New("1.2.3", func() producer.Stats { return producer.Stats{Topics: []producer.TopicStats{busyTopic("orders")}} })
 	m.Memory(memory.NewLimit(1000))
 	m.Requests(new(plugin.Counters).Counts)
+	m.Schemas(new(registry.Pool).Stats)
 	return m
 }
 

@@ -17,6 +17,7 @@ import (
 	"kafka-upstream/internal/kafkaerr"
 	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/record/registry"
 )
 
 func TestRequestsAreCountedByStatusAndReason(t *testing.T) {
@@ -36,8 +37,11 @@ kafka_upstream_requests_total{reason="buffer_full",status="503"} 1
 kafka_upstream_requests_total{reason="filtered",status="200"} 0
 kafka_upstream_requests_total{reason="function_failed",status="500"} 0
 kafka_upstream_requests_total{reason="memory_full",status="503"} 0
+kafka_upstream_requests_total{reason="mismatch",status="400"} 0
 kafka_upstream_requests_total{reason="no_body",status="500"} 0
 kafka_upstream_requests_total{reason="no_certificate",status="502"} 0
+kafka_upstream_requests_total{reason="no_schema",status="502"} 0
+kafka_upstream_requests_total{reason="no_token",status="502"} 0
 kafka_upstream_requests_total{reason="not_delivered",status="502"} 0
 kafka_upstream_requests_total{reason="panic",status="500"} 0
 kafka_upstream_requests_total{reason="sent",status="200"} 2
@@ -145,6 +149,25 @@ func TestTopicIsHealthyIfAllItsProducersAre(t *testing.T) {
 	expect(t, m, map[string]float64{series: 1})
 	topic.Buffers[0].Unhealthy = true
 	expect(t, m, map[string]float64{series: 0})
+}
+
+func TestSchemasAreCounted(t *testing.T) {
+	m := New("1.2.3", none)
+	m.Schemas(func() registry.Stats {
+		s := registry.Stats{Stale: 1500 * time.Millisecond}
+		s.Schemas[registry.Stale], s.Schemas[registry.Missing] = 2, 1
+		s.Fetches[registry.Fetched], s.Fetches[registry.Unavailable] = 5, 3
+		return s
+	})
+	expect(t, m, map[string]float64{
+		`kafka_upstream_schemas{state="current"}`:                   0,
+		`kafka_upstream_schemas{state="stale"}`:                     2,
+		`kafka_upstream_schemas{state="missing"}`:                   1,
+		`kafka_upstream_schema_stale_seconds`:                       1.5,
+		`kafka_upstream_schema_fetches_total{result="fetched"}`:     5,
+		`kafka_upstream_schema_fetches_total{result="unavailable"}`: 3,
+		`kafka_upstream_schema_fetches_total{result="unusable"}`:    0,
+	})
 }
 
 func TestBuildInfoNamesVersionAndGo(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/security/sasl"
 )
 
 // Every row of the table of answers in docs/answers.md, by the errors that lead to it.
@@ -47,6 +48,7 @@ func TestOutcomes(t *testing.T) {
 		"given up":                      {&undeliveredError{NotDelivered, "t", "Down", "broker b:1: down", time.Second, errors.New("down")}, NotDelivered, 502, notSentBody, "could not send a record to topic t: broker b:1: down (after 1s)"},
 		"out of time":                   {&undeliveredError{TimedOut, "t", "", "", time.Second, errSyncTimeout}, TimedOut, 502, notSentBody, "could not send a record to topic t: no acknowledgement within 1s"},
 		"certificate":                   {fmt.Errorf("x: %w", &security.CertificateError{ID: "1", Err: errors.New("gone")}), NoCertificate, 502, `{"message":"Bad Gateway","error":"could not load certificate"}`, "x: "},
+		"no token":                      {undeliveredAs(fmt.Errorf("x: %w", sasl.NewTokenError(errors.New("away"))), told{"could not get token from u: away", ""}, "t", time.Second), NoToken, 502, `{"message":"Bad Gateway","error":"could not get token"}`, "could not send a record to topic t: could not get token from u: away (after 1s)"},
 		"buffer full":                   {producer.ErrFull, BufferFull, 503, unavailable, ""},
 		"memory full":                   {fmt.Errorf("headers: %w", memory.ErrFull), MemoryFull, 503, unavailable, ""},
 		"shutting down":                 {producer.ErrClosed, ShuttingDown, 503, unavailable, "a record to topic t was rejected: the server is shutting down"},

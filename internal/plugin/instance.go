@@ -14,6 +14,7 @@ import (
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/registry"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
 )
@@ -27,6 +28,7 @@ type instance struct {
 	cfg     *config.Config
 	needs   request.Fields
 	builder *record.Builder
+	schemas *registry.Schemas // nil for none
 	answers answers
 	slow    bool // records may take long to make: a split makes thousands
 	pool    *producer.Pool
@@ -41,15 +43,32 @@ type instance struct {
 var _ Handler = (*instance)(nil)
 
 func newInstance(cfg *config.Config, o Options) (*instance, error) {
-	builder, needs, err := newBuilder(cfg)
+	schemas, err := acquireSchemas(cfg, o.Schemas)
 	if err != nil {
+		return nil, err
+	}
+	builder, needs, err := newBuilder(cfg, schemas)
+	if err != nil {
+		if schemas != nil {
+			schemas.Release()
+		}
 		return nil, err
 	}
 	for _, warning := range cfg.Warnings() {
 		o.Log.Warn("the configuration may not do what it is meant to do", "topic", cfg.Topic, "warning", warning)
 	}
 	slow := record.Split(cfg.Split) != record.SplitNone
-	return &instance{cfg: cfg, needs: needs, builder: builder, answers: newAnswers(cfg), slow: slow, pool: o.Pool, log: o.Log}, nil
+	return &instance{cfg: cfg, needs: needs, builder: builder, schemas: schemas, answers: newAnswers(cfg), slow: slow, pool: o.Pool, log: o.Log}, nil
+}
+
+// acquireSchemas returns the schemas of a configuration, which begin to be fetched; nil if it
+// has none.
+func acquireSchemas(cfg *config.Config, pool *registry.Pool) (*registry.Schemas, error) {
+	o, ok := cfg.Schemas()
+	if !ok {
+		return nil, nil
+	}
+	return pool.Acquire(o)
 }
 
 // Needs implements Handler.
@@ -60,6 +79,11 @@ func (in *instance) Handle(ctx context.Context, x Exchange, r *request.Request) 
 	h, err := in.producer(ctx, x)
 	if err != nil {
 		return in.respond(err)
+	}
+	if in.schemas != nil {
+		if err := in.schemas.Ready(ctx, x); err != nil {
+			return in.respond(err)
+		}
 	}
 	if in.slow {
 		x.WillBlock()
@@ -164,6 +188,9 @@ func (in *instance) producer(ctx context.Context, x Exchange) (*producer.Handle,
 func (in *instance) Close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.schemas != nil && !in.closed {
+		in.schemas.Release()
+	}
 	in.closed = true
 	if h := in.handle.Load(); h != nil {
 		h.Release()

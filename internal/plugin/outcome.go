@@ -8,6 +8,7 @@ import (
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/registry"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
 )
@@ -21,7 +22,9 @@ func outcome(err error, topic string, limit int) Response {
 	case errFiltered:
 		return Filtered.Response()
 	}
-	if bad, ok := errors.AsType[*record.BadRequest](err); ok {
+	if bad, ok := errors.AsType[*record.BadRequest](err); ok && bad.Schema {
+		return response(Mismatch, bad.Reason)
+	} else if ok {
 		return response(BadRequest, bad.Reason)
 	}
 	if _, ok := errors.AsType[*producer.TooLargeError](err); ok || errors.Is(err, request.ErrTooLarge) {
@@ -37,6 +40,12 @@ func outcome(err error, topic string, limit int) Response {
 	}
 	if _, ok := errors.AsType[*request.BodyError](err); ok {
 		return logged(BodyUnreadable, err.Error())
+	}
+	if _, ok := errors.AsType[*registry.UnavailableError](err); ok { // a certificate may be the cause
+		return logged(NoSchema, err.Error())
+	}
+	if _, ok := errors.AsType[*registry.SchemaError](err); ok {
+		return logged(BadConfig, err.Error())
 	}
 	if _, ok := errors.AsType[*security.CertificateError](err); ok {
 		return logged(NoCertificate, err.Error())
@@ -75,7 +84,7 @@ var errSyncTimeout = errors.New("the record was not acknowledged in time")
 // undeliveredError is the error of a record that was accepted by the producer, and was not
 // acknowledged when its request was answered.
 type undeliveredError struct {
-	reason Reason // NotDelivered or TimedOut
+	reason Reason // NotDelivered, NoToken or TimedOut
 	topic  string
 	cause  string        // for a client that may know it
 	why    string        // for the log
@@ -103,7 +112,11 @@ func undeliveredAs(err error, p explainer, topic string, took time.Duration) err
 	if errors.Is(err, errSyncTimeout) {
 		return &undeliveredError{TimedOut, topic, "no acknowledgement in time", p.Unavailable(topic), took, err}
 	}
-	return &undeliveredError{NotDelivered, topic, p.Cause(err), p.Explain(err), took, err}
+	reason := NotDelivered
+	if _, ok := errors.AsType[*security.TokenError](err); ok {
+		reason = NoToken
+	}
+	return &undeliveredError{reason, topic, p.Cause(err), p.Explain(err), took, err}
 }
 
 // explainer is what undeliveredAs needs of a [producer.Handle].

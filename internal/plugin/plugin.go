@@ -12,6 +12,7 @@ import (
 
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/record/registry"
 	"kafka-upstream/internal/request"
 )
 
@@ -58,8 +59,9 @@ type Exchange interface {
 
 // Options are what the plugin works with.
 type Options struct {
-	Pool *producer.Pool // whose producers all instances share
-	Log  *slog.Logger
+	Pool    *producer.Pool // whose producers all instances share
+	Schemas *registry.Pool // whose schemas all instances share
+	Log     *slog.Logger
 }
 
 // Plugin makes a [Handler] of each configuration, and counts the requests that were

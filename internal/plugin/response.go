@@ -36,6 +36,7 @@ const (
 	Sent                          // accepted; or acknowledged, without producer_async
 	Filtered                      // a message function made no record of the request
 	BadRequest                    // no record can be made of the request: its body cannot be parsed, or it lacks a key
+	Mismatch                      // the message or its key does not fit its schema
 	TooLarge                      // the message, or the number of records, is above the limit
 	TopicNotAllowed               // the request names a topic that is not allowed
 	NotDelivered                  // all attempts failed
@@ -44,7 +45,9 @@ const (
 	MemoryFull                    // the record was rejected: the memory limit of the process is reached
 	Unhealthy                     // the record was rejected: the producer cannot reach its brokers
 	ShuttingDown                  // the record was rejected
+	NoSchema                      // a schema of the configuration cannot be had
 	NoCertificate                 // the certificate of the configuration cannot be loaded
+	NoToken                       // all attempts failed, the last one for want of an access token
 	BadConfig                     // the configuration cannot be used
 	FunctionFailed                // a message function failed
 	BodyUnreadable                // the body cannot be read
@@ -66,6 +69,7 @@ var table = [reasons]struct {
 	Sent:            {"sent", 200, "message sent", ""},
 	Filtered:        {"filtered", 200, "message filtered", ""},
 	BadRequest:      {"bad_request", 400, "Bad Request", ""},
+	Mismatch:        {"mismatch", 400, "Bad Request", ""},
 	TooLarge:        {"too_large", 413, "Request body too large", ""},
 	TopicNotAllowed: {"topic_not_allowed", 502, "Bad Gateway", "one or more target topics are not in the allowed topics list"},
 	NotDelivered:    {"not_delivered", 502, "Bad Gateway", msgNotSent},
@@ -74,7 +78,9 @@ var table = [reasons]struct {
 	MemoryFull:      {"memory_full", 503, "Service Unavailable", msgNotSent},
 	Unhealthy:       {"unhealthy", 503, "Service Unavailable", msgNotSent},
 	ShuttingDown:    {"shutting_down", 503, "Service Unavailable", msgNotSent},
+	NoSchema:        {"no_schema", 502, "Bad Gateway", "could not get schema"},
 	NoCertificate:   {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
+	NoToken:         {"no_token", 502, "Bad Gateway", "could not get token"},
 	BadConfig:       {"bad_config", 500, "Internal Server Error", errConfig.Error()},
 	FunctionFailed:  {"function_failed", 500, "Internal Server Error", "message function failed"},
 	BodyUnreadable:  {"no_body", 500, "Internal Server Error", "could not read request body"},

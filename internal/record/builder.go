@@ -39,7 +39,7 @@ func NewBuilder(o Options, e Encoder, transforms ...Transform) (*Builder, error)
 		return nil, err
 	}
 	var set []string // headers that records have anyway
-	if o.BodyValue || b.events != nil {
+	if b.hasContentType() {
 		set = append(set, contentType, contentEncoding)
 	}
 	if o.TraceHeaders {
@@ -56,11 +56,22 @@ func NewBuilder(o Options, e Encoder, transforms ...Transform) (*Builder, error)
 	if len(transforms) > 0 && (o.BodyValue || b.events != nil) {
 		return nil, errors.New("message_by_lua_functions change the message: they cannot be used with value_format: body, or with cloudevents")
 	}
+	if b.serializes() && b.events != nil {
+		return nil, errors.New("schema_registry encodes messages: it cannot be used with cloudevents")
+	}
 	b.plain = b.topics.fixed != nil && b.topics.arg == "" && len(b.key.parts) == 0 && b.headers == nil && b.events == nil &&
-		!o.BodyValue && !b.splits() && !o.TraceHeaders && o.TimestampHeader == "" && len(transforms) == 0
+		!o.BodyValue && !b.splits() && !o.TraceHeaders && o.TimestampHeader == "" && len(transforms) == 0 &&
+		!b.serializes()
 	b.needs = b.allNeeds()
 	return b, nil
 }
+
+// hasContentType reports whether records say what their values are: bodies as they are.
+func (b *Builder) hasContentType() bool {
+	return b.o.BodyValue && b.o.ValueSerializer == nil || b.events != nil
+}
+
+func (b *Builder) serializes() bool { return b.o.ValueSerializer != nil || b.o.KeySerializer != nil }
 
 func (b *Builder) splits() bool { return b.o.Split != "" && b.o.Split != SplitNone }
 
@@ -187,7 +198,10 @@ func (b *Builder) appendOne(dst []Record, s *scratch, r *request.Request, m Memo
 			d.Key = s.event.get("partitionkey")
 		}
 	case b.o.BodyValue:
-		value = s.bodyValue(d, r)
+		value = r.Body
+		if b.hasContentType() {
+			s.addContent(d, r)
+		}
 	default:
 		value, owned, err = b.transformed(s, d, m)
 	}
@@ -200,6 +214,11 @@ func (b *Builder) appendOne(dst []Record, s *scratch, r *request.Request, m Memo
 		value = nil
 	default:
 		value = []byte{}
+	}
+	if b.serializes() {
+		if value, owned, err = b.serialized(s, d, value, owned, m); err != nil {
+			return dst, err
+		}
 	}
 	if err := b.pack(s, d, value, owned, m); err != nil {
 		return dst, err

@@ -42,6 +42,9 @@ func FuzzAppend(f *testing.F) {
 			}
 		}
 		o.Key.Required = bit(21)
+		if bit(22) && (o.CloudEvents == "" || o.CloudEvents == record.CloudEventsOff) {
+			o.ValueSerializer, o.KeySerializer = serializer{schema: "V"}, serializer{schema: "K"}
+		}
 		b, err := record.NewBuilder(o, jsonmsg.NewEncoder(o.Forward, nil))
 		if err != nil {
 			t.Fatal(err)

@@ -31,6 +31,9 @@ type Options struct {
 	CloudEventsSource string
 	CloudEventsType   string
 
+	// The serializers of values and of keys; nil: they stay as they are.
+	ValueSerializer, KeySerializer Serializer
+
 	MaxValue int // in bytes; a request whose value would surely be larger is rejected
 }
 

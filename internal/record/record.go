@@ -80,12 +80,22 @@ type Encoder interface {
 	Size(d *Draft) (least, most int)
 }
 
+// Serializer puts values, or keys, into the form of a schema. Many goroutines use one at once.
+type Serializer interface {
+	// Append appends the form of text to dst and returns the longer slice. A value is JSON,
+	// or the client's claim that it is; a key is any text. It keeps nothing of them, does not
+	// wait, and may write to all of dst's capacity. The error is a [*BadRequest] if the text
+	// does not fit the schema.
+	Append(dst, text []byte) ([]byte, error)
+}
+
 // BadRequest is the error of a request that cannot become a record, through a fault of the
 // client.
 type BadRequest struct {
 	// Reason is for the client: fixed text in lower case, without any of the client's
 	// bytes.
 	Reason string
+	Schema bool // the message or its key does not fit its schema
 }
 
 func (e *BadRequest) Error() string { return "cannot make a message of the request: " + e.Reason }

@@ -15,8 +15,9 @@ type scratch struct {
 	time    time.Time // of the records
 	message []byte    // for Transforms
 	value   []byte
-	text    arena // of headers that are not in the request as they are
-	element arena // of a key, and of the attributes of an event
+	encoded []byte // by a Serializer
+	text    arena  // of headers that are not in the request as they are
+	element arena  // of a key, and of the attributes of an event
 
 	topics   []string
 	name     []byte // of a topic
@@ -49,7 +50,7 @@ func (s *scratch) free() {
 
 // freeAll is free of a scratch that more than the draft and the value were used of.
 func (s *scratch) freeAll() {
-	for _, b := range []*[]byte{&s.message, &s.text.buf, &s.element.buf, &s.name} {
+	for _, b := range []*[]byte{&s.message, &s.encoded, &s.text.buf, &s.element.buf, &s.name} {
 		if *b = (*b)[:0]; cap(*b) > keepScratch {
 			*b = nil
 		}

@@ -55,7 +55,7 @@ func (b *Builder) appendElements(dst []Record, s *scratch, r *request.Request, m
 		var err error
 		dst, err = b.appendOne(dst, s, one, m)
 		if bad, ok := errors.AsType[*BadRequest](err); ok {
-			return dst, &BadRequest{Reason: fmt.Sprintf("record %d: %s", i+1, bad.Reason)}
+			return dst, &BadRequest{Reason: fmt.Sprintf("record %d: %s", i+1, bad.Reason), Schema: bad.Schema}
 		}
 		if err != nil {
 			return dst, err

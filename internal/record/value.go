@@ -17,12 +17,11 @@ const (
 // before it is made. A smaller value is made in a scratch buffer, which is too small to count.
 const large = 32 << 10
 
-// bodyValue returns the body of r, and adds headers to the draft that say what it is.
-func (s *scratch) bodyValue(d *Draft, r *request.Request) []byte {
+// addContent adds headers to the draft that say what the body of r is.
+func (s *scratch) addContent(d *Draft, r *request.Request) {
 	mediaType, coded := media.Of(r.Headers)
 	d.Headers = appendContent(d.Headers, r, mediaType, coded)
 	s.headers = d.Headers[:len(s.headers)] // it may have grown
-	return r.Body
 }
 
 // appendContent appends headers that say what a body is.
@@ -44,7 +43,7 @@ func (b *Builder) transformed(s *scratch, d *Draft, m Memory) (value []byte, own
 		if d.Message, err = b.message(&s.message, d, m); err != nil {
 			return nil, false, err
 		}
-		if w, ok := m.(interface{ WillBlock() }); ok {
+		if w, ok := m.(blocker); ok {
 			d.willBlock = w.WillBlock
 		}
 		for _, transform := range b.transforms {
@@ -79,17 +78,64 @@ func (b *Builder) message(buffer *[]byte, d *Draft, m Memory) ([]byte, error) {
 	return append([]byte(nil), value...), nil
 }
 
+// blocker is a [Memory] that is to be told before anything that may take long.
+type blocker interface{ WillBlock() }
+
+// slow is the size of a value above which its serialization may take long: see [Draft.Block].
+const slow = 8 << 10
+
+// serialized returns the value in the form of its schema, and gives the draft its key in that
+// of its own. Nil stays nil.
+func (b *Builder) serialized(s *scratch, d *Draft, value []byte, owned bool, m Memory) ([]byte, bool, error) {
+	if z := b.o.KeySerializer; z != nil && d.Key != nil {
+		key, err := z.Append(s.element.start(), d.Key)
+		if err != nil {
+			return nil, false, err
+		}
+		s.element.keep(key)
+		d.Key = key[:len(key):len(key)]
+	}
+	z := b.o.ValueSerializer
+	if z == nil || value == nil {
+		return value, owned, nil
+	}
+	if len(value) > slow {
+		if w, ok := m.(blocker); ok {
+			w.WillBlock()
+		}
+	}
+	if len(value) > large {
+		made, err := appendLarge(len(value)+headroom, m, func(dst []byte) ([]byte, error) { return z.Append(dst, value) })
+		return made, true, err
+	}
+	made, err := z.Append(s.encoded[:0], value)
+	if err != nil {
+		return nil, false, err
+	}
+	s.encoded = made
+	return made, false, nil
+}
+
+// headroom is how many bytes a serialized value mostly has more than before.
+const headroom = 64
+
 // largeValue returns a large value. It is made in memory of the right size, which is
 // reserved first.
 func (b *Builder) largeValue(d *Draft, m Memory) ([]byte, error) {
 	least, most := b.encoder.Size(d)
-	if least > b.o.MaxValue {
+	if least > b.o.MaxValue && b.o.ValueSerializer == nil { // which makes it smaller, mostly
 		return nil, request.ErrTooLarge
 	}
+	return appendLarge(most, m, func(dst []byte) ([]byte, error) { return b.encoder.Append(dst, d) })
+}
+
+// appendLarge returns a value that appendTo makes, and that mostly has up to most bytes, in
+// memory of its size.
+func appendLarge(most int, m Memory, appendTo func(dst []byte) ([]byte, error)) ([]byte, error) {
 	if !m.Reserve(int64(most)) {
 		return nil, memory.ErrFull
 	}
-	value, err := b.encoder.Append(make([]byte, 0, most), d)
+	value, err := appendTo(make([]byte, 0, most))
 	if err != nil {
 		return nil, err
 	}

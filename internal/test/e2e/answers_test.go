@@ -27,6 +27,7 @@ func TestAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const tooLarge = `{"message":"Request body too large","error":"the message would be larger than 1048492 bytes"}`
+	schemas := startRegistry(t)
 	functions := func(chunk string) map[string]any {
 		return map[string]any{"message_by_lua_functions": []string{chunk}, "producer_async": false}
 	}
@@ -83,6 +84,12 @@ func TestAnswers(t *testing.T) {
 		{name: "certificate that cannot be loaded", config: rig.Settings(t, f.Addrs(), map[string]any{
 			"security": map[string]any{"ssl": true, "certificate_id": "7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"}}),
 			status: 502, body: `{"message":"Bad Gateway","error":"could not load certificate"}`, log: "7c8b3ba3-9d3c-4b3f-8b6d-0f3c6a5f1c11"},
+		{name: "registry that is away", config: rig.Settings(t, f.Addrs(), schemas.config("user", map[string]any{"url": "http://" + away[0]})),
+			status: 502, body: `{"message":"Bad Gateway","error":"could not get schema"}`, log: `could not get schema "user", version latest, from http://` + away[0]},
+		{name: "subject that the registry does not have", config: rig.Settings(t, f.Addrs(), schemas.config("unknown", nil)),
+			status: 502, body: `{"message":"Bad Gateway","error":"could not get schema"}`, log: "error code 40401"},
+		{name: "schema that cannot be used", config: rig.Settings(t, f.Addrs(), schemas.config("broken", nil)),
+			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: `schema "broken", version 1`},
 		{name: "configuration with no forward_* flag", config: rig.Settings(t, f.Addrs(), map[string]any{"forward_body": false}),
 			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "at least one of forward_method"},
 		{name: "configuration with SASL and no user", config: rig.Settings(t, f.Addrs(), map[string]any{"authentication": map[string]any{"strategy": "sasl", "mechanism": "PLAIN"}}),

@@ -1,0 +1,116 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/schemafmt"
+)
+
+// Schemas are the schemas of one configuration. Their methods may be called from many
+// goroutines at once.
+type Schemas struct {
+	Value, Key *Serializer // nil for none
+	pool       *Pool
+}
+
+// readyTimeout bounds how long a request waits for first fetches.
+const readyTimeout = 10 * time.Second
+
+// Blocker is to be told before anything that may take long.
+type Blocker interface{ WillBlock() }
+
+// Ready returns nil if there are schemas to serialize with, though others may be newer. It waits
+// only for first fetches that are not over, not longer than ten seconds or ctx, and tells x
+// before that. The error is an [*UnavailableError] or a [*SchemaError]; after it
+// another call may succeed.
+func (s *Schemas) Ready(ctx context.Context, x Blocker) error {
+	for _, z := range [...]*Serializer{s.Value, s.Key} {
+		if z == nil {
+			continue
+		}
+		if _, err := z.entry.current(); err == nil {
+			continue
+		}
+		if err := z.entry.wait(ctx, x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait waits for the first fetch.
+func (e *entry) wait(ctx context.Context, x Blocker) error {
+	select {
+	case <-e.loaded:
+	default:
+		x.WillBlock()
+		ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+		defer cancel()
+		select {
+		case <-e.loaded:
+		case <-ctx.Done():
+		}
+	}
+	_, err := e.current()
+	return err
+}
+
+// Release returns the schemas, which are kept for some time in case that another configuration
+// needs them. Serializers stay usable.
+func (s *Schemas) Release() {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	s.release()
+}
+
+// release is Release with Pool.mu held.
+func (s *Schemas) release() {
+	for _, z := range [...]*Serializer{s.Value, s.Key} {
+		if z != nil {
+			s.pool.drop(z.entry)
+		}
+	}
+}
+
+// Serializer puts values, or keys, into the wire format of Confluent's serializers by one
+// schema.
+type Serializer struct {
+	entry *entry
+	isKey bool
+}
+
+var _ record.Serializer = (*Serializer)(nil)
+
+// Append implements [record.Serializer]. Without a schema, which [Schemas.Ready] rules out, the
+// error is that of Ready.
+func (z *Serializer) Append(dst, text []byte) ([]byte, error) {
+	s, err := z.entry.current()
+	if err != nil {
+		return dst, err
+	}
+	encode, what := s.encoder.AppendJSON, "message"
+	if z.isKey {
+		encode, what = s.encoder.AppendText, "key"
+	}
+	out, err := encode(append(dst, s.header...), text)
+	if err == nil {
+		return out, nil
+	}
+	fit, ok := errors.AsType[*schemafmt.FitError](err)
+	if !ok {
+		return dst, err
+	}
+	return dst, &record.BadRequest{Schema: true, Reason: fmt.Sprintf("%s does not fit schema %s version %d: %s", what, z.entry.name, s.answer.Version, reason(fit))}
+}
+
+// reason returns where and why a document does not fit.
+func reason(e *schemafmt.FitError) string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}

@@ -1,0 +1,252 @@
+// Package oauth gets OAuth 2.0 access tokens for a client of its own (RFC 6749), keeps them
+// while they live, and renews them in the background. Nothing in it prints a secret or a
+// token: not in an error, not in a log, not when a value is formatted.
+//
+// It has its own request, of about fifty lines, and not golang.org/x/oauth2's: that one
+// puts whole answers into its errors, takes a failed network for a refused client, and
+// counts a token's lifetime from the end of the answer.
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"kafka-upstream/internal/foreign"
+)
+
+const (
+	// renewAt is the part of its lifetime after which a token is renewed, in percent.
+	renewAt = 80
+	// minInterval and maxInterval bound the time between two attempts after a failure. For
+	// minInterval its error answers all who need a token.
+	minInterval = time.Second
+	maxInterval = 30 * time.Second
+)
+
+var errClosed = errors.New("the server is shutting down")
+
+// Env is what a process gives its Sources.
+type Env struct {
+	// CAFile is a PEM file of authorities that the certificates of token endpoints may be
+	// from, in addition to the system's (the flag -ca-file). "" for none.
+	CAFile string
+	Log    *slog.Logger
+}
+
+// TokenError says that there is no token. Its text names the cause in one sentence, without
+// secrets.
+type TokenError struct {
+	Endpoint string // the URL of the token endpoint, without its query
+	Err      error
+}
+
+func (e *TokenError) Error() string {
+	return fmt.Sprintf("could not get token from %.300s: %s", e.Endpoint, foreign.Text(e.Err.Error()))
+}
+
+// Unwrap returns the cause.
+func (e *TokenError) Unwrap() error { return e.Err }
+
+// Source is the access token of one client. It gets the first one when it is asked, and from
+// then on renews it until Close, used or not: whoever connects finds one, even if the token
+// endpoint has been away for a while. Its methods may be called from many goroutines at once.
+// It prints as "[redacted]".
+type Source struct {
+	endpoint string // for errors
+	fetch    func(context.Context) (a answer, sent time.Time, err error)
+	log      *slog.Logger
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	release func()        // closes connections
+	needed  chan struct{} // holds one request to fetch a token now
+
+	mu       sync.Mutex
+	closed   bool
+	token    string    // the newest
+	expires  time.Time // of token, by the monotonic clock
+	err      error     // of the newest attempt, a *TokenError
+	failed   time.Time // when that was
+	fetching bool
+	attempt  *attempt // the one that is being made, or else the next one
+}
+
+// attempt is an attempt to get a token, and those who wait for it.
+type attempt struct {
+	done  chan struct{} // closed when it is over
+	token string
+	err   error // a *TokenError
+}
+
+// New returns a Source that has not opened anything yet, to be closed. The error names what
+// cannot be used, and shows no secret.
+func New(o Options, env Env) (*Source, error) {
+	if problems := o.Check("oauth2"); len(problems) > 0 {
+		return nil, errors.New(strings.Join(problems, "; "))
+	}
+	endpoint, err := newEndpoint(o, env)
+	if err != nil {
+		return nil, err
+	}
+	s := newSource(shown(o.TokenURL), endpoint.fetch, endpoint.close, env.Log)
+	if strings.HasPrefix(s.endpoint, "http:") {
+		s.log.Warn("credentials and tokens go over the network in the clear: use a token endpoint under https")
+	}
+	return s, nil
+}
+
+// shown returns a token endpoint as it may be shown.
+func shown(tokenURL string) string {
+	u, err := url.Parse(tokenURL)
+	if err != nil {
+		return "" // Check has refused it
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+func newSource(endpoint string, fetch func(context.Context) (answer, time.Time, error), release func(), log *slog.Logger) *Source {
+	s := &Source{
+		endpoint: endpoint,
+		fetch:    fetch,
+		release:  release,
+		log:      log.With("token_endpoint", endpoint),
+		needed:   make(chan struct{}, 1),
+		attempt:  &attempt{done: make(chan struct{})},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.wg.Go(s.run)
+	return s
+}
+
+// Format implements fmt.Formatter for all verbs; see [Source].
+func (*Source) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, foreign.Redacted) }
+
+// Token returns a token that has not expired. It waits only if there is none, for one request
+// that all callers share, and not longer than ctx. For a second after a failed request it
+// returns that one's error. Its error is always a *[TokenError]. After Close it returns the
+// last token until that expires.
+func (s *Source) Token(ctx context.Context) (string, error) {
+	attempt, token, err := s.current()
+	if attempt == nil {
+		return token, err
+	}
+	select {
+	case <-attempt.done:
+	case <-ctx.Done():
+		return "", &TokenError{s.endpoint, fmt.Errorf("there was no answer in time: %w", context.Cause(ctx))}
+	}
+	return attempt.token, attempt.err
+}
+
+// Drop is told that a token was refused. If it is the newest one, the next call of Token gets
+// another.
+func (s *Source) Drop(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if token == s.token {
+		s.expires = time.Time{}
+	}
+}
+
+// current returns the token or the error of now, or the attempt that there is to wait for.
+func (s *Source) current() (_ *attempt, token string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch now := time.Now(); {
+	case now.Before(s.expires):
+		return nil, s.token, nil
+	case s.closed:
+		return nil, "", &TokenError{s.endpoint, errClosed}
+	case s.err != nil && now.Sub(s.failed) < minInterval:
+		return nil, "", s.err
+	case s.fetching:
+	default:
+		select {
+		case s.needed <- struct{}{}:
+		default:
+		}
+	}
+	return s.attempt, "", nil
+}
+
+// run makes all attempts, one after the other: when the token is to be renewed, and when
+// one is needed and there is none.
+func (s *Source) run() {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop() // until there is something to renew
+	defer timer.Stop()
+	failures := 0 // in a row
+	for {
+		select {
+		case <-s.ctx.Done():
+			s.finish(answer{}, time.Time{}, errClosed)
+			return
+		case <-timer.C:
+		case <-s.needed:
+		}
+		s.begin()
+		a, sent, err := s.fetch(s.ctx)
+		if s.ctx.Err() != nil {
+			err = errClosed
+		}
+		s.finish(a, sent, err)
+		switch {
+		case s.ctx.Err() != nil:
+		case err != nil:
+			timer.Reset(min(minInterval<<min(failures, 8), maxInterval))
+			if failures++; failures == 1 {
+				s.log.Warn("cannot get an access token: the last one, if any, stays in use until it expires", "error", err)
+			}
+		default:
+			timer.Reset(max(time.Until(sent.Add(a.lifetime*renewAt/100)), minInterval))
+			if failures > 0 {
+				s.log.Info("got an access token again")
+			}
+			failures = 0
+		}
+	}
+}
+
+func (s *Source) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetching = true
+	select { // this attempt is what was asked for
+	case <-s.needed:
+	default:
+	}
+}
+
+// finish ends an attempt.
+func (s *Source) finish(a answer, sent time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetching = false
+	if err == nil {
+		s.token, s.expires, s.err = a.token, sent.Add(a.lifetime), nil
+		s.attempt.token = a.token
+	} else {
+		s.err, s.failed = &TokenError{s.endpoint, err}, time.Now()
+		s.attempt.err = s.err
+	}
+	close(s.attempt.done)
+	s.attempt = &attempt{done: make(chan struct{})}
+}
+
+// Close ends all background work and waits for that. It may be called again.
+func (s *Source) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.wg.Wait()
+	s.release()
+}
