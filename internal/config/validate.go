@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"kafka-upstream/internal/kongschema"
 	"kafka-upstream/internal/record"
 	"kafka-upstream/internal/security/certs"
 )
@@ -103,7 +104,11 @@ func (a Authentication) validate(errs *problems) {
 		}
 		return
 	}
-	for _, problem := range a.credentials().Check() {
+	c := a.credentials()
+	if kongschema.IsReference(c.OAuth.TokenURL) { // in a file: Kong hands over what it refers to
+		c.OAuth.TokenURL = "https://vault"
+	}
+	for _, problem := range c.Check() {
 		errs.add("%s", problem)
 	}
 	o := &a.OAuthBearer
