@@ -99,8 +99,6 @@ func confluent(url string, more map[string]any) map[string]any {
 	return map[string]any{"confluent": with(map[string]any{"url": url}, more)}
 }
 
-func subject(name string) map[string]any { return map[string]any{"subject_name": name} }
-
 func TestRecordsAreReadByTheSchemasOfARealRegistry(t *testing.T) {
 	registry, kafka := apicurio.Shared(t), kafkatest.Shared(t, kafkatest.Versions[0])
 	serde := new(sr.Serde)
