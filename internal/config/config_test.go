@@ -257,7 +257,6 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"schema_registry":{"confluent":{"ttl":0.5}}`):                                                                                                "",
 		with(`"unknown":1,"response":{"$refs":1}`):                                                                                                         "",
 		with(`"allowed_topics":["a b"]`):                                                                                                                   "allowed_topics[1]: invalid value: a topic name consists of",
-		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                                                                               "authentication.oauthbearer.client_id is empty",
 		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","client_secret":"s","scopes":["a"],"extensions":{"logicalCluster":"l"}}}`): "",
 		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","client_secret":""}}`):                                                     "authentication.oauthbearer.client_secret is empty (a vault reference",
 		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"i","client_id":"c","client_secret":"s"}}`):                                                              "authentication.oauthbearer.token_endpoint_url must be a URL",
@@ -266,6 +265,7 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","extensions":{"auth":"x"}}}`):                                                                               "extensions contains auth",
 		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/` + strings.Repeat("t", 4096) + `"}}`):                                                                         "authentication.oauthbearer.token_file has 4097 bytes: it may have 4096",
 		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","scopes":["a"` + strings.Repeat(`,"a"`, 100) + `]}}`):                                                       "more than 100 scopes",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p","oauthbearer":{"client_id":"c"}}`):                                                                                       "",
 	} {
 		err := parse(t, s).Validate()
 		switch {
@@ -366,7 +366,8 @@ func TestConfigPrintsWithoutItsSecrets(t *testing.T) {
 		confluent(`"url":"http://r","authentication":{"basic":{"username":"hush","password":"hush"},"oauth2":{"token_endpoint":"http://t","client_secret":"hush"},"oauth2_client":{"http_proxy_authorization":"hush"}}`)+`}`)
 	o, _ := c.Schemas()
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		for _, v := range []any{c, *c, c.Authentication, &c.Authentication, c.Authentication.OAuthBearer, &c.Authentication.OAuthBearer, c.SchemaRegistry, &c.SchemaRegistry.Confluent.Authentication, o, &o, o.Auth} {
+		for _, v := range []any{c, *c, c.Authentication, &c.Authentication, c.Authentication.OAuthBearer, &c.Authentication.OAuthBearer,
+			c.SchemaRegistry, &c.SchemaRegistry.Confluent.Authentication, o, &o, o.Auth} {
 			if s := fmt.Sprintf(format, v); strings.Contains(s, "hush") {
 				t.Errorf("%s shows %s", format, s)
 			}
