@@ -56,6 +56,13 @@ var avroKinds = map[string]avroKind{
 
 func (o *Options) compileAvro(text string, refs []Reference) (Encoder, error) {
 	var cache avro.SchemaCache
+	texts := []string{text}
+	for _, r := range refs {
+		texts = append(texts, r.Text)
+	}
+	if err := checkDefaults(o.MaxSchema, texts...); err != nil {
+		return nil, schemaError("the Avro schema", err)
+	}
 	for _, r := range refs {
 		if _, err := cache.Parse(r.Text); err != nil {
 			return nil, schemaError("the Avro schema "+quote(r.Name)+", to which the schema refers,", err)

@@ -29,10 +29,7 @@ type defaultEncoder struct {
 	left   int // bytes and values
 }
 
-var (
-	errDefaultsLarge = errors.New("the defaults of its fields are too large")
-	errDefault       = errors.New("a field's default is not of the field's type")
-)
+var errDefault = errors.New("a field's default is not of the field's type")
 
 // append appends a default, which the library has checked and has as Go's values.
 func (d *defaultEncoder) append(dst []byte, n *avroNode, v any, depth int) ([]byte, error) {

@@ -2,9 +2,6 @@ package schemafmt
 
 import (
 	"encoding/binary"
-	"math"
-	"math/big"
-	"strconv"
 	"sync"
 	"unicode/utf8"
 )
@@ -23,8 +20,8 @@ func (e *avroEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
 		return dst, &FitError{Reason: wrong}
 	}
 	w.begin(dst, len(doc), &e.o)
-	if !w.append(e.root, 0) {
-		return dst, w.error()
+	if !w.append(e.root, 0) || !w.spend(0) {
+		return dst, w.fault.error()
 	}
 	return w.dst, nil
 }
@@ -65,61 +62,14 @@ func appendText(dst, s []byte) []byte {
 }
 
 // avroWalk encodes one document.
-type avroWalk struct {
-	tape
-	dst       []byte
-	limit     int // of len(dst)
-	work      int // that is left: unions that are tried in many ways, and records of which most is missing, end here
-	strict    bool
-	slots     []uint32 // positions of the values of the fields of the records around; 0: missing
-	scratch   []byte
-	exhausted bool
-	fault     fault
-}
+type avroWalk struct{ binaryWalk }
 
 var avroWalks = sync.Pool{New: func() any { return new(avroWalk) }}
 
 func (w *avroWalk) free() {
-	if cap(w.values) <= maxPooled && cap(w.scratch) <= 1<<16 && cap(w.slots) <= maxPooled {
-		w.doc, w.dst = nil, nil
-		w.fault.clear()
+	if w.end() {
 		avroWalks.Put(w)
 	}
-}
-
-func (w *avroWalk) begin(dst []byte, size int, o *Options) {
-	w.dst, w.limit, w.strict = dst, len(dst)+o.MaxValue, o.Strict
-	w.work = minWork + workPerByte*size
-	w.slots, w.exhausted = w.slots[:0], false
-	w.fault.clear()
-}
-
-// Work that a document may cause, in values looked at and fields filled in.
-const (
-	minWork     = 1 << 16
-	workPerByte = 64
-)
-
-func (w *avroWalk) error() error { return w.fault.error() }
-
-// fail notes what the value has to be, in fixed words and with a name of the schema's, and
-// returns false.
-func (w *avroWalk) fail(reason, name string) bool {
-	w.fault.set(reason, name)
-	return false
-}
-
-// spend takes n from the work that is left.
-func (w *avroWalk) spend(n int) bool {
-	if w.work -= n; w.work < 0 {
-		w.exhausted = true
-		return w.fail("takes too much work by the schema", "")
-	}
-	if len(w.dst) > w.limit {
-		w.exhausted = true
-		return w.fail("becomes too large in Avro", "")
-	}
-	return true
 }
 
 // append encodes the value at a position of the tape. If it returns false, fault says why.
@@ -133,12 +83,7 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 		if v.kind != jsonText {
 			return w.fail("must be a string", "")
 		}
-		if !v.escaped {
-			w.dst = appendText(w.dst, w.raw(v))
-			return true
-		}
-		w.scratch = w.appendString(w.scratch[:0], v)
-		w.dst = appendText(w.dst, w.scratch)
+		w.dst = appendText(w.dst, w.chars(v))
 		return true
 	case avroInt, avroLong:
 		return w.integer(n, v)
@@ -166,8 +111,7 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 		if v.kind != jsonText {
 			return w.fail("must be a string, a symbol of the enum", n.name)
 		}
-		w.scratch = w.appendString(w.scratch[:0], v)
-		symbol, ok := n.byName[string(w.scratch)]
+		symbol, ok := n.byName[string(w.chars(v))]
 		if !ok {
 			return w.fail("must be a symbol of the enum", n.name)
 		}
@@ -180,148 +124,6 @@ func (w *avroWalk) append(n *avroNode, at uint32) bool {
 		return w.fail("must be null", "")
 	}
 	return true
-}
-
-func (w *avroWalk) integer(n *avroNode, v *value) bool {
-	if v.kind != jsonNumber {
-		return w.fail("must be an integer", "")
-	}
-	i, ok := parseInt(w.raw(v))
-	if n.kind == avroInt && (!ok || i != int64(int32(i))) {
-		return w.fail("must be an integer of 32 bits", "")
-	}
-	if !ok {
-		return w.fail("must be an integer of 64 bits", "")
-	}
-	w.dst = binary.AppendVarint(w.dst, i)
-	return true
-}
-
-func (w *avroWalk) float(n *avroNode, v *value) bool {
-	bits := 64
-	if n.kind == avroFloat {
-		bits = 32
-	}
-	var f float64
-	switch v.kind {
-	case jsonNumber:
-		var err error
-		if f, err = strconv.ParseFloat(string(w.raw(v)), bits); err != nil {
-			return w.fail("must be a number in the range of the type", n.name)
-		}
-	case jsonText:
-		switch string(w.raw(v)) {
-		case "NaN":
-			f = math.NaN()
-		case "Infinity", "INF":
-			f = math.Inf(1)
-		case "-Infinity", "-INF":
-			f = math.Inf(-1)
-		default:
-			return w.fail("must be a number", "")
-		}
-	default:
-		return w.fail("must be a number", "")
-	}
-	if bits == 32 {
-		w.dst = binary.LittleEndian.AppendUint32(w.dst, math.Float32bits(float32(f)))
-	} else {
-		w.dst = binary.LittleEndian.AppendUint64(w.dst, math.Float64bits(f))
-	}
-	return true
-}
-
-// bytes encodes bytes and fixed: a string of the characters U+0000 to U+00FF, each of which is
-// a byte. A decimal may be a number as well.
-func (w *avroWalk) bytes(n *avroNode, v *value) bool {
-	if v.kind == jsonNumber && n.logical == "decimal" {
-		return w.decimal(n, v)
-	}
-	if v.kind != jsonText {
-		return w.fail("must be a string of bytes", "")
-	}
-	w.scratch = w.appendString(w.scratch[:0], v)
-	b := w.scratch[:0] // a character is as long as its byte, or longer
-	for s := w.scratch; len(s) > 0; {
-		r, size := utf8.DecodeRune(s)
-		if r > 0xff {
-			return w.fail("must be a string of bytes, of characters up to U+00FF", "")
-		}
-		b = append(b, byte(r))
-		s = s[size:]
-	}
-	if n.kind == avroBytes {
-		w.dst = appendText(w.dst, b)
-		return true
-	}
-	if len(b) != n.size {
-		return w.fail("must be a string of "+strconv.Itoa(n.size)+" bytes", "")
-	}
-	w.dst = append(w.dst, b...)
-	return true
-}
-
-// decimal encodes a number as the integer that it is in units of the scale.
-func (w *avroWalk) decimal(n *avroNode, v *value) bool {
-	var scratch [64]byte
-	d := parseDecimal(scratch[:0], w.raw(v))
-	zeros := d.exponent + n.scale
-	if len(d.digits) == 0 {
-		zeros = 0
-	}
-	if zeros < 0 {
-		return w.fail("must have "+strconv.Itoa(n.scale)+" decimal places at most", "")
-	}
-	if len(d.digits)+zeros > n.precision {
-		return w.fail("must have "+strconv.Itoa(n.precision)+" digits at most", "")
-	}
-	for range zeros {
-		d.digits = append(d.digits, '0')
-	}
-	i := new(big.Int)
-	if len(d.digits) > 0 {
-		i.SetString(string(d.digits), 10)
-	}
-	if d.negative {
-		i.Neg(i)
-	}
-	b := twosComplement(i)
-	if n.kind == avroBytes {
-		w.dst = appendText(w.dst, b)
-		return true
-	}
-	if len(b) > n.size {
-		return w.fail("must fit "+strconv.Itoa(n.size)+" bytes", "")
-	}
-	var fill byte
-	if i.Sign() < 0 {
-		fill = 0xff
-	}
-	for range n.size - len(b) {
-		w.dst = append(w.dst, fill)
-	}
-	w.dst = append(w.dst, b...)
-	return true
-}
-
-// twosComplement returns i in as few bytes as possible, big endian.
-func twosComplement(i *big.Int) []byte {
-	if i.Sign() >= 0 {
-		b := i.Bytes()
-		if len(b) == 0 || b[0] >= 0x80 {
-			b = append([]byte{0}, b...)
-		}
-		return b
-	}
-	// -i-1 has the opposite bits.
-	b := new(big.Int).Not(i).Bytes()
-	if len(b) == 0 || b[0] >= 0x80 {
-		b = append([]byte{0}, b...)
-	}
-	for k := range b {
-		b[k] = ^b[k]
-	}
-	return b
 }
 
 func (w *avroWalk) array(n *avroNode, at uint32) bool {
@@ -360,13 +162,7 @@ func (w *avroWalk) mapping(n *avroNode, at uint32) bool {
 		w.dst = binary.AppendVarint(w.dst, int64(count))
 	}
 	for i := at + 1; i < v.next; i = w.values[i+1].next {
-		name := &w.values[i]
-		if !name.escaped {
-			w.dst = appendText(w.dst, w.raw(name))
-		} else {
-			w.scratch = w.appendString(w.scratch[:0], name)
-			w.dst = appendText(w.dst, w.scratch)
-		}
+		w.dst = appendText(w.dst, w.chars(&w.values[i]))
 		if !w.append(n.item, i+1) {
 			return w.fault.in(foreignName)
 		}
@@ -382,13 +178,10 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 	if v.kind != jsonObject {
 		return w.fail("must be an object, the record", n.name)
 	}
-	if !w.spend(len(n.fields)) {
+	if !w.spend(len(n.fields) / 8) { // filling in is cheap
 		return false
 	}
-	base := len(w.slots)
-	for range n.fields {
-		w.slots = append(w.slots, 0)
-	}
+	base := w.reserve(len(n.fields))
 	expected := 0
 	for i := at + 1; i < v.next; i = w.values[i+1].next {
 		f := w.field(n, &w.values[i], expected)
@@ -417,11 +210,7 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 
 // field returns which field has that name, or -1. Fields mostly come in their order.
 func (w *avroWalk) field(n *avroNode, name *value, expected int) int {
-	s := w.raw(name)
-	if name.escaped {
-		w.scratch = w.appendString(w.scratch[:0], name)
-		s = w.scratch
-	}
+	s := w.chars(name)
 	if expected < len(n.fields) && string(s) == n.fields[expected].name {
 		return expected
 	}
@@ -445,13 +234,7 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 	}
 	var tagged fault
 	if v.kind == jsonObject && at+1 < v.next && w.values[at+2].next == v.next {
-		name := &w.values[at+1]
-		s := w.raw(name)
-		if name.escaped {
-			w.scratch = w.appendString(w.scratch[:0], name)
-			s = w.scratch
-		}
-		if branch, ok := n.tags[string(s)]; ok {
+		if branch, ok := n.tags[string(w.chars(&w.values[at+1]))]; ok {
 			if w.try(n, branch, at+2) {
 				return true
 			}
@@ -460,6 +243,7 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 				return false
 			}
 			tagged = w.fault.copy()
+			w.work -= len(tagged.path) / 8
 		}
 	}
 	tried := 0

@@ -101,7 +101,7 @@ func BenchmarkEncode(b *testing.B) {
 		for _, s := range []struct {
 			kind Kind
 			text string
-		}{{Avro, body.avro}, {JSONSchema, body.json}} {
+		}{{Avro, body.avro}, {JSONSchema, body.json}, {Protobuf, body.proto}} {
 			e, err := Compile(s.kind, s.text, nil)
 			if err != nil {
 				b.Fatal(err)

@@ -174,15 +174,15 @@ func (o *Options) compileJSONSchema(text string, refs []Reference) (Encoder, err
 	return &jsonEncoder{root: root, o: *o}, nil
 }
 
-// maxSchemaValues is how many JSON values a schema has, with its references: the time to
-// compile it grows with their square.
-const maxSchemaValues = 20000
+// maxSchemaObjects is how many objects a schema has, with its references: the library takes a
+// second for as many schemas, and the time grows with their square.
+const maxSchemaObjects = 10000
 
 // jsonCompiler makes nodes of the library's schemas, which have been checked.
 type jsonCompiler struct {
 	o       *Options
 	nodes   map[*jsonschema.Schema]*jsonNode
-	values  int
+	objects int
 	anchors map[string]int // how often each dynamic anchor is defined
 	err     error
 }
@@ -193,15 +193,16 @@ func (c *jsonCompiler) parse(text, what string) (any, error) {
 	if wrong := t.read([]byte(text), c.o.MaxDepth); wrong != "" {
 		return nil, errors.New(what + " cannot be used: it " + wrong)
 	}
-	if c.values += len(t.values); c.values > maxSchemaValues {
-		return nil, fmt.Errorf("%s cannot be used: it has more than %d values, with its references", what, maxSchemaValues)
-	}
 	if c.anchors == nil {
 		c.anchors = make(map[string]int)
 	}
 	for i := range t.values {
 		v := &t.values[i]
 		switch v.kind {
+		case jsonObject:
+			if c.objects++; c.objects > maxSchemaObjects {
+				return nil, fmt.Errorf("%s cannot be used: it has more than %d objects, with its references", what, maxSchemaObjects)
+			}
 		case jsonNumber:
 			if _, ok := parseRat(t.raw(v)); !ok {
 				return nil, errors.New(what + " cannot be used: it has a number that is too long, or too far from 1")

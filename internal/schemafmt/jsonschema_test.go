@@ -130,7 +130,7 @@ func TestJSONSchemasThatCannotBeUsed(t *testing.T) {
 		{`{"$schema":"http://example.com/mine"}`, "not among the schema's references"},
 		{`{"type":"banana"}`, "cannot be used"},
 		{`{"minimum":1e999999999}`, "a number that is too long, or too far from 1"},
-		{`{"enum":[` + strings.Repeat("1,", maxSchemaValues) + `1]}`, "more than 20000 values"},
+		{`{"enum":[` + strings.Repeat("{},", maxSchemaObjects) + `1]}`, "more than 10000 objects"},
 		{`{"$schema":"https://json-schema.org/draft/2020-12/schema","$defs":{"a":{"$id":"a","$dynamicAnchor":"x"}},"$dynamicAnchor":"x","items":{"$dynamicRef":"#x"}}`, "several schemas with the $dynamicAnchor"},
 		{strings.Repeat(`{"not":`, MaxDepth+1), "nested that deep"},
 	} {
@@ -170,7 +170,7 @@ func TestJSONSchemaReferences(t *testing.T) {
 
 func TestJSONSchemaText(t *testing.T) {
 	for _, test := range []struct{ schema, text, want string }{
-		{`{"type":"string"}`, `a "key"`, `"a \"key\""`},
+		{`{"type":"string"}`, `a "key" & more`, `"a \"key\" & more"`},
 		{`{"type":"string"}`, `7`, `"7"`},
 		{`{"type":["string","integer"]}`, `7`, `"7"`},
 		{`{"type":"integer"}`, `7`, `7`},

@@ -27,6 +27,10 @@ type protobufEncoder struct {
 	o       Options
 }
 
+// maxProtobufValues bounds the memory of a document while it is a message of Go: a value of two
+// bytes takes up to 900 there.
+const maxProtobufValues = 1 << 17
+
 // mainFile is the name of the schema among its imports.
 const mainFile = "schema of the value"
 
@@ -112,6 +116,9 @@ func (e *protobufEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
 	defer t.free()
 	if wrong := t.read(doc, e.o.MaxDepth); wrong != "" {
 		return dst, &FitError{Reason: wrong}
+	}
+	if len(t.values) > maxProtobufValues {
+		return dst, &FitError{Reason: "has more values than are made into Protobuf, which is " + strconv.Itoa(maxProtobufValues)}
 	}
 	m := e.message.New().Interface()
 	err := protojson.UnmarshalOptions{
