@@ -52,7 +52,7 @@ check: ## gofmt and go vet
 	$(GO) vet -tags kafka ./...
 
 .PHONY: kafka
-kafka: ## fetch Apache Kafka for the tests (and Java and Maven where they are missing and apt-get may)
+kafka: ## fetch Apache Kafka and Apicurio Registry for the tests (and Java and Maven where they are missing and apt-get may)
 	@scripts/kafka.sh
 
 .PHONY: gcc

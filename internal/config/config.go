@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"kafka-upstream/internal/foreign"
 )
 
 // Config is the configuration of one plugin instance, with Kong's names. Times
@@ -134,11 +136,41 @@ type Authentication struct {
 	User      string `json:"user"`
 	Password  string `json:"password"`
 	TokenAuth bool   `json:"tokenauth"`
+
+	OAuthBearer OAuthBearer `json:"oauthbearer"`
+	AWS         AWS         `json:"aws"`
+}
+
+// OAuthBearer says where the access tokens of the mechanism OAUTHBEARER come from.
+type OAuthBearer struct {
+	TokenEndpointURL string            `json:"token_endpoint_url"`
+	ClientID         string            `json:"client_id"`
+	ClientSecret     string            `json:"client_secret"`
+	Scopes           []string          `json:"scopes"`
+	Extensions       map[string]string `json:"extensions"` // of the SASL handshake
+	TLSVerify        bool              `json:"token_endpoint_tls_verify"`
+	TokenFile        string            `json:"token_file"` // instead of the token endpoint
+}
+
+// AWS says where the credentials of the mechanism AWS_MSK_IAM come from. nil is a field that is
+// not set; a reference to a vault that could not be resolved is empty.
+type AWS struct {
+	Region               *string `json:"region"`
+	AccessKeyID          *string `json:"access_key_id"`
+	SecretAccessKey      *string `json:"secret_access_key"`
+	SessionToken         *string `json:"session_token"`
+	RoleARN              *string `json:"role_arn"`
+	WebIdentityTokenFile *string `json:"web_identity_token_file"`
+	RoleSessionName      *string `json:"role_session_name"`
+	ContainerURI         *string `json:"container_credentials_uri"`
+	ContainerTokenFile   *string `json:"container_authorization_token_file"`
 }
 
 var (
 	_ slog.LogValuer = Authentication{}
 	_ fmt.Formatter  = Authentication{}
+	_ fmt.Formatter  = OAuthBearer{}
+	_ fmt.Formatter  = AWS{}
 )
 
 // LogValue is what a log shows: the mechanism alone.
@@ -146,13 +178,19 @@ func (a Authentication) LogValue() slog.Value {
 	if a.Mechanism == "" {
 		return slog.StringValue("none")
 	}
-	return slog.StringValue(a.Mechanism + " (user and password redacted)")
+	return slog.StringValue(a.Mechanism + " (credentials redacted)")
 }
 
 // Format prints LogValue, whatever the verb, so that no %+v shows a secret.
 func (a Authentication) Format(s fmt.State, _ rune) {
 	_, _ = s.Write([]byte(a.LogValue().String()))
 }
+
+// Format prints nothing of the credentials, whatever the verb.
+func (OAuthBearer) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(foreign.Redacted)) }
+
+// Format prints nothing of the credentials, whatever the verb.
+func (AWS) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(foreign.Redacted)) }
 
 // Security says how connections to the brokers are protected.
 type Security struct {

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/security/awsiam"
+	"kafka-upstream/internal/security/oauth"
 	"kafka-upstream/internal/security/sasl"
 )
 
@@ -36,6 +38,9 @@ func (c *Config) Producer() producer.Options {
 	}
 	for _, s := range c.BootstrapServers {
 		o.Servers = append(o.Servers, s.Address())
+		if o.SASL.AWS.Region == "" {
+			o.SASL.AWS.Region = awsiam.RegionOf(s.Host)
+		}
 	}
 	if c.HealthGating {
 		o.HealthGating = producer.HealthGating{Failures: c.HealthFailures, ProbeInterval: c.HealthProbe.Duration(), Recoveries: c.HealthRecoveries}
@@ -47,5 +52,28 @@ func (c *Config) Producer() producer.Options {
 }
 
 func (a Authentication) credentials() sasl.Credentials {
-	return sasl.Credentials{Mechanism: a.Mechanism, User: a.User, Password: a.Password, TokenAuth: a.TokenAuth}
+	o := &a.OAuthBearer
+	return sasl.Credentials{
+		Mechanism: a.Mechanism, User: a.User, Password: a.Password, TokenAuth: a.TokenAuth,
+		OAuth: oauth.Options{
+			TokenURL: o.TokenEndpointURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret, Scopes: o.Scopes, SkipVerify: !o.TLSVerify,
+		},
+		TokenFile: o.TokenFile, Extensions: o.Extensions,
+		AWS: a.AWS.options(),
+	}
+}
+
+func (a AWS) options() awsiam.Options {
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	return awsiam.Options{
+		Region:      text(a.Region),
+		AccessKeyID: text(a.AccessKeyID), SecretAccessKey: text(a.SecretAccessKey), SessionToken: text(a.SessionToken),
+		RoleARN: text(a.RoleARN), WebIdentityTokenFile: text(a.WebIdentityTokenFile), RoleSessionName: text(a.RoleSessionName),
+		ContainerURI: text(a.ContainerURI), ContainerTokenFile: text(a.ContainerTokenFile),
+	}
 }

@@ -15,8 +15,9 @@ import (
 // PLAIN, such as a JWT of several kilobytes.
 const (
 	maxServers     = 128
-	maxUser        = 4096
+	maxUser        = 4096 // and all names and URLs of a login
 	maxPassword    = 65536
+	maxOAuthBearer = 100 // scopes, and extensions
 	maxClusterName = 1024
 )
 
@@ -64,6 +65,9 @@ func (c *Config) Problems() []string {
 		errs.add("at least one of forward_method, forward_uri, forward_headers and forward_body must be true")
 	}
 	c.Authentication.validate(&errs)
+	if m := c.Authentication.Mechanism; !c.Security.SSL && c.Authentication.credentials().NeedsTLS() {
+		errs.add("security.ssl must be true when authentication.mechanism is %s", m)
+	}
 	if id := c.Security.CertificateID; id != "" {
 		if !c.Security.SSL {
 			errs.add("security.ssl must be true when security.certificate_id is set")
@@ -102,11 +106,50 @@ func (a Authentication) validate(errs *problems) {
 	for _, problem := range a.credentials().Check() {
 		errs.add("%s", problem)
 	}
-	if n := len(a.User); n > maxUser {
-		errs.add("authentication.user has %d bytes: it may have %d", n, maxUser)
+	o := &a.OAuthBearer
+	for _, field := range []struct {
+		name, value string
+		limit       int
+	}{
+		{"user", a.User, maxUser}, {"password", a.Password, maxPassword},
+		{"oauthbearer.token_endpoint_url", o.TokenEndpointURL, maxUser}, {"oauthbearer.client_id", o.ClientID, maxUser},
+		{"oauthbearer.client_secret", o.ClientSecret, maxPassword}, {"oauthbearer.token_file", o.TokenFile, maxUser},
+	} {
+		if n := len(field.value); n > field.limit {
+			errs.add("authentication.%s has %d bytes: it may have %d", field.name, n, field.limit)
+		}
 	}
-	if n := len(a.Password); n > maxPassword {
-		errs.add("authentication.password has %d bytes: it may have %d", n, maxPassword)
+	if len(o.Scopes) > maxOAuthBearer || len(o.Extensions) > maxOAuthBearer {
+		errs.add("authentication.oauthbearer has more than %d scopes or extensions", maxOAuthBearer)
+	}
+	if a.Mechanism == "AWS_MSK_IAM" {
+		a.AWS.validate(errs)
+	}
+}
+
+func (a AWS) validate(errs *problems) {
+	for _, field := range []struct {
+		name  string
+		value *string
+		limit int
+	}{
+		{"region", a.Region, maxUser},
+		{"access_key_id", a.AccessKeyID, maxUser},
+		{"secret_access_key", a.SecretAccessKey, maxUser},
+		{"session_token", a.SessionToken, maxPassword},
+		{"role_arn", a.RoleARN, maxUser},
+		{"web_identity_token_file", a.WebIdentityTokenFile, maxUser},
+		{"role_session_name", a.RoleSessionName, maxUser},
+		{"container_credentials_uri", a.ContainerURI, maxUser},
+		{"container_authorization_token_file", a.ContainerTokenFile, maxUser},
+	} {
+		switch {
+		case field.value == nil:
+		case *field.value == "":
+			errs.add("authentication.aws.%s is empty: remove it, or correct its vault reference (one that cannot be resolved arrives empty)", field.name)
+		case len(*field.value) > field.limit:
+			errs.add("authentication.aws.%s has %d bytes: it may have %d", field.name, len(*field.value), field.limit)
+		}
 	}
 }
 

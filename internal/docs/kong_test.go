@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	yaml "go.yaml.in/yaml/v4"
 
+	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/kongsim"
 	"kafka-upstream/internal/test/testcert"
@@ -56,6 +59,40 @@ func TestConfigurationsOfKongAreAccepted(t *testing.T) {
 	// That this is a test at all.
 	if sim.SetConfig([]byte(strings.Replace(read(t, "testdata/kong.yml"), "topic:", "topics:", 1))) == nil {
 		t.Error("a configuration with a field that there is not was accepted")
+	}
+}
+
+// Blocks with fields of the plugin, from the topic on, are configurations: of Kong's schema and
+// of ours.
+func TestConfigurationsForServicesAreAccepted(t *testing.T) {
+	sim := startKong(t, "")
+	services := make(map[string]bool)
+	for _, f := range find(t, "docs/security.md").fences {
+		if f.lang != "yaml" || !strings.HasPrefix(f.text, "topic:") {
+			continue
+		}
+		services[f.section] = true
+		var fields map[string]any
+		if err := yaml.Load([]byte(f.text), &fields); err != nil {
+			t.Fatalf("%s: %v", f.section, err)
+		}
+		b, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sim.SetConfig(fmt.Appendf(nil, "_format_version: \"3.0\"\nplugins: [{name: kafka-upstream, config: %s}]\n", b)); err != nil {
+			t.Errorf("%s: %v:\n%s", f.section, err, f.text)
+		}
+		c, err := config.Parse(b)
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil {
+			t.Errorf("%s: %v:\n%s", f.section, err, f.text)
+		}
+	}
+	if len(services) < 5 {
+		t.Errorf("only the services %v have configurations", services)
 	}
 }
 

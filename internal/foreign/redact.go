@@ -53,13 +53,39 @@ func NewRedactor(secrets ...string) *Redactor {
 	if len(secrets) == 0 {
 		return nil
 	}
-	return &Redactor{sync.OnceValue(func() *forms {
-		f := &forms{all: formsOf(secrets)}
-		for _, form := range f.all {
-			f.first[form.text[0]] = append(f.first[form.text[0]], form)
+	return &Redactor{sync.OnceValue(func() *forms { return newForms(formsOf(secrets)) })}
+}
+
+// With returns a Redactor that also finds the secrets that more returns when a text is redacted,
+// such as a token that was not known before. r may be nil.
+func (r *Redactor) With(more func() []string) *Redactor {
+	var (
+		mu     sync.Mutex
+		known  []string // the secrets in latest
+		latest *forms
+	)
+	return &Redactor{func() *forms {
+		secrets := slices.DeleteFunc(slices.Clone(more()), func(s string) bool { return s == "" })
+		mu.Lock()
+		defer mu.Unlock()
+		if latest == nil || !slices.Equal(known, secrets) {
+			all := formsOf(secrets)
+			if r != nil {
+				all = append(all, r.forms().all...)
+			}
+			known, latest = secrets, newForms(all)
 		}
-		return f
-	})}
+		return latest
+	}}
+}
+
+func newForms(all []form) *forms {
+	slices.SortStableFunc(all, func(a, b form) int { return cmp.Compare(len(b.text), len(a.text)) })
+	f := &forms{all: slices.CompactFunc(all, func(a, b form) bool { return a == b })}
+	for _, form := range f.all {
+		f.first[form.text[0]] = append(f.first[form.text[0]], form)
+	}
+	return f
 }
 
 // Text returns s without the secrets, as one line of printable characters: see [Text].
@@ -73,6 +99,9 @@ func (r *Redactor) Redact(s string) string {
 		return s
 	}
 	forms := r.forms()
+	if len(forms.all) == 0 {
+		return s
+	}
 	if total := len(s); total > maxScan {
 		s = replace(s[:maxScan], forms)
 		// A secret may have begun before the end of what was searched.
@@ -154,7 +183,7 @@ func isBase64(c byte) bool {
 	return isWord(c) && c < 0x80 || c == '+' || c == '/' || c == '=' || c == '-' || c == '_'
 }
 
-// formsOf returns the forms of the secrets, the longest first.
+// formsOf returns the forms of the secrets.
 func formsOf(secrets []string) []form {
 	var all []form
 	add := func(short bool, texts ...string) {
@@ -183,8 +212,7 @@ func formsOf(secrets []string) []form {
 			add(false, numbers(string(raw))...)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b form) int { return cmp.Compare(len(b.text), len(a.text)) })
-	return slices.CompactFunc(all, func(a, b form) bool { return a == b })
+	return all
 }
 
 // escapes returns the secret as it is written between quotes in Go, JSON, HTML and Java, and

@@ -2,7 +2,7 @@
 // net return them, wrapped or not. It is the only place that does.
 //
 // An error of another package classifies itself by methods: AuthenticationFailed() bool,
-// NotKafka() bool, Unsent() bool, and Cause() error if it must not unwrap to its cause.
+// NotKafka() bool, Unsent() bool, NoToken() bool, and Cause() error if it must not unwrap to its cause.
 package kafkaerr
 
 import (
@@ -36,6 +36,7 @@ const (
 	TooLarge                // for the broker
 	NotAuthorized           // by the broker's ACLs
 	Authentication          // SASL
+	NoToken                 // there is no access token to log in with: its issuer is away, or refuses us
 	TLS                     // a failed handshake, or a certificate that one side does not accept
 	NotKafka                // a peer that sends what no Kafka broker sends
 	Broker                  // any other code of a broker
@@ -55,6 +56,7 @@ var labels = [Classes]string{
 	TooLarge:          "too_large",
 	NotAuthorized:     "not_authorized",
 	Authentication:    "authentication",
+	NoToken:           "no_token",
 	TLS:               "tls",
 	NotKafka:          "not_kafka",
 	Broker:            "broker",
@@ -70,6 +72,8 @@ func Of(err error) Class {
 		err = e.Cause()
 	}
 	switch {
+	case says(err, noToken.NoToken):
+		return NoToken
 	case says(err, authentication.AuthenticationFailed):
 		return Authentication
 	case errors.Is(err, context.Canceled):
@@ -111,6 +115,10 @@ type (
 	unsent interface {
 		error
 		Unsent() bool
+	}
+	noToken interface {
+		error
+		NoToken() bool
 	}
 )
 

@@ -65,6 +65,7 @@ type conditionals struct {
 	IfField string   `json:"if_field"`
 	IfMatch match    `json:"if_match"`
 	Then    []string `json:"then_at_least_one_of"`
+	ThenErr string   `json:"then_err"` // %s is replaced by the names of the fields; "" for Kong's words
 }
 
 // match is a condition on a value, which may be nil.

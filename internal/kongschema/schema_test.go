@@ -151,6 +151,7 @@ func TestEntityChecks(t *testing.T) {
 	conditional := func(ifField, ifMatch, thenField, thenMatch string) string {
 		return `{"conditional":{"if_field":"` + ifField + `","if_match":` + ifMatch + `,"then_field":"` + thenField + `","then_match":` + thenMatch + `,"then_err":"no"}}`
 	}
+	const atLeastOne = `{"conditional_at_least_one_of":{"if_field":"mode","if_match":{"eq":"on"},"then_at_least_one_of":["list","given.set"],"then_err":"needs %s"}}`
 	for _, tc := range []struct{ check, good, bad, problem string }{
 		{`{"mutually_exclusive":["s","given.set"]}`, `{"s":"a","given":{"set":[]}}`, `{"s":"a","given":{"set":["b"]}}`, "@entity: only one or none of these fields must be set: 's', 'given.set'"},
 		{`{"conditional_at_least_one_of":{"if_field":"s","if_match":{"ne":null},"then_at_least_one_of":["may.needed","list"]}}`, `{"s":"a","may":{"needed":"b"}}`,
@@ -162,6 +163,8 @@ func TestEntityChecks(t *testing.T) {
 		{conditional("mode", `{"eq":"on"}`, "list", `{"len_max":0}`), `{"mode":"on"}`, `{"mode":"on","list":[{"from":"b"}]}`, "list: no"},
 		{conditional("mode", `{"ne":"on"}`, "must.on", `{"ne":true}`), `{"mode":null,"must":{"on":false}}`, `{"mode":null}`, "must.on: no"},
 		{conditional("mode", `{"ne":"on"}`, "given.n", `{"ne":3}`), `{"given":null}`, `{}`, "given.n: no"},
+		{atLeastOne, `{"mode":"on","list":[{"from":"b"}]}`, `{"mode":"on","list":[],"given":{"set":[]}}`, "@entity: needs 'list', 'given.set'"},
+		{atLeastOne, `{}`, `{"mode":"on","given":null}`, "@entity: needs 'list', 'given.set'"},
 		{conditional("secret", `{"eq":"x"}`, "s", `{"eq":"a"}`), `{"secret":"x","s":"a"}`, `{"secret":"x"}`, "s: no"},
 	} {
 		f := parse(t, tc.check)

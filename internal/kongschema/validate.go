@@ -1,6 +1,7 @@
 package kongschema
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"maps"
@@ -262,7 +263,8 @@ func (f *Field) atLeastOne(path string, c *conditionals, v map[string]any, p Pro
 			return
 		}
 	}
-	p.Add(below(path, "@entity"), "at least one of these fields must be non-empty: '%s'", strings.Join(c.Then, "', '"))
+	text := cmp.Or(c.ThenErr, "at least one of these fields must be non-empty: %s")
+	p.Add(below(path, "@entity"), "%s", strings.ReplaceAll(text, "%s", quotedList(c.Then)))
 }
 
 // exclusive checks that at most one of the fields is not empty.
@@ -274,9 +276,11 @@ func (f *Field) exclusive(path string, names []string, v map[string]any, p Probl
 		}
 	}
 	if set > 1 {
-		p.Add(below(path, "@entity"), "only one or none of these fields must be set: '%s'", strings.Join(names, "', '"))
+		p.Add(below(path, "@entity"), "only one or none of these fields must be set: %s", quotedList(names))
 	}
 }
+
+func quotedList(names []string) string { return "'" + strings.Join(names, "', '") + "'" }
 
 // at returns the field with that name, which may have dots, nil if there is none.
 func (f *Field) at(name string) *Field {

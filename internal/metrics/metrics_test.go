@@ -41,6 +41,7 @@ kafka_upstream_requests_total{reason="mismatch",status="400"} 0
 kafka_upstream_requests_total{reason="no_body",status="500"} 0
 kafka_upstream_requests_total{reason="no_certificate",status="502"} 0
 kafka_upstream_requests_total{reason="no_schema",status="502"} 0
+kafka_upstream_requests_total{reason="no_token",status="502"} 0
 kafka_upstream_requests_total{reason="not_delivered",status="502"} 0
 kafka_upstream_requests_total{reason="panic",status="500"} 0
 kafka_upstream_requests_total{reason="sent",status="200"} 2

@@ -19,6 +19,7 @@ import (
 	"kafka-upstream/internal/record/registry"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/security/sasl"
 )
 
 // Every row of the table of answers in docs/answers.md, by the errors that lead to it.
@@ -51,6 +52,7 @@ func TestOutcomes(t *testing.T) {
 		"message without its schema":    {&record.BadRequest{Reason: "message does not fit schema s version 1: x", Schema: true}, Mismatch, 400, `{"message":"Bad Request","error":"message does not fit schema s version 1: x"}`, ""},
 		"schema that is not to be had":  {&registry.UnavailableError{Subject: "s", Version: "latest", Registry: "http://r", Err: &security.CertificateError{ID: "1", Err: errors.New("gone")}}, NoSchema, 502, `{"message":"Bad Gateway","error":"could not get schema"}`, `could not get schema "s", version latest, from http://r: could not load`},
 		"schema that cannot be used":    {&registry.SchemaError{Subject: "s", Version: 1, Registry: "http://r", Err: errors.New("no type")}, BadConfig, 500, `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, `schema "s", version 1, of http://r: no type`},
+		"no token":                      {undeliveredAs(fmt.Errorf("x: %w", sasl.NewTokenError(errors.New("away"))), told{"could not get token from u: away", ""}, "t", time.Second), NoToken, 502, `{"message":"Bad Gateway","error":"could not get token"}`, "could not send a record to topic t: could not get token from u: away (after 1s)"},
 		"buffer full":                   {producer.ErrFull, BufferFull, 503, unavailable, ""},
 		"memory full":                   {fmt.Errorf("headers: %w", memory.ErrFull), MemoryFull, 503, unavailable, ""},
 		"shutting down":                 {producer.ErrClosed, ShuttingDown, 503, unavailable, "a record to topic t was rejected: the server is shutting down"},

@@ -84,7 +84,7 @@ var errSyncTimeout = errors.New("the record was not acknowledged in time")
 // undeliveredError is the error of a record that was accepted by the producer, and was not
 // acknowledged when its request was answered.
 type undeliveredError struct {
-	reason Reason // NotDelivered or TimedOut
+	reason Reason // NotDelivered, NoToken or TimedOut
 	topic  string
 	cause  string        // for a client that may know it
 	why    string        // for the log
@@ -112,7 +112,11 @@ func undeliveredAs(err error, p explainer, topic string, took time.Duration) err
 	if errors.Is(err, errSyncTimeout) {
 		return &undeliveredError{TimedOut, topic, "no acknowledgement in time", p.Unavailable(topic), took, err}
 	}
-	return &undeliveredError{NotDelivered, topic, p.Cause(err), p.Explain(err), took, err}
+	reason := NotDelivered
+	if _, ok := errors.AsType[*security.TokenError](err); ok {
+		reason = NoToken
+	}
+	return &undeliveredError{reason, topic, p.Cause(err), p.Explain(err), took, err}
 }
 
 // explainer is what undeliveredAs needs of a [producer.Handle].

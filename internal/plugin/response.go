@@ -47,6 +47,7 @@ const (
 	ShuttingDown                  // the record was rejected
 	NoSchema                      // a schema of the configuration cannot be had
 	NoCertificate                 // the certificate of the configuration cannot be loaded
+	NoToken                       // all attempts failed, the last one for want of an access token
 	BadConfig                     // the configuration cannot be used
 	FunctionFailed                // a message function failed
 	BodyUnreadable                // the body cannot be read
@@ -79,6 +80,7 @@ var table = [reasons]struct {
 	ShuttingDown:    {"shutting_down", 503, "Service Unavailable", msgNotSent},
 	NoSchema:        {"no_schema", 502, "Bad Gateway", "could not get schema"},
 	NoCertificate:   {"no_certificate", 502, "Bad Gateway", "could not load certificate"},
+	NoToken:         {"no_token", 502, "Bad Gateway", "could not get token"},
 	BadConfig:       {"bad_config", 500, "Internal Server Error", errConfig.Error()},
 	FunctionFailed:  {"function_failed", 500, "Internal Server Error", "message function failed"},
 	BodyUnreadable:  {"no_body", 500, "Internal Server Error", "could not read request body"},

@@ -21,6 +21,9 @@ import (
 // CertificateError is the error of [Provider.Access] if the certificate cannot be loaded.
 type CertificateError = certs.Error
 
+// TokenError is the error of a login for which there is no access token.
+type TokenError = sasl.TokenError
+
 // Settings are what a configuration says about the way to its brokers.
 type Settings struct {
 	Servers       []string         // bootstrap servers, for log lines
@@ -44,7 +47,7 @@ type Provider struct {
 	caFile string
 	certs  *certs.Store
 	log    *slog.Logger
-	warned sync.Map // servers and users with a password sent in the clear
+	warned sync.Map // servers and credentials with a secret that is sent in the clear
 }
 
 // NewProvider returns a provider for a process with these options, whose CAFile is also that
@@ -67,27 +70,33 @@ func (p *Provider) Certificates() *certs.Store { return p.certs }
 func (p *Provider) Close() { p.certs.Close() }
 
 // Access returns the way to the brokers of a configuration, to be released. It may wait for
-// the certificate, until ctx ends. After an error another call may succeed.
+// the certificate, until ctx ends; not for an access token. After an error another call may
+// succeed.
 func (p *Provider) Access(ctx context.Context, s Settings) (a Access, err error) {
+	if s.TLS {
+		if err := p.addTLS(ctx, s, &a); err != nil {
+			return Access{}, err
+		}
+	}
 	if s.SASL.Mechanism != "" {
-		if a.SASL, err = sasl.New(s.SASL); err != nil {
-			return a, err
-		}
-		a.Redact = s.SASL.Redactor()
-		if !s.TLS && s.SASL.SendsSecret() {
-			p.warn(s)
+		if err := p.addSASL(s, &a); err != nil {
+			if a.Release != nil {
+				a.Release()
+			}
+			return Access{}, err
 		}
 	}
-	if !s.TLS {
-		return a, nil
-	}
+	return a, nil
+}
+
+func (p *Provider) addTLS(ctx context.Context, s Settings, a *Access) (err error) {
 	a.TLS, err = tlsConfig(p.caFile, s.SkipVerify)
 	if err != nil || s.CertificateID == "" {
-		return a, err
+		return err
 	}
 	certificate, err := p.certs.Acquire(ctx, s.CertificateID)
 	if err != nil {
-		return a, err
+		return err
 	}
 	a.TLS.GetClientCertificate, a.Release = certificate.Present, certificate.Release
 	a.Failed = func(err error) {
@@ -96,17 +105,39 @@ func (p *Provider) Access(ctx context.Context, s Settings) (a Access, err error)
 			certificate.Recheck()
 		}
 	}
-	return a, nil
+	return nil
 }
 
-// warn logs once for each user of a cluster that its password is sent in the clear.
-func (p *Provider) warn(s Settings) {
+func (p *Provider) addSASL(s Settings, a *Access) (err error) {
+	a.SASL, err = sasl.New(s.SASL, sasl.Env{CAFile: p.caFile, Log: p.log})
+	if err != nil {
+		return err
+	}
+	a.Redact = s.SASL.Redactor()
+	if m, ok := a.SASL.(sasl.TokenMechanism); ok {
+		certificate := a.Release
+		a.Release = func() {
+			m.Close()
+			if certificate != nil {
+				certificate()
+			}
+		}
+		a.Redact = a.Redact.With(m.Secrets)
+	}
+	if secret := s.SASL.Sends(); secret != "" && !s.TLS {
+		p.warn(s, secret)
+	}
+	return nil
+}
+
+// warn logs once for the credentials of a cluster that their secret is sent in the clear.
+func (p *Provider) warn(s Settings, secret string) {
 	servers := strings.Join(s.Servers, ",")
-	if _, again := p.warned.LoadOrStore([2]string{servers, s.SASL.User}, true); again {
+	if _, again := p.warned.LoadOrStore([2]string{servers, s.SASL.Name()}, true); again {
 		return
 	}
 	// With, so that the logger does not count it as a repetition for another cluster.
-	p.log.With("servers", servers).Warn("the password goes to the brokers in the clear: set security.ssl, or use a SCRAM mechanism")
+	p.log.With("servers", servers).Warn(secret + " goes to the brokers in the clear: set security.ssl, or use a SCRAM mechanism")
 }
 
 // tlsConfig returns how to speak TLS with brokers: version 1.2 or newer, and without a

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -53,7 +55,7 @@ func (r *request) check(body []byte) error {
 		w.string() // its message
 		w.bytes()
 		if r.version >= 1 {
-			w.take(8) // lifetime of the session
+			r.session = w.milliseconds()
 		}
 	}
 	if len(w.rest) > 0 {
@@ -299,6 +301,19 @@ func (w *walker) int32() int32 {
 		return int32(binary.BigEndian.Uint32(b))
 	}
 	return 0
+}
+
+// milliseconds reads a time of 64 bits; 0 for one that is negative, or more than Go can express.
+func (w *walker) milliseconds() time.Duration {
+	b := w.take(8)
+	if b == nil {
+		return 0
+	}
+	ms := int64(binary.BigEndian.Uint64(b))
+	if ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // string reads a nullable string.

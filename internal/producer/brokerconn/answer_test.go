@@ -78,7 +78,7 @@ func answerTo(key kmsg.Key, version int16) kmsg.Response {
 		answer = r
 	case kmsg.SASLAuthenticate:
 		r := kmsg.NewPtrSASLAuthenticateResponse()
-		r.SASLAuthBytes, r.ErrorMessage, r.SessionLifetimeMillis = []byte("challenge"), kmsg.StringPtr("no"), 1
+		r.SASLAuthBytes, r.ErrorMessage, r.SessionLifetimeMillis = []byte("challenge"), kmsg.StringPtr("no"), 3_600_000
 		answer = r
 	}
 	answer.SetVersion(version)

@@ -41,6 +41,10 @@ type Options struct {
 // then read to the end. Only one goroutine at a time may use it, but Close may be called
 // at any time. A deadline holds for reads and writes that begin after it was set.
 //
+// A broker may limit the session that a login begins (KIP-368). It closes the connection at the
+// first request after that, without an answer, and kafka-go does not log in again. So a Conn sends
+// none shortly before the end, and is stale then.
+//
 // After an error, which is always an [*Error], all further reads and writes return the
 // same one.
 type Conn struct {
@@ -50,13 +54,14 @@ type Conn struct {
 	peer     peer
 	err      error
 
-	request   request // the last one
-	number    int     // how many requests were begun
-	served    bool    // a request other than for the login was completed
-	unwritten int     // bytes of the request that are still to be written
-	waiting   bool    // for its answer
-	buf       []byte  // what was received of the answer, and what came after it
-	checked   []byte  // the part of buf that kafka-go may read
+	request   request   // the last one
+	number    int       // how many requests were begun
+	served    bool      // a request other than for the login was completed
+	ends      time.Time // when no further request is to be sent; zero: never
+	unwritten int       // bytes of the request that are still to be written
+	waiting   bool      // for its answer
+	buf       []byte    // what was received of the answer, and what came after it
+	checked   []byte    // the part of buf that kafka-go may read
 
 	read, write time.Time // deadlines that were set; zero: none
 }
@@ -79,6 +84,10 @@ const (
 	maxFrame    = 100 << 20 // bytes after the size, as Kafka's own socket.request.max.bytes
 	firstBuffer = 1 << 10
 	keptBuffer  = 64 << 10 // an idle connection keeps no larger one
+
+	// maxSessionMargin is the most time before the end of a login's session in which no request
+	// is sent: a broker may have it complete only later. It is less for a short session.
+	maxSessionMargin = 30 * time.Second
 )
 
 // Write writes a request, or a part of one. Before the first byte of a request it checks
@@ -120,6 +129,9 @@ func (c *Conn) begin(p []byte) *Error {
 		c.served = c.served || c.request.key == produceKey || c.request.key == metadataKey
 		if err := c.idle(); err != nil {
 			return err
+		}
+		if c.served && !c.ends.IsZero() && !time.Now().Before(c.ends) {
+			return &Error{what: "the session of the login ends", unsent: true, stale: true}
 		}
 	}
 	if err := c.request.parse(p); err != nil {
@@ -202,6 +214,9 @@ func (c *Conn) await() *Error {
 				return c.malformed(err)
 			}
 			c.waiting, c.checked = false, frame
+			if session := c.request.session; session > 0 {
+				c.ends = time.Now().Add(session - min(session/10, maxSessionMargin))
+			}
 			return nil
 		}
 		if !began && len(c.buf) > 0 { // the timeout starts again for the whole answer

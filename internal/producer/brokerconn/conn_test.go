@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -93,6 +95,9 @@ func answering(broker net.Conn, f func(key kmsg.Key, version int16, correlation 
 		answer := f(kmsg.Key(binary.BigEndian.Uint16(b)), int16(binary.BigEndian.Uint16(b[2:])), int32(binary.BigEndian.Uint32(b[4:])))
 		if answer == nil {
 			return
+		}
+		if len(answer) == 0 { // to acks 0
+			continue
 		}
 		if _, err := broker.Write(answer); err != nil {
 			return
@@ -565,4 +570,91 @@ func BenchmarkProduceRoundTrip(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A broker that limits sessions closes the connection at the first request after the end, and what
+// was sent with acks 0 would be lost.
+func TestNothingIsSentOnceALoginsSessionIsAboutToEnd(t *testing.T) {
+	const never = 1000 * time.Hour
+	for _, tc := range []struct {
+		version  int16
+		lifetime int64 // in milliseconds
+		until    time.Duration
+	}{
+		{1, 2000, 1800 * time.Millisecond},
+		{1, 3_600_000, time.Hour - 30*time.Second},
+		{1, 1, 900 * time.Microsecond},
+		{1, 0, never},
+		{1, -1, never},
+		{1, math.MinInt64, never},
+		{1, math.MaxInt64, never},
+		{0, 2000, never},
+	} {
+		for _, acks := range []int16{0, 1} {
+			t.Run(fmt.Sprintf("%d ms in version %d, acks %d", tc.lifetime, tc.version, acks), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					conn, broker := pipe(t, Options{})
+					var seen []kmsg.Key
+					go answering(broker, func(key kmsg.Key, version int16, correlation int32) []byte {
+						seen = append(seen, key)
+						if key == kmsg.SASLAuthenticate {
+							r := kmsg.NewPtrSASLAuthenticateResponse()
+							r.Version, r.SessionLifetimeMillis = version, tc.lifetime
+							return frame(correlation, r.AppendTo(nil))
+						}
+						if key == kmsg.Produce && acks == 0 {
+							return []byte{}
+						}
+						return healthy(key, version, correlation)
+					})
+					began := time.Now()
+					if err := ask(conn, tc.version, 1, new(saslauthenticate.Request)); err != nil {
+						t.Fatal(err)
+					}
+					if err := ask(conn, 8, 2, &metadata.Request{TopicNames: []string{"t"}}); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Until(began.Add(tc.until - 1)))
+					if err := ask(conn, 8, 3, producing(acks)); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					time.Sleep(time.Until(began.Add(tc.until)))
+					err := ask(conn, 8, 4, producing(acks))
+					synctest.Wait()
+					if tc.until == never {
+						if err != nil || len(seen) != 4 {
+							t.Errorf("%v, the broker saw %v", err, seen)
+						}
+						return
+					}
+					if e, ok := errors.AsType[*Error](err); !ok || !e.Unsent() || !e.Stale() || len(seen) != 3 {
+						t.Errorf("%v, the broker saw %v", err, seen)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Otherwise a session that is too short for a request would be begun again and again.
+func TestFirstRequestOfASessionIsSentAtAnyTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, broker := pipe(t, Options{})
+		go answering(broker, func(key kmsg.Key, version int16, correlation int32) []byte {
+			if key == kmsg.SASLAuthenticate {
+				r := kmsg.NewPtrSASLAuthenticateResponse()
+				r.Version, r.SessionLifetimeMillis = version, 1
+				return frame(correlation, r.AppendTo(nil))
+			}
+			return healthy(key, version, correlation)
+		})
+		if err := ask(conn, 1, 1, new(saslauthenticate.Request)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if err := ask(conn, 8, 2, producing(1)); err != nil {
+			t.Error(err)
+		}
+	})
 }

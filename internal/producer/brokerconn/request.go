@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -44,6 +45,8 @@ type request struct {
 	topics    [][]byte // that the request names
 	partition int32    // of topics[0], for Produce
 	records   int      // in the batch, for Produce from version 3 on
+
+	session time.Duration // what the answer to a SaslAuthenticate says; 0 if it is unlimited
 }
 
 var errNoRequest = errors.New("what was to be written is no request")

@@ -113,6 +113,29 @@ func (c *Cluster) newerThanAuthFailure(g *generation) bool {
 	return g.number > c.authFailed
 }
 
+// tokenMechanism is a mechanism that needs more than its credentials: see the package sasl.
+type tokenMechanism interface {
+	Ready(ctx context.Context) error
+	Rejected(err error) error
+}
+
+// ready waits for what a login needs before a connection is opened for it: without it, the
+// connection would be one that a broker sees fail.
+func (c *Options) ready(ctx context.Context) error {
+	if m, ok := c.SASL.(tokenMechanism); ok {
+		return m.Ready(ctx)
+	}
+	return nil
+}
+
+// rejected returns the error of a request with what the mechanism knows of a rejected login.
+func (c *Options) rejected(err error) error {
+	if m, ok := c.SASL.(tokenMechanism); ok && err != nil && kafkaerr.IsAuthentication(err) && !IsHeldBack(err) {
+		return m.Rejected(err)
+	}
+	return err
+}
+
 // mechanism wraps m so that each login that a broker accepts ends the back-off. nil stays
 // nil.
 func (a *authBackoff) mechanism(m sasl.Mechanism) sasl.Mechanism {

@@ -21,6 +21,7 @@ type dialer struct {
 	tls         *tls.Config   // nil: without TLS
 	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	auth        *authBackoff
+	ready       func(context.Context) error
 	observer    Observer
 }
 
@@ -28,7 +29,7 @@ type dialer struct {
 // another within the timeout, and one that never answers must not use up all of it.
 func newDialer(o *Options, auth *authBackoff) *dialer {
 	d := &dialer{timeout: o.Timeout, connect: o.Timeout / time.Duration(max(len(o.Servers), 1)),
-		tls: o.TLS, dialContext: o.Dial, auth: auth, observer: o.Observer}
+		tls: o.TLS, dialContext: o.Dial, auth: auth, ready: o.ready, observer: o.Observer}
 	if d.dialContext == nil {
 		d.dialContext = new(net.Dialer).DialContext
 	}
@@ -37,6 +38,11 @@ func newDialer(o *Options, auth *authBackoff) *dialer {
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := d.auth.acquireLogin(); err != nil {
+		return nil, err
+	}
+	if err := d.ready(ctx); err != nil {
+		d.auth.releaseLogin()
+		d.observer.ConnectionFailed(err)
 		return nil, err
 	}
 	limit, cancel := context.WithTimeout(ctx, d.connect)

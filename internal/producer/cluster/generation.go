@@ -28,6 +28,7 @@ type generation struct {
 	number   uint64 // within one Cluster
 	dialer   *dialer
 	observer Observer
+	rejected func(error) error // see Options.rejected
 
 	requests      atomic.Int32 // our own metadata requests in flight
 	asked         atomic.Bool  // a metadata request was reported
@@ -41,7 +42,7 @@ type generation struct {
 
 // newGeneration returns a generation for the topics in use. The caller holds c.mu, or is New.
 func (c *Cluster) newGeneration(number uint64) *generation {
-	g := &generation{addr: c.addr, number: number, dialer: c.dialer, observer: c.o.Observer}
+	g := &generation{addr: c.addr, number: number, dialer: c.dialer, observer: c.o.Observer, rejected: c.o.rejected}
 	g.Transport = &kafka.Transport{
 		Dial:           g.dial,
 		DialTimeout:    c.o.Timeout,
@@ -153,7 +154,7 @@ func (g *generation) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Req
 	if g.closed.Load() {
 		g.CloseIdleConnections() // this request may have begun before the others were closed
 	}
-	return res, err
+	return res, g.rejected(err)
 }
 
 // closeDelay is how long to wait before the connections of a replaced generation are closed:

@@ -163,7 +163,7 @@ func (c *client) send(r *http.Request) (*http.Response, error) {
 			return answer, err
 		}
 		answer.Body.Close()
-		c.token.Refuse(token)
+		c.token.Drop(token)
 	}
 }
 

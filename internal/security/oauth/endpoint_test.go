@@ -99,65 +99,69 @@ func TestEveryMethodWithEveryGrant(t *testing.T) {
 	}
 }
 
-// methods returns how the requests since the first n authenticated.
-func methods(p *idp.Server, n int) (all []string) {
-	for _, r := range p.Requests()[n:] {
-		all = append(all, r.Method)
-	}
-	return all
-}
-
-func TestMethodThatWorkedIsTheFirstToBeTried(t *testing.T) {
-	p := provider(t)
+// newAsker returns an endpoint that asks only when it is told to, as no Source does, and a
+// function that has it ask: it returns by which methods it did, and what came of it.
+func newAsker(t *testing.T, p *idp.Server) func() (methods []string, err error) {
 	e, err := newEndpoint(optionsFor(p), Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.close()
-	fetch := func(accepted string, want ...string) {
-		t.Helper()
-		p.Behave(func(b *idp.Behaviour) { b.Methods = []string{accepted} })
+	t.Cleanup(e.close)
+	return func() (methods []string, err error) {
 		before := len(p.Requests())
-		if _, _, err := e.fetch(t.Context()); err != nil {
-			t.Error(err)
+		_, _, err = e.fetch(t.Context())
+		for _, r := range p.Requests()[before:] {
+			methods = append(methods, r.Method)
 		}
-		if got := methods(p, before); !slices.Equal(got, want) {
-			t.Errorf("tried %v, want %v", got, want)
+		return methods, err
+	}
+}
+
+func TestMethodThatWorkedIsTheFirstToBeTried(t *testing.T) {
+	p := provider(t)
+	ask := newAsker(t, p)
+	for _, test := range []struct {
+		accepted string
+		want     []string
+	}{
+		{methodPost, []string{methodBasic, methodPost}},
+		{methodPost, []string{methodPost}},
+		{methodBasic, []string{methodPost, methodBasic}},
+		{methodBasic, []string{methodBasic}},
+	} {
+		p.Behave(func(b *idp.Behaviour) { b.Methods = []string{test.accepted} })
+		if got, err := ask(); err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("tried %v, %v, want %v", got, err, test.want)
 		}
 	}
-	fetch(methodPost, methodBasic, methodPost)
-	fetch(methodPost, methodPost)
-	fetch(methodBasic, methodPost, methodBasic)
-	fetch(methodBasic, methodBasic)
 }
 
 func TestOnlyARefusedClientIsTriedByAnotherMethod(t *testing.T) {
 	p := provider(t)
+	ask := newAsker(t, p)
+	both, first := []string{methodBasic, methodPost}, []string{methodBasic}
 	for _, test := range []struct {
-		status int
-		body   string
-		want   int
+		behaviour idp.Behaviour
+		want      []string
 	}{
-		{401, `{"error":"invalid_client"}`, 2},
-		{401, `denied`, 2},
-		{400, `{"error":"invalid_client"}`, 2},
-		{400, `{"error":"invalid_scope"}`, 1},
-		{403, `{"error":"invalid_client"}`, 1},
-		{503, `{}`, 1},
-		{200, `{}`, 1},
+		{idp.Behaviour{Status: 401, Body: `{"error":"invalid_client"}`}, both},
+		{idp.Behaviour{Status: 401, Body: `denied`}, both},
+		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_client"}`}, both},
+		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_scope"}`}, first},
+		{idp.Behaviour{Status: 403, Body: `{"error":"invalid_client"}`}, first},
+		{idp.Behaviour{Status: 503, Body: `{}`}, first},
+		{idp.Behaviour{Status: 200, Body: `{}`}, first},
 	} {
-		p.Behave(func(b *idp.Behaviour) { b.Status, b.Body = test.status, test.body })
-		before := len(p.Requests())
-		wantError(t, t.Context(), open(t, optionsFor(p), Env{}))
-		if got := len(p.Requests()) - before; got != test.want {
-			t.Errorf("%d requests after status %d with %s, want %d", got, test.status, test.body, test.want)
+		p.Behave(func(b *idp.Behaviour) { *b = test.behaviour })
+		if got, err := ask(); err == nil || !slices.Equal(got, test.want) {
+			t.Errorf("tried %v after status %d with %s, want %v: %v", got, test.behaviour.Status, test.behaviour.Body, test.want, err)
 		}
 	}
-	p.Behave(func(b *idp.Behaviour) { b.Status, b.Body, b.Down = 0, "", true })
-	before := len(p.Requests())
-	wantError(t, t.Context(), open(t, optionsFor(p), Env{}), "it cannot be reached: EOF")
-	if got := methods(p, before); !slices.Equal(got, []string{methodBasic}) {
-		t.Errorf("tried %v after a closed connection", got)
+	// A network that fails says nothing of the client. (The Transport may try a kept
+	// connection and a new one.)
+	p.Behave(func(b *idp.Behaviour) { *b = idp.Behaviour{Down: true} })
+	if got, err := ask(); err == nil || slices.Contains(got, methodPost) {
+		t.Errorf("tried %v after a closed connection: %v", got, err)
 	}
 }
 

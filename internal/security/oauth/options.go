@@ -166,7 +166,7 @@ func (o Options) Check(prefix string) []string {
 }
 
 // ownHeaders are the headers that belong to the HTTP client.
-var ownHeaders = []string{"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var ownHeaders = []string{"Accept-Encoding", "Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 func (o Options) checkHeaders(c *checker) {
 	for _, name := range slices.Sorted(maps.Keys(o.Headers)) {

@@ -48,6 +48,7 @@ func TestCheckNamesTheFieldThatIsWrong(t *testing.T) {
 		{func(o *Options) { o.Headers = map[string]string{"a b": "c"} }, ".token_headers has a name"},
 		{func(o *Options) { o.Headers = map[string]string{"a": "b\r\nc: d"} }, ".token_headers has a value"},
 		{func(o *Options) { o.Headers = map[string]string{"host": "b"} }, ".token_headers contains Host"},
+		{func(o *Options) { o.Headers = map[string]string{"accept-encoding": "gzip"} }, ".token_headers contains Accept-Encoding"},
 		{func(o *Options) { o.Headers = map[string]string{"content-length": "1"} }, ".token_headers contains Content-Length"},
 		{func(o *Options) { o.Headers = map[string]string{"authorization": "b"} }, ".token_headers contains Authorization"},
 		{func(o *Options) {

@@ -146,6 +146,17 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 	return attempt.token, attempt.err
 }
 
+// Drop is told that a peer refused a token, although it has not expired. If it is the newest
+// one, the next call of Token gets another. Callers limit how often: what is refused again and
+// again does not become better by asking for more.
+func (s *Source) Drop(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if token == s.token {
+		s.expires = time.Time{}
+	}
+}
+
 // current returns the token or the error of now, or the attempt that there is to wait for.
 func (s *Source) current() (_ *attempt, token string, err error) {
 	s.mu.Lock()

@@ -230,6 +230,20 @@ func TestTokenOfTheShortestLifeIsRenewedOnceASecond(t *testing.T) {
 	})
 }
 
+func TestTokenThatWasRefusedIsReplacedOnce(t *testing.T) {
+	run(t, numbered, func(t *testing.T, s *Source, script *script) {
+		wantToken(t, s, "token1")
+		time.Sleep(10 * time.Second)
+		s.Drop("token0")
+		wantToken(t, s, "token1")
+		s.Drop("token1")
+		wantToken(t, s, "token2")
+		s.Drop("token1") // by another connection, later
+		wantToken(t, s, "token2")
+		wantAttempts(t, script, 0, 10)
+	})
+}
+
 func TestCloseEndsWaitingAndKeepsTheLastToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetch := func(ctx context.Context) (answer, time.Time, error) {

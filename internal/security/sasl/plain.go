@@ -28,7 +28,7 @@ func checkPlain(c Credentials) []string {
 	return problems
 }
 
-func newPlain(c Credentials) (sasl.Mechanism, error) {
+func newPlain(c Credentials, _ Env) (sasl.Mechanism, error) {
 	return &plain{response: []byte(c.plain())}, nil
 }
 

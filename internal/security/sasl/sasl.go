@@ -1,11 +1,12 @@
 // Package sasl holds the SASL mechanisms that producers log in with. Nothing in it prints a
-// password or a token's HMAC: not in an error, not in a log, not when a value is formatted.
+// password, a token or its HMAC: not in an error, not in a log, not when a value is formatted.
 package sasl
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -14,26 +15,73 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 
 	"kafka-upstream/internal/foreign"
+	"kafka-upstream/internal/security/awsiam"
+	"kafka-upstream/internal/security/oauth"
 )
 
 // mechanism is a row of the table of mechanisms.
 type mechanism struct {
 	name string // as Kafka and Kong's configuration have it
-	// sendsSecret says that the mechanism sends a secret as it is.
-	sendsSecret bool
+	// sends is the secret that the mechanism sends as it is; "" for none.
+	sends string
+	// needsTLS says that the mechanism is not used without TLS.
+	needsTLS bool
 	// check returns what is wrong with credentials, a sentence each.
 	check func(Credentials) []string
-	// new returns the mechanism with credentials that check found nothing wrong with.
-	new func(Credentials) (sasl.Mechanism, error)
+	// secrets returns what of the credentials must never be shown.
+	secrets func(Credentials) []string
+	// new returns the mechanism with credentials that check found nothing wrong with. It is a
+	// [TokenMechanism] if it logs in with what it gets from elsewhere.
+	new func(Credentials, Env) (sasl.Mechanism, error)
 }
 
 // mechanisms are all mechanisms there are. A new one is a row here, and a value of
 // authentication.mechanism in schema/kafka-upstream.json.
 var mechanisms = []mechanism{
-	{name: plainName, sendsSecret: true, check: checkPlain, new: newPlain},
-	{name: scram256.name, check: checkLogin, new: scram256.new},
-	{name: scram512.name, check: checkLogin, new: scram512.new},
+	{name: plainName, sends: "the password", check: checkPlain, secrets: loginSecrets, new: newPlain},
+	{name: scram256.name, check: checkLogin, secrets: loginSecrets, new: scram256.new},
+	{name: scram512.name, check: checkLogin, secrets: loginSecrets, new: scram512.new},
+	{name: oauthBearerName, sends: "the access token", check: checkOAuthBearer, secrets: oauthBearerSecrets, new: newOAuthBearer},
+	{name: awsMSKIAMName, needsTLS: true, check: checkAWSMSKIAM, secrets: awsMSKIAMSecrets, new: newAWSMSKIAM},
 }
+
+// Env is what a process gives its mechanisms.
+type Env struct {
+	CAFile string // authorities that are trusted in addition to the system's; "" for none
+	Log    *slog.Logger
+}
+
+// TokenMechanism is a mechanism that logs in with what it gets from elsewhere, such as an access
+// token. Its methods may be called from many goroutines at once.
+type TokenMechanism interface {
+	sasl.Mechanism
+	// Ready waits, until ctx ends, for what a login needs. It is called before a connection for
+	// the login is opened. The error is a [*TokenError], or that of ctx if it was cancelled.
+	Ready(ctx context.Context) error
+	// Rejected is told the error of a login that failed, and returns it with what is known of
+	// the broker's reason. The mechanism uses nothing again that a broker refused.
+	Rejected(err error) error
+	// Secrets returns what it has sent lately, and must not be shown.
+	Secrets() []string
+	// Close ends the background work.
+	Close()
+}
+
+// TokenError is the error of a login for which there is no token. Nothing was sent to a broker,
+// and no broker has rejected anything: it is an outage, of others than the brokers. It does not
+// unwrap to its cause, which would be taken for an error of the broker's connection.
+type TokenError struct{ cause error }
+
+// NewTokenError returns the error with its cause, whose text has no secrets.
+func NewTokenError(cause error) *TokenError { return &TokenError{cause} }
+
+func (e *TokenError) Error() string { return e.cause.Error() }
+
+// Unsent classifies the error for package kafkaerr.
+func (e *TokenError) Unsent() bool { return true }
+
+// NoToken classifies the error for package kafkaerr.
+func (e *TokenError) NoToken() bool { return true }
 
 // names returns the names of the mechanisms.
 func names() []string {
@@ -47,7 +95,8 @@ func names() []string {
 // Credentials are what a configuration says about SASL. They print as "[redacted]", except
 // in an unexported field of a struct without methods, where fmt calls none.
 type Credentials struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; "" for no SASL.
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM;
+	// "" for no SASL.
 	Mechanism string
 	// User is the name of the user, or the ID of a delegation token.
 	User string
@@ -56,6 +105,16 @@ type Credentials struct {
 	Password string
 	// TokenAuth says that User and Password are a delegation token (KIP-48).
 	TokenAuth bool
+
+	// OAuth says where OAUTHBEARER gets its access tokens, unless TokenFile is set.
+	OAuth oauth.Options
+	// TokenFile is the path of a file with the access token, which is read at each login.
+	TokenFile string
+	// Extensions are sent with the access token (KIP-342).
+	Extensions map[string]string
+
+	// AWS says where AWS_MSK_IAM gets its credentials.
+	AWS awsiam.Options
 }
 
 // Format implements fmt.Formatter; see [Credentials].
@@ -73,8 +132,15 @@ func (c Credentials) mechanism() mechanism {
 	return mechanism{check: checkUnknown}
 }
 
-// SendsSecret reports whether the mechanism sends the password as it is, so that it needs TLS.
-func (c Credentials) SendsSecret() bool { return c.mechanism().sendsSecret }
+// Sends returns the secret that the mechanism sends as it is, so that it needs TLS, such as "the
+// password"; "" for none.
+func (c Credentials) Sends() string { return c.mechanism().sends }
+
+// NeedsTLS reports whether the mechanism is not to be used without TLS.
+func (c Credentials) NeedsTLS() bool { return c.mechanism().needsTLS }
+
+// Name returns who the credentials are for, which is no secret: a user, a client or a file.
+func (c Credentials) Name() string { return c.User + c.OAuth.ClientID + c.TokenFile }
 
 // Check returns what is wrong with the credentials, in sentences that name the fields of the
 // plugin's configuration and show none of their values.
@@ -108,17 +174,26 @@ func checkLogin(c Credentials) (problems []string) {
 // User and password are sent as they are, in UTF-8 and without SASLprep, which Kafka does
 // not apply either. The SCRAM of Apache Kafka accepts only user names in ASCII; others are
 // for the broker to refuse.
-func New(c Credentials) (sasl.Mechanism, error) {
+func New(c Credentials, env Env) (sasl.Mechanism, error) {
 	if problems := c.Check(); len(problems) > 0 {
 		return nil, errors.New(strings.Join(problems, "; "))
 	}
-	return c.mechanism().new(c)
+	return c.mechanism().new(c, env)
 }
 
-// Redactor returns what keeps c out of texts of others: the password, what PLAIN sends of
-// user and password, and the ID of a delegation token. A user's name is not a secret; it
-// would be found in the names of hosts and topics.
+// Redactor returns what keeps c out of texts of others; nil if there is nothing to be kept out.
+// What a [TokenMechanism] sends is not known yet.
 func (c Credentials) Redactor() *foreign.Redactor {
+	if secrets := c.mechanism().secrets; secrets != nil {
+		return foreign.NewRedactor(secrets(c)...)
+	}
+	return nil
+}
+
+// loginSecrets returns the password, what PLAIN sends of user and password, and the ID of a
+// delegation token. A user's name is not a secret; it would be found in the names of hosts and
+// topics.
+func loginSecrets(c Credentials) []string {
 	if c.Password == "" {
 		return nil
 	}
@@ -126,7 +201,7 @@ func (c Credentials) Redactor() *foreign.Redactor {
 	if c.TokenAuth {
 		secrets = append(secrets, c.User)
 	}
-	return foreign.NewRedactor(secrets...)
+	return secrets
 }
 
 // exchangeError is the error of an exchange that this side ended, not the broker.

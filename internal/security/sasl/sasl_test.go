@@ -12,12 +12,13 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/sasl"
 
+	"kafka-upstream/internal/security/oauth"
 	"kafka-upstream/schema"
 )
 
 func newMechanism(t *testing.T, c Credentials) sasl.Mechanism {
 	t.Helper()
-	m, err := New(c)
+	m, err := New(c, Env{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func TestCredentialsThatCannotBeUsedAreRefusedWithoutTellingThem(t *testing.T) {
 		c    Credentials
 		want string
 	}{
-		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+		{"no mechanism", Credentials{User: "u", Password: secret}, "authentication.mechanism must be PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM"},
 		{"unknown mechanism", Credentials{Mechanism: "SCRAM-SHA-1", User: "u", Password: secret}, "authentication.mechanism must be"},
 		{"lower case", Credentials{Mechanism: "plain", User: "u", Password: secret}, "authentication.mechanism must be"},
 		{"no user", Credentials{Mechanism: "PLAIN", Password: secret}, "authentication.user is empty"},
@@ -65,7 +66,7 @@ func TestCredentialsThatCannotBeUsedAreRefusedWithoutTellingThem(t *testing.T) {
 		{"token with PLAIN", Credentials{Mechanism: "PLAIN", User: "u", Password: secret, TokenAuth: true}, "authentication.tokenauth is only valid with a SCRAM mechanism"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m, err := New(test.c)
+			m, err := New(test.c, Env{})
 			wantError(t, err, test.want)
 			if m != nil || strings.Contains(err.Error(), secret) {
 				t.Errorf("got %v, %v", m, err)
@@ -81,6 +82,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		{Mechanism: "PLAIN", User: "u", Password: secret},
 		{Mechanism: "SCRAM-SHA-256", User: "u", Password: secret},
 		{Mechanism: "SCRAM-SHA-512", User: "u", Password: secret, TokenAuth: true},
+		{Mechanism: "OAUTHBEARER", TokenFile: file(t, secret), OAuth: oauth.Options{ClientSecret: secret}, Extensions: map[string]string{"a": secret}},
 	} {
 		m := newMechanism(t, c)
 		state, _, err := m.Start(t.Context())
@@ -116,7 +118,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 func TestSchemaHasTheMechanismsOfTheTable(t *testing.T) {
 	var tokens []string
 	for _, name := range names() {
-		if len((Credentials{Mechanism: name, User: "u", Password: "p", TokenAuth: true}).Check()) == 0 {
+		if len((Credentials{Mechanism: name, User: "u", Password: "p", TokenAuth: true, TokenFile: "/t"}).Check()) == 0 {
 			tokens = append(tokens, name)
 		}
 	}
@@ -124,8 +126,7 @@ func TestSchemaHasTheMechanismsOfTheTable(t *testing.T) {
 	if err := json.Compact(&b, schema.JSON()); err != nil {
 		t.Fatal(err)
 	}
-	// It names OAUTHBEARER as well, to refuse it by a sentence.
-	for before, want := range map[string][]string{`"mechanism":{"type":"string",`: append(names(), "OAUTHBEARER"), `"if_field":"tokenauth".*?`: tokens} {
+	for before, want := range map[string][]string{`"mechanism":{"type":"string",`: names(), `"if_field":"tokenauth".*?`: tokens} {
 		m := regexp.MustCompile(before + `"one_of":(\[.*?\])`).FindStringSubmatch(b.String())
 		if list, _ := json.Marshal(want); m == nil || m[1] != string(list) {
 			t.Errorf("after %s the schema has %q, want %s", before, m, list)

@@ -25,7 +25,7 @@ var (
 
 // new returns the mechanism: over xdg-go with a user's password, over the own client with a
 // delegation token.
-func (a algorithm) new(c Credentials) (sasl.Mechanism, error) {
+func (a algorithm) new(c Credentials, _ Env) (sasl.Mechanism, error) {
 	m := &scramMechanism{name: a.name}
 	if c.TokenAuth {
 		m.client, m.secrets = newTokenClient(a, c.User, c.Password), foreign.NewRedactor(c.User, c.Password)

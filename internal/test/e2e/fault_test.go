@@ -30,32 +30,34 @@ type fault struct {
 	replicas int            // its topic's, 3 if zero
 	clock    bool           // the program has a wall clock of its own
 	tls      bool           // the brokers speak TLS
-	codec    string         // if set, records have keys, go to ten topics, and are compressed by it
 
 	before func(x *stage) // called before there is a request
 	do     func(x *stage) // does the fault, and returns when it is over
 
 	atStart bool   // the brokers are away before the first request
 	exact   bool   // no record may be doubled
+	moves   bool   // keys may change their partition, or have two producers at a time
 	loses   bool   // records may be lost, if they are counted
 	refuses bool   // requests may be answered with something else than 200
 	large   int    // if not 0, each such request is larger than brokers allow
 	told    string // what Kong's error log has to say
 }
 
-// marker is the number of the request that shows that the fault is over.
-const marker = 1<<30 + 1
+// marker is the number of the first of as many requests as there are clients, which show
+// that the fault is over.
+const marker = 1 << 30
 
 // stage is what a fault is done to.
 type stage struct {
 	*testing.T
-	sim    *kongsim.Sim
-	b      *brokers           // a cluster in this process,
-	kafka  *kafkatest.Cluster // or a genuine one
-	topics []string
-	clock  wallTime
-	addrs  []string // of the brokers, as they are configured
-	args   []string // more flags of the program
+	sim   *kongsim.Sim
+	b     *brokers           // a cluster in this process,
+	kafka *kafkatest.Cluster // or a genuine one
+	load  *mixed
+	more  map[string]any // settings
+	clock wallTime
+	addrs []string // of the brokers, as they are configured
+	args  []string // more flags of the program
 }
 
 // wallTime is a wall clock that the program goes by.
@@ -70,42 +72,26 @@ var (
 	faultsOfTheClock []fault
 )
 
+// config is Kong's declarative configuration.
+func (x *stage) config() []byte { return x.load.config(x.T, x.addrs, x.more) }
+
 // records returns what is in the topics, at least n records.
 func (x *stage) records(n int) []*kgo.Record {
-	if len(x.topics) == 1 {
-		return x.read(x.topics[0], n)
-	}
-	var all []*kgo.Record
-	rig.Eventually(x.T, fmt.Sprintf("there are %d records", n), func() bool {
-		all = nil
-		for _, topic := range x.topics {
-			all = append(all, x.read(topic, 0)...)
-		}
-		return len(all) >= n
-	})
-	return all
-}
-
-func (x *stage) read(topic string, n int) []*kgo.Record {
 	if x.kafka != nil {
-		return x.kafka.Records(x.T, topic, n)
+		return x.kafka.RecordsOf(x.T, x.load.topics(), n)
 	}
-	return x.b.Records(x.T, topic, n)
+	return x.b.RecordsOf(x.T, x.load.topics(), n)
 }
 
 // runFake does the fault to a cluster in the test's process.
 func (f fault) runFake(t *testing.T) {
-	x := &stage{T: t, topics: []string{"t"}}
-	var opts []kfake.Opt
-	if f.codec != "" {
-		x.topics = tenTopics("t")
-		opts = append(opts, kfake.SeedTopics(10, x.topics...))
-	}
+	x := &stage{T: t, load: newMixed("t")}
+	opts := []kfake.Opt{kfake.SeedTopics(2, x.load.keyed...)}
 	if f.opts != nil {
 		opts = append(opts, f.opts)
 	}
 	if f.tls {
-		x.b, x.args = startTLSBrokers(t)
+		x.b, x.args = startTLSBrokers(t, opts...)
 	} else {
 		x.b = startBrokers(t, rand.New(rand.NewPCG(seed(t), 0)), opts...)
 	}
@@ -128,13 +114,10 @@ func (f fault) run(x *stage) {
 		f.before(x)
 	}
 	log := new(rig.Lines)
-	more := map[string]any{"timeout": 2000, "topic": x.topics[0]}
-	if f.codec != "" {
-		maps.Copy(more, keyed(x.topics, f.codec))
-	}
-	maps.Copy(more, f.more)
+	x.more = map[string]any{"timeout": 2000}
+	maps.Copy(x.more, f.more)
 	sim, err := kongsim.Start(t.Context(), kongsim.Options{
-		Config: []byte(kongYAML(t, rig.Settings(t, x.addrs, more))), Binary: program,
+		Config: x.config(), Binary: program,
 		Args: append([]string{"-kong-prefix", rig.ShortDir(t), "-drain-timeout", "30s"}, x.args...), Grace: 40 * time.Second, Stderr: log,
 	})
 	if err != nil {
@@ -142,18 +125,14 @@ func (f fault) run(x *stage) {
 	}
 	x.sim = sim
 	a := newAnswers()
-	a.large = f.large
-	if f.codec != "" {
-		a.topics = x.topics
-	}
+	a.large, a.load = f.large, x.load
 	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	const n = 8
-	for client := range n {
-		clients.Go(func() {
+	var sending sync.WaitGroup
+	for client := range clients {
+		sending.Go(func() {
 			pace := time.NewTicker(4 * time.Millisecond)
 			defer pace.Stop()
-			for i := client; ; i += n {
+			for i := client; ; i += clients {
 				select {
 				case <-stop:
 					return
@@ -168,38 +147,39 @@ func (f fault) run(x *stage) {
 	}
 	f.do(x)
 
-	// It has recovered when a new request is in the topic.
+	// It has recovered when a new request of each route is in its topic.
 	over := time.Now()
-	for a.send(sim.URL(), marker) != 200 {
-		if time.Since(over) > time.Minute {
-			t.Fatalf("no request is accepted a minute after the fault\n%s", log)
+	for i := range clients {
+		for a.send(sim.URL(), marker+i) != 200 {
+			if time.Since(over) > time.Minute {
+				t.Fatalf("no request is accepted a minute after the fault\n%s", log)
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	want := []byte(fmt.Sprintf(`{"i":%d}`, marker))
 	for n := 0; ; {
 		records := x.records(n)
-		if slices.ContainsFunc(records, func(r *kgo.Record) bool { return strings.Contains(string(r.Value), string(want)) }) {
+		if countMarkers(records) == clients {
 			break
 		}
 		n = len(records)
 		if time.Since(over) > time.Minute {
-			t.Fatalf("no new record is in the topic a minute after the fault\n%s", log)
+			t.Fatalf("a new record is not in its topic a minute after the fault\n%s", log)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	recovered := time.Since(over)
 
 	close(stop)
-	clients.Wait()
+	sending.Wait()
 	errorLog := strings.Join(sim.ErrorLog(), "\n")
 	if err := sim.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
 	records := x.records(0)
 	sum := checkInvariant(t, records, a, log.String())
-	if f.codec != "" {
-		checkOrder(t, records)
+	if !f.moves {
+		x.load.checkKeys(t, records)
 	}
 	if sum.missing > 0 && !f.loses {
 		t.Errorf("%d records are lost", sum.missing)
@@ -220,6 +200,19 @@ func (f fault) run(x *stage) {
 	if t.Failed() {
 		t.Logf("the program printed:\n%s", log)
 	}
+}
+
+// countMarkers returns how many markers are among the records.
+func countMarkers(records []*kgo.Record) int {
+	found := make(map[string]bool)
+	for _, r := range records {
+		for i := range clients {
+			if s := fmt.Sprintf(`"i":%d}`, marker+i); strings.Contains(string(r.Value), s) {
+				found[s] = true
+			}
+		}
+	}
+	return len(found)
 }
 
 // timeSpread is the time from the oldest timestamp to the youngest.
@@ -243,7 +236,7 @@ type answers struct {
 	accepted map[int]bool // the requests that were answered 200
 	unsure   map[int]bool // those that may be in the topic though they were not
 	large    int          // if not 0, each such request has 10 kB
-	topics   []string     // if set, requests have a key, and go to one of them
+	load     *mixed       // where requests go; nil: all to one route
 }
 
 func newAnswers() *answers {
@@ -272,8 +265,8 @@ func (a *answers) send(base string, i int) (status int) {
 	if a.large > 0 && i%a.large == 0 {
 		more = strings.Repeat(" ", 10000)
 	}
-	if a.topics != nil {
-		base += keyedTarget(a.topics, i)
+	if a.load != nil {
+		base += a.load.target(i)
 	}
 	req, err := http.NewRequest("POST", base, strings.NewReader(fmt.Sprintf(`{"i":%d%s}`, i, more)))
 	if err == nil {

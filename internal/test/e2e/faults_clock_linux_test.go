@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kongsim"
 )
@@ -43,7 +46,7 @@ func init() {
 			x.b.away(3 * time.Second)
 		}},
 		{name: "clock jumps a year ahead while partitions are without leader for 3 s", clock: true, do: func(x *stage) {
-			x.b.leaderless(3 * time.Second)
+			x.b.refuse(3*time.Second, kerr.LeaderNotAvailable, kmsg.Produce, kmsg.Metadata)
 			time.Sleep(time.Second)
 			x.clock.jump(year)
 			time.Sleep(2 * time.Second)

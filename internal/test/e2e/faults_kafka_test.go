@@ -21,12 +21,12 @@ import (
 // what only a leader had that was killed.
 func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
 	f.more = map[string]any{"producer_request_acks": -1}
-	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), topics: []string{f.topic}}
-	partitions := 6
-	if f.codec != "" {
-		x.topics, partitions = tenTopics(f.topic), 2
-	}
-	for _, topic := range x.topics {
+	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), load: newMixed(f.topic)}
+	for _, topic := range x.load.topics() {
+		partitions := 2
+		if topic == x.load.plain {
+			partitions = 6
+		}
 		kafka.CreateTopic(t, topic, partitions, cmp.Or(f.replicas, 3), nil)
 	}
 	f.run(x)
@@ -53,32 +53,32 @@ func TestFaultsOfRealKafka(t *testing.T) {
 			all.Go(func() { kafka.Restart(x.T, i) })
 		}
 		all.Wait()
-		kafka.WaitInSync(x.T, x.topics...)
+		kafka.WaitInSync(x.T, x.load.topics()...)
 	}
 	faults := []fault{
 		{topic: "leadership-moves", name: "leadership of all partitions moves every 2 s", do: func(x *stage) {
 			for range 3 {
 				time.Sleep(2 * time.Second)
-				moveLeaders(x.T, admin, x.topics[0])
+				moveLeaders(x.T, admin, x.load.topics()...)
 			}
 		}},
 		{topic: "killed", name: "a broker killed (SIGKILL) for 5 s, and back", do: func(x *stage) {
 			kafka.Kill(x.T, 1)
 			time.Sleep(5 * time.Second)
 			kafka.Restart(x.T, 1)
-			kafka.WaitInSync(x.T, x.topics...)
+			kafka.WaitInSync(x.T, x.load.topics()...)
 		}},
 		{topic: "leaderless", replicas: 1, name: "partitions without leader: their only broker killed for 5 s", do: func(x *stage) {
 			kafka.Kill(x.T, 2)
 			time.Sleep(5 * time.Second)
 			kafka.Restart(x.T, 2)
-			kafka.WaitInSync(x.T, x.topics...)
+			kafka.WaitInSync(x.T, x.load.topics()...)
 		}},
 		{topic: "rolling", name: "brokers restarted one after another", do: func(x *stage) {
 			for i := range 3 {
 				kafka.Stop(x.T, i)
 				kafka.Restart(x.T, i)
-				kafka.WaitInSync(x.T, x.topics...)
+				kafka.WaitInSync(x.T, x.load.topics()...)
 			}
 		}},
 		{topic: "away", name: "all brokers killed for 10 s", do: func(x *stage) {
@@ -97,16 +97,13 @@ func TestFaultsOfRealKafka(t *testing.T) {
 			quota(x.T, admin, 20000, true)
 		}},
 		{topic: "more-partitions", name: "partitions added", do: func(x *stage) {
-			if _, err := admin.UpdatePartitions(x.Context(), 12, x.topics...); err != nil {
+			if _, err := admin.UpdatePartitions(x.Context(), 12, x.load.topics()...); err != nil {
 				x.Fatal(err)
 			}
 			time.Sleep(time.Second)
-		}},
+		}, moves: true},
 	}
-	for _, f := range append(faults, withKeys(faults, map[string]string{
-		"a broker killed (SIGKILL) for 5 s, and back": "lz4",
-		"brokers restarted one after another":         "zstd",
-	})...) {
+	for _, f := range faults {
 		t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
 	}
 	t.Run("one topic without leader leaves room for others", func(t *testing.T) {
@@ -123,34 +120,32 @@ func TestFaultsOfRealKafka(t *testing.T) {
 }
 
 // The only broker of each version is killed, and all batches wait for it.
-func TestFaultsWithKeysOfEachKafka(t *testing.T) {
+func TestFaultOfTheOnlyBroker(t *testing.T) {
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		kafka := kafkatest.Start(t, kafkatest.Config{Version: version})
-		codec := "gzip"
-		if version != kafkatest.Versions[0] {
-			codec = "snappy"
-		}
 		fault{topic: "killed", replicas: 1, name: "the only broker killed (SIGKILL) for 3 s, and back", do: func(x *stage) {
 			kafka.Kill(x.T, 0)
 			time.Sleep(3 * time.Second)
 			kafka.Restart(x.T, 0)
-			kafka.WaitInSync(x.T, x.topics...)
-		}}.withKeys(codec).runKafka(t, kafka)
+			kafka.WaitInSync(x.T, x.load.topics()...)
+		}}.runKafka(t, kafka)
 	})
 }
 
 // moveLeaders makes the next replica of each partition its leader.
-func moveLeaders(t *testing.T, admin *kadm.Client, topic string) {
+func moveLeaders(t *testing.T, admin *kadm.Client, names ...string) {
 	t.Helper()
-	topics, err := admin.ListTopics(t.Context(), topic)
+	topics, err := admin.ListTopics(t.Context(), names...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var req kadm.AlterPartitionAssignmentsReq
 	set := make(kadm.TopicsSet)
-	for id, p := range topics[topic].Partitions {
-		req.Assign(topic, id, append(p.Replicas[1:len(p.Replicas):len(p.Replicas)], p.Replicas[0]))
-		set.Add(topic, id)
+	for topic, details := range topics {
+		for id, p := range details.Partitions {
+			req.Assign(topic, id, append(p.Replicas[1:len(p.Replicas):len(p.Replicas)], p.Replicas[0]))
+			set.Add(topic, id)
+		}
 	}
 	if _, err := admin.AlterPartitionAssignments(t.Context(), req); err != nil {
 		t.Fatal(err)

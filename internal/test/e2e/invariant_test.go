@@ -78,9 +78,9 @@ func startBrokers(t *testing.T, r *rand.Rand, opts ...kfake.Opt) *brokers {
 
 // startTLSBrokers starts a cluster that speaks TLS, and returns the flags by which the
 // program trusts it.
-func startTLSBrokers(t *testing.T) (b *brokers, flags []string) {
+func startTLSBrokers(t *testing.T, opts ...kfake.Opt) (b *brokers, flags []string) {
 	ca := testcert.New("an authority")
-	f := kafkatest.StartFakeTLS(t, ca.ServerConfig("127.0.0.1"), kfake.SeedTopics(10, "t"))
+	f := kafkatest.StartFakeTLS(t, ca.ServerConfig("127.0.0.1"), append(opts, kfake.SeedTopics(10, "t"))...)
 	return &brokers{t: t, addrs: f.Addrs(), Fake: f}, caFlag(t, ca)
 }
 
@@ -116,11 +116,12 @@ func (b *brokers) silence(d time.Duration) {
 	b.silent.Store(max(b.silent.Load(), time.Now().Add(d).UnixNano()))
 }
 
-// leaderless has it answered for some time that there is no leader.
-func (b *brokers) leaderless(d time.Duration) {
+// refuse has those requests answered with an error for some time. RequestTimedOut is that of
+// a request that was carried out all the same.
+func (b *brokers) refuse(d time.Duration, err *kerr.Error, requests ...kmsg.Key) {
 	until := time.Now().Add(d)
-	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Metadata} {
-		b.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.LeaderNotAvailable, Count: -1,
+	for _, key := range requests {
+		b.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: err, Count: -1,
 			When: func(kmsg.Request) bool { return time.Now().Before(until) }})
 	}
 }
@@ -178,41 +179,49 @@ var ended = regexp.MustCompile(`msg=ended accepted=(\d+) delivered=(\d+) failed=
 // what is in the topic was accepted.
 func TestInvariantUnderFaults(t *testing.T) {
 	type mode struct {
-		name   string
-		more   map[string]any
-		topics []string // if set, records have keys, and go to these
+		name string
+		more map[string]any
+		load *mixed // nil: one route
 	}
 	modes := []mode{
 		{name: "async", more: map[string]any{"producer_async": true}},
 		{name: "async, all acks", more: map[string]any{"producer_async": true, "producer_request_acks": -1}},
 		{name: "sync", more: map[string]any{"producer_async": false}},
 		{name: "async, small buffer", more: map[string]any{"producer_async": true, "producer_async_buffering_limits_messages_in_memory": 50}},
-	}
-	for _, codec := range codecs {
-		topics := tenTopics("t")
-		modes = append(modes, mode{"ten topics, keys, " + codec, keyed(topics, codec), topics})
+		{name: "ten topics, keys, all codecs", more: map[string]any{}, load: newMixed("t")},
 	}
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
 			s := seed(t)
 			r := rand.New(rand.NewPCG(s, 0))
-			b := startBrokers(t, r, kfake.SeedTopics(10, mode.topics...))
+			var opts []kfake.Opt
+			topics := []string{"t"}
+			if mode.load != nil {
+				opts = append(opts, kfake.SeedTopics(10, mode.load.keyed...))
+				topics = mode.load.topics()
+			}
+			b := startBrokers(t, r, opts...)
 			mode.more["timeout"] = 1000
-			config := rig.Settings(t, b.addrs, mode.more)
+			config := func() []byte {
+				if mode.load != nil {
+					return mode.load.config(t, b.addrs, mode.more)
+				}
+				return []byte(kongYAML(t, rig.Settings(t, b.addrs, mode.more)))
+			}
 			log := new(rig.Lines)
 			sim, err := kongsim.Start(t.Context(), kongsim.Options{
-				Config: []byte(kongYAML(t, config)), Binary: rig.Binary, Args: []string{"-kong-prefix", rig.ShortDir(t)}, Workers: 3, Stderr: log, Seed: s,
+				Config: config(), Binary: rig.Binary, Args: []string{"-kong-prefix", rig.ShortDir(t)}, Workers: 3, Stderr: log, Seed: s,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			a := newAnswers()
-			a.topics = mode.topics
+			a.load = mode.load
 			stop := make(chan struct{})
-			var clients sync.WaitGroup
-			for client := range 8 {
-				clients.Go(func() {
-					for i := client; ; i += 8 {
+			var sending sync.WaitGroup
+			for client := range clients {
+				sending.Go(func() {
+					for i := client; ; i += clients {
 						select {
 						case <-stop:
 							return
@@ -227,7 +236,7 @@ func TestInvariantUnderFaults(t *testing.T) {
 				time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
 				what := ""
 				chance := r.IntN(8)
-				if mode.topics != nil {
+				if mode.load != nil {
 					chance = 7 // two producers at a time, an old and a new one, keep no order between them
 				}
 				switch chance {
@@ -241,7 +250,7 @@ func TestInvariantUnderFaults(t *testing.T) {
 					what = "configuration changed"
 					mode.more["forward_uri"] = uri
 					mode.more["keepalive"] = 60000 + r.IntN(3) // another producer
-					if err := sim.SetConfig([]byte(kongYAML(t, rig.Settings(t, b.addrs, mode.more)))); err != nil {
+					if err := sim.SetConfig(config()); err != nil {
 						t.Errorf("change: %v", err)
 					}
 				default:
@@ -250,22 +259,17 @@ func TestInvariantUnderFaults(t *testing.T) {
 				t.Log(what)
 			}
 			close(stop)
-			clients.Wait()
+			sending.Wait()
 			if err := sim.Close(); err != nil { // lets the server drain
 				t.Errorf("closing: %v", err)
 			}
 			printed := log.String()
 			t.Logf("the program printed:\n%s", printed) // before what was wrong, which is read first in a log that was cut
-			if mode.topics == nil {
-				checkInvariant(t, b.Records(t, "t", 0), a, printed)
-				return
-			}
-			var records []*kgo.Record
-			for _, topic := range mode.topics {
-				records = append(records, b.Records(t, topic, 0)...)
-			}
+			records := b.RecordsOf(t, topics, 0)
 			checkInvariant(t, records, a, printed)
-			checkOrder(t, records)
+			if mode.load != nil {
+				mode.load.checkKeys(t, records)
+			}
 		})
 	}
 }

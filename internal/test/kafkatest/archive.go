@@ -35,7 +35,7 @@ func Prepare(version string) (time.Duration, error) {
 		return 0, err
 	}
 	defer c.close()
-	if !c.brokers[0].process().stop(stopGrace) {
+	if !c.brokers[0].process().Stop(stopGrace) {
 		return 0, fmt.Errorf("Apache Kafka %s did not end within %v of SIGTERM%s", version, stopGrace, c.tails(nil))
 	}
 	if err := os.Rename(c.newArchive(), in.archive()); err != nil {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"kafka-upstream/internal/test/child"
 )
 
 const (
@@ -32,7 +34,7 @@ type Cluster struct {
 	cfg     Config
 	install install
 	dir     string
-	lease   *portLease
+	lease   *child.Lease
 	brokers []*broker
 }
 
@@ -42,8 +44,8 @@ type broker struct {
 	addrs map[Listener]string
 
 	mu      sync.Mutex
-	proc    *process // nil before the first start
-	logFrom int64    // where in the log its output begins
+	proc    *child.Process // nil before the first start
+	logFrom int64          // where in the log its output begins
 }
 
 // Start starts a cluster, and ends it and throws its data away at the end of t.
@@ -88,6 +90,7 @@ func start(cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.flags = cfg.jvmFlags()
 	begin := time.Now()
 	for range 5 {
 		c := &Cluster{Version: cfg.Version, cfg: cfg, install: in}
@@ -112,14 +115,14 @@ func (c *Cluster) start() (err error) {
 		return err
 	}
 	listeners := c.cfg.listeners()
-	if c.lease, err = leasePorts(c.cfg.Brokers * len(listeners)); err != nil {
+	if c.lease, err = child.LeasePorts(c.cfg.Brokers * len(listeners)); err != nil {
 		return err
 	}
 	var addrs []map[Listener]string
 	for id := range c.cfg.Brokers {
 		a := make(map[Listener]string)
 		for i, l := range listeners {
-			a[l] = net.JoinHostPort("127.0.0.1", strconv.Itoa(c.lease.ports[id*len(listeners)+i]))
+			a[l] = net.JoinHostPort("127.0.0.1", strconv.Itoa(c.lease.Ports[id*len(listeners)+i]))
 		}
 		addrs = append(addrs, a)
 		c.brokers = append(c.brokers, &broker{id: id, dir: filepath.Join(c.dir, strconv.Itoa(id)), addrs: a})
@@ -165,13 +168,12 @@ func (c *Cluster) format(b *broker, clusterID string) error {
 	cmd := c.install.command(nil, "kafka.tools.StorageTool", "format",
 		"--cluster-id", clusterID, "--config", filepath.Join(b.dir, "server.properties"))
 	cmd.Stdout, cmd.Stderr = log, log
-	p, err := startProcess(cmd)
+	p, err := child.Start(cmd)
 	if err != nil {
 		return err
 	}
-	<-p.done
-	if p.err != nil {
-		return fmt.Errorf("formatting broker %d's storage: %w", b.id, p.err)
+	if err := p.Err(); err != nil {
+		return fmt.Errorf("formatting broker %d's storage: %w", b.id, err)
 	}
 	return nil
 }
@@ -193,7 +195,7 @@ func (c *Cluster) run(b *broker) error {
 	}
 	cmd := c.install.command(flags, "kafka.Kafka", properties)
 	cmd.Stdout, cmd.Stderr = log, log
-	p, err := startProcess(cmd)
+	p, err := child.Start(cmd)
 	if err != nil {
 		return err
 	}
@@ -203,7 +205,7 @@ func (c *Cluster) run(b *broker) error {
 	return nil
 }
 
-func (b *broker) process() *process {
+func (b *broker) process() *child.Process {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.proc
@@ -211,7 +213,7 @@ func (b *broker) process() *process {
 
 func (b *broker) running() bool {
 	p := b.process()
-	return p != nil && !p.ended()
+	return p != nil && !p.Ended()
 }
 
 // Addrs are the addresses (host:port) of the brokers' listener l, in the order
@@ -234,7 +236,7 @@ func (c *Cluster) Addrs(l Listener) []string {
 func (c *Cluster) Kill(t testing.TB, i int) {
 	t.Helper()
 	b := c.runningBroker(t, i)
-	b.process().kill()
+	b.process().Kill()
 }
 
 // Stop ends broker i in order: by SIGTERM, on which it hands its partitions
@@ -242,7 +244,7 @@ func (c *Cluster) Kill(t testing.TB, i int) {
 func (c *Cluster) Stop(t testing.TB, i int) {
 	t.Helper()
 	b := c.runningBroker(t, i)
-	if !b.process().stop(stopGrace) {
+	if !b.process().Stop(stopGrace) {
 		t.Logf("broker %d had to be killed: it did not end within %v of SIGTERM", i, stopGrace)
 	}
 }
@@ -276,7 +278,7 @@ func (c *Cluster) Restart(t testing.TB, i int) {
 			return
 		}
 		if p := b.process(); p != nil {
-			p.kill()
+			p.Kill()
 		}
 		// The port is ours among tests; another program will leave it.
 		if !errors.Is(err, errPortTaken) || !pause(ctx) {
@@ -290,13 +292,13 @@ func (c *Cluster) close() {
 	var wg sync.WaitGroup
 	for _, b := range c.brokers {
 		if p := b.process(); p != nil {
-			wg.Go(p.kill)
+			wg.Go(p.Kill)
 		}
 	}
 	wg.Wait()
 	os.RemoveAll(c.dir)
 	if c.lease != nil {
-		c.lease.release()
+		c.lease.Release()
 	}
 }
 

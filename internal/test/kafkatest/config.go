@@ -60,6 +60,15 @@ type TLS struct {
 type SASL struct {
 	Plain map[string]string // PLAIN
 	Scram map[string]string // SCRAM-SHA-256 and SCRAM-SHA-512
+	OAuth *OAuth            // OAUTHBEARER, if not nil
+}
+
+// OAuth says which tokens Kafka's own validator takes by OAUTHBEARER: JWTs of this issuer
+// for this audience. The principal is the token's subject.
+type OAuth struct {
+	JWKS     string // URL (http: or file:) of the keys that tokens are signed with
+	Issuer   string
+	Audience string
 }
 
 // Listener names one of a broker's doors.
@@ -151,6 +160,10 @@ func (c Config) properties(id int, dir string, addrs []map[Listener]string) map[
 			p["listener.name."+l+".scram-sha-256.sasl.jaas.config"] = scram
 			p["listener.name."+l+".scram-sha-512.sasl.jaas.config"] = scram
 		}
+		if c.SASL.OAuth != nil {
+			p["sasl.enabled.mechanisms"] += ",OAUTHBEARER"
+			maps.Copy(p, c.SASL.OAuth.properties(c.Version))
+		}
 	}
 	if c.DelegationTokens {
 		p["delegation.token.secret.key"] = "known to the brokers of this test alone"
@@ -172,6 +185,32 @@ func (s *SASL) plainJAAS() string {
 	}
 	b.WriteString(";")
 	return b.String()
+}
+
+func (o *OAuth) properties(version string) map[string]string {
+	handler := "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
+	if strings.HasPrefix(version, "3.") {
+		handler = "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerValidatorCallbackHandler"
+	}
+	p := map[string]string{
+		"sasl.oauthbearer.jwks.endpoint.url": o.JWKS,
+		"sasl.oauthbearer.expected.issuer":   o.Issuer,
+		"sasl.oauthbearer.expected.audience": o.Audience,
+	}
+	for _, l := range []string{"sasl_plaintext", "sasl_ssl"} {
+		p["listener.name."+l+".oauthbearer.sasl.jaas.config"] = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
+		p["listener.name."+l+".oauthbearer.sasl.server.callback.handler.class"] = handler
+	}
+	return p
+}
+
+// jvmFlags are what the brokers' JVMs need beside their properties: Kafka takes no URL for
+// OAUTHBEARER that they do not allow.
+func (c Config) jvmFlags() []string {
+	if c.SASL == nil || c.SASL.OAuth == nil {
+		return nil
+	}
+	return []string{"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=" + c.SASL.OAuth.JWKS}
 }
 
 // writeFiles puts what the broker reads at its start into dir.

@@ -99,10 +99,16 @@ func (f *Fake) Addrs() []string { return f.addrs }
 // SASL or for a client's certificate.
 func (f *Fake) Records(t testing.TB, topic string, n int, opts ...kgo.Opt) []*kgo.Record {
 	t.Helper()
+	return f.RecordsOf(t, []string{topic}, n, opts...)
+}
+
+// RecordsOf is [Cluster.RecordsOf]; see Records.
+func (f *Fake) RecordsOf(t testing.TB, topics []string, n int, opts ...kgo.Opt) []*kgo.Record {
+	t.Helper()
 	if f.tls != nil {
 		opts = append([]kgo.Opt{kgo.DialTLSConfig(&tls.Config{InsecureSkipVerify: true})}, opts...)
 	}
-	return records(t, f.addrs, topic, n, opts...)
+	return records(t, f.addrs, topics, n, opts...)
 }
 
 // Requests is how many requests with that key (kmsg.Produce, kmsg.Metadata, …)

@@ -86,7 +86,7 @@ func TestTooFewRecordsAreAnErrorThatCounts(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err := readTopic(ctx, f.Addrs(), "orders", 3, nil)
+	_, err := readTopics(ctx, f.Addrs(), []string{"orders"}, 3, nil)
 	if err == nil || !strings.Contains(err.Error(), "2 of 3 records") {
 		t.Errorf("got error %v, want one that says 2 of 3 records", err)
 	}

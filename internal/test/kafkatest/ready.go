@@ -126,7 +126,7 @@ func (b *broker) endError() error {
 	if bytes.Contains(log, []byte("Address already in use")) || bytes.Contains(log, []byte("java.net.BindException")) {
 		return errPortTaken
 	}
-	return fmt.Errorf("broker %d has ended: %v", b.id, p.err)
+	return fmt.Errorf("broker %d has ended: %v", b.id, p.Err())
 }
 
 func (b *broker) logPath() string { return filepath.Join(b.dir, "broker.log") }

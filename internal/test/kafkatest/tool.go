@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kafka-upstream/internal/test/child"
 )
 
 // toolDeadline ends a tool that does not end by itself.
@@ -22,20 +24,20 @@ func (c *Cluster) Tool(t testing.TB, class string, args ...string) string {
 	cmd := c.install.command(nil, class, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	p, err := startProcess(cmd)
+	p, err := child.Start(cmd)
 	if err != nil {
 		t.Fatalf("starting %s: %v", class, err)
 	}
 	select {
-	case <-p.done:
+	case <-p.Done():
 	case <-t.Context().Done():
-		p.kill()
+		p.Kill()
 	case <-time.After(toolDeadline):
-		p.kill()
+		p.Kill()
 		t.Fatalf("%s did not end within %v\n%s%s", class, toolDeadline, &stdout, &stderr)
 	}
-	if p.err != nil {
-		t.Fatalf("%s: %v\n%s%s", class, p.err, &stdout, &stderr)
+	if err := p.Err(); err != nil {
+		t.Fatalf("%s: %v\n%s%s", class, err, &stdout, &stderr)
 	}
 	return stdout.String()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,36 +56,52 @@ func (c *Cluster) admin(t testing.TB) *kadm.Client {
 // returns what there is.
 func (c *Cluster) Records(t testing.TB, topic string, n int) []*kgo.Record {
 	t.Helper()
-	return records(t, c.Addrs(Plaintext), topic, n)
+	return c.RecordsOf(t, []string{topic}, n)
 }
 
-func records(t testing.TB, addrs []string, topic string, n int, opts ...kgo.Opt) []*kgo.Record {
+// RecordsOf is Records for several topics, which hold n records together. They are ordered by
+// topic first.
+func (c *Cluster) RecordsOf(t testing.TB, topics []string, n int) []*kgo.Record {
+	t.Helper()
+	return records(t, c.Addrs(Plaintext), topics, n)
+}
+
+func records(t testing.TB, addrs []string, topics []string, n int, opts ...kgo.Opt) []*kgo.Record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readDeadline)
 	defer cancel()
-	read, err := readTopic(ctx, addrs, topic, n, opts)
+	read, err := readTopics(ctx, addrs, topics, n, opts)
 	if err != nil {
-		t.Fatalf("reading topic %s: %v", topic, err)
+		t.Fatalf("reading the topics %s: %v", strings.Join(topics, ", "), err)
 	}
 	return read
 }
 
-func readTopic(ctx context.Context, addrs []string, topic string, n int, opts []kgo.Opt) ([]*kgo.Record, error) {
+// partition is one of a topic.
+type partition struct {
+	topic string
+	id    int32
+}
+
+func readTopics(ctx context.Context, addrs []string, topics []string, n int, opts []kgo.Opt) ([]*kgo.Record, error) {
 	cl, err := newClient(addrs, opts...)
 	if err != nil {
 		return nil, err
 	}
 	defer cl.Close()
-	starts, ends, err := waitOffsets(ctx, kadm.NewClient(cl), topic, n)
+	starts, ends, err := waitOffsets(ctx, kadm.NewClient(cl), topics, n)
 	if err != nil {
 		return nil, err
 	}
-	consume := make(map[int32]kgo.Offset)
-	left := make(map[int32]int64) // by partition, the end that is still to be reached
+	consume := make(map[string]map[int32]kgo.Offset)
+	left := make(map[partition]bool) // whose end is still to be reached
 	for p, end := range ends {
 		if end > starts[p] {
-			consume[p] = kgo.NewOffset().At(starts[p])
-			left[p] = end
+			if consume[p.topic] == nil {
+				consume[p.topic] = make(map[int32]kgo.Offset)
+			}
+			consume[p.topic][p.id] = kgo.NewOffset().At(starts[p])
+			left[p] = true
 		}
 	}
 	if len(left) == 0 {
@@ -92,7 +109,7 @@ func readTopic(ctx context.Context, addrs []string, topic string, n int, opts []
 	}
 	// Control records are asked for only to see the end of a partition.
 	cl, err = newClient(addrs, append(slices.Clone(opts), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: consume}))...)
+		kgo.ConsumePartitions(consume))...)
 	if err != nil {
 		return nil, err
 	}
@@ -104,11 +121,12 @@ func readTopic(ctx context.Context, addrs []string, topic string, n int, opts []
 			return nil, fmt.Errorf("%d records read, and not yet the ends of the partitions %v: %w", len(read), left, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			if r.Offset >= ends[r.Partition] {
+			p := partition{r.Topic, r.Partition}
+			if r.Offset >= ends[p] {
 				return
 			}
-			if r.Offset == ends[r.Partition]-1 {
-				delete(left, r.Partition)
+			if r.Offset == ends[p]-1 {
+				delete(left, p)
 			}
 			if !r.Attrs.IsControl() {
 				read = append(read, r)
@@ -116,21 +134,19 @@ func readTopic(ctx context.Context, addrs []string, topic string, n int, opts []
 		})
 	}
 	slices.SortFunc(read, func(a, b *kgo.Record) int {
-		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 	})
 	return read, nil
 }
 
-// waitOffsets returns the topic's start and end offsets when there are n
-// records between them.
-func waitOffsets(ctx context.Context, adm *kadm.Client, topic string, n int) (starts, ends map[int32]int64, err error) {
+// waitOffsets returns the start and end offsets of the topics when there are n records
+// between them.
+func waitOffsets(ctx context.Context, adm *kadm.Client, topics []string, n int) (starts, ends map[partition]int64, err error) {
 	for {
 		var have int64
-		s, err := listed(adm.ListStartOffsets(ctx, topic))
+		starts, err = listed(adm.ListStartOffsets(ctx, topics...))
 		if err == nil {
-			var e map[string]map[int32]int64
-			e, err = listed(adm.ListEndOffsets(ctx, topic))
-			starts, ends = s[topic], e[topic]
+			ends, err = listed(adm.ListEndOffsets(ctx, topics...))
 			for p := range ends {
 				have += ends[p] - starts[p]
 			}
@@ -146,19 +162,14 @@ func waitOffsets(ctx context.Context, adm *kadm.Client, topic string, n int) (st
 
 // listed turns kadm's offsets into plain ones, and any partition's error into
 // one.
-func listed(offsets kadm.ListedOffsets, err error) (map[string]map[int32]int64, error) {
+func listed(offsets kadm.ListedOffsets, err error) (map[partition]int64, error) {
 	if err == nil {
 		err = offsets.Error()
 	}
 	if err != nil {
 		return nil, err
 	}
-	plain := make(map[string]map[int32]int64)
-	offsets.Each(func(o kadm.ListedOffset) {
-		if plain[o.Topic] == nil {
-			plain[o.Topic] = make(map[int32]int64)
-		}
-		plain[o.Topic][o.Partition] = o.Offset
-	})
+	plain := make(map[partition]int64)
+	offsets.Each(func(o kadm.ListedOffset) { plain[partition{o.Topic, o.Partition}] = o.Offset })
 	return plain, nil
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kafka-upstream/internal/test/child"
 )
 
 //go:embed versions.txt
@@ -41,35 +43,24 @@ func EachVersion(t *testing.T, f func(t *testing.T, version string)) {
 type install struct {
 	java string // the java program
 	dir  string // holds broker/*.jar and tools/*.jar
+
+	flags []string // of every JVM, beside those of all
 }
 
 // findInstall looks where `make kafka` puts things. Its error is one sentence
 // that says how to get what is missing.
 func findInstall(version string) (install, error) {
-	cache := os.Getenv("KAFKA_UPSTREAM_CACHE")
-	if cache == "" {
-		base := os.Getenv("XDG_CACHE_HOME")
-		if base == "" {
-			base = filepath.Join(os.Getenv("HOME"), ".cache")
-		}
-		cache = filepath.Join(base, "kafka-upstream")
-	}
-	in := install{dir: filepath.Join(cache, "kafka-"+version)}
+	in := install{dir: child.Installed("kafka-" + version)}
 	for _, part := range []string{"broker", "tools"} {
 		jars, _ := filepath.Glob(filepath.Join(in.dir, part, "*.jar"))
 		if len(jars) == 0 {
 			return in, fmt.Errorf("the jars of Apache Kafka %s are not in %s: run `make kafka`", version, filepath.Join(in.dir, part))
 		}
 	}
-	java := "java"
-	if home := os.Getenv("JAVA_HOME"); home != "" {
-		java = filepath.Join(home, "bin", "java")
+	var err error
+	if in.java, err = child.Java(); err != nil {
+		return in, fmt.Errorf("Apache Kafka %s does not run: %w", version, err)
 	}
-	path, err := exec.LookPath(java)
-	if err != nil {
-		return in, fmt.Errorf("there is no Java to run Apache Kafka %s with (%w): run `make kafka`", version, err)
-	}
-	in.java = path
 	return in, nil
 }
 
@@ -85,11 +76,11 @@ func (in install) command(flags []string, class string, args ...string) *exec.Cm
 	}
 	// The jars in a certain order, and not "dir/*": an archive is of one class path.
 	jars, _ := filepath.Glob(filepath.Join(in.dir, part, "*.jar"))
-	return exec.Command(in.java, slices.Concat([]string{
-		"-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+	return exec.Command(in.java, slices.Concat(child.Flags, []string{
+		"-Xmx384m",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 		"-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 		"-cp", strings.Join(jars, string(filepath.ListSeparator)),
-	}, flags, []string{class}, args)...)
+	}, in.flags, flags, []string{class}, args)...)
 }

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"kafka-upstream/internal/test/apicurio"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -37,6 +38,7 @@ func Main(m *testing.M) int {
 	}
 	code := m.Run()
 	kafkatest.StopShared()
+	apicurio.StopShared()
 	for _, leak := range Leaks(printed.all()) {
 		fmt.Fprintln(os.Stderr, leak)
 		code = 1

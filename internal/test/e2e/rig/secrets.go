@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,7 +84,10 @@ func SecretKey(p testcert.Pair) testcert.Pair {
 	return p
 }
 
-// Leaks says which secrets are in which outputs.
+// token matches the beginning of a JWT: a header and the claims, which are signed behind.
+var token = regexp.MustCompile(`eyJ[\w-]+\.eyJ[\w-]+`)
+
+// Leaks says which secrets, private keys and access tokens are in which outputs.
 func Leaks(outputs []string) (found []string) {
 	secrets.mu.Lock()
 	defer secrets.mu.Unlock()
@@ -91,6 +95,9 @@ func Leaks(outputs []string) (found []string) {
 		for line := range strings.Lines(output) {
 			if strings.Contains(line, "PRIVATE KEY") {
 				found = append(found, "a private key was printed: "+line)
+			}
+			if token.MatchString(line) {
+				found = append(found, "a token was printed: "+line)
 			}
 			for value, forms := range secrets.m {
 				for _, form := range forms {

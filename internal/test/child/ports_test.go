@@ -1,4 +1,4 @@
-package kafkatest
+package child
 
 import (
 	"net"
@@ -17,15 +17,15 @@ func TestPortsAreLeasedToOneOnly(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			l, err := leasePorts(10)
+			l, err := LeasePorts(10)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			t.Cleanup(l.release)
+			t.Cleanup(l.Release)
 			mu.Lock()
 			defer mu.Unlock()
-			for _, port := range l.ports {
+			for _, port := range l.Ports {
 				if seen[port] {
 					t.Errorf("port %d was leased twice", port)
 				}
@@ -48,9 +48,9 @@ func TestReleasedPortCanBeLeasedAgain(t *testing.T) {
 	if _, err := lockPort(dir, 20000); err != syscall.EWOULDBLOCK {
 		t.Fatalf("a port that is leased: got error %v, want EWOULDBLOCK", err)
 	}
-	l := &portLease{locks: []*os.File{lock}}
-	l.release()
-	l.release()
+	l := &Lease{locks: []*os.File{lock}}
+	l.Release()
+	l.Release()
 	lock, err = lockPort(dir, 20000)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestLeaseFailsWhereItsFilesCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", file)
-	if _, err := leasePorts(1); err == nil {
+	if _, err := LeasePorts(1); err == nil {
 		t.Errorf("no error with TMPDIR=%s (user %s)", file, strconv.Itoa(os.Getuid()))
 	}
 }
