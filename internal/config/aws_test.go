@@ -80,3 +80,22 @@ func TestAWSKeysDoNotPrint(t *testing.T) {
 		t.Error("producers with different keys are shared")
 	}
 }
+
+// Files for -check have the references themselves.
+func TestAWSReferencesAreNotTakenForValues(t *testing.T) {
+	c := mskConfig(t, "broker.example", `"ssl":true`, `{"region":"{vault://env/a}","access_key_id":"{vault://env/b}","secret_access_key":"{vault://env/c}","session_token":"{vault://env/d}"}`)
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	c = mskConfig(t, mskHost, `"ssl":true`, `{"role_arn":"{vault://env/a}","web_identity_token_file":"{vault://env/b}","role_session_name":"{vault://env/c}"}`)
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	c = mskConfig(t, mskHost, `"ssl":true`, `{"container_credentials_uri":"{vault://env/a}","container_authorization_token_file":"{vault://env/b}"}`)
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	if got := c.Producer().SASL.AWS.ContainerURI; got != "{vault://env/a}" {
+		t.Errorf("the configuration was changed: %s", got)
+	}
+}

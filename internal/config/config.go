@@ -152,25 +152,10 @@ type OAuthBearer struct {
 	TokenFile        string            `json:"token_file"` // instead of the token endpoint
 }
 
-// AWS says where the credentials of the mechanism AWS_MSK_IAM come from. nil is a field that is
-// not set; a reference to a vault that could not be resolved is empty.
-type AWS struct {
-	Region               *string `json:"region"`
-	AccessKeyID          *string `json:"access_key_id"`
-	SecretAccessKey      *string `json:"secret_access_key"`
-	SessionToken         *string `json:"session_token"`
-	RoleARN              *string `json:"role_arn"`
-	WebIdentityTokenFile *string `json:"web_identity_token_file"`
-	RoleSessionName      *string `json:"role_session_name"`
-	ContainerURI         *string `json:"container_credentials_uri"`
-	ContainerTokenFile   *string `json:"container_authorization_token_file"`
-}
-
 var (
 	_ slog.LogValuer = Authentication{}
 	_ fmt.Formatter  = Authentication{}
 	_ fmt.Formatter  = OAuthBearer{}
-	_ fmt.Formatter  = AWS{}
 )
 
 // LogValue is what a log shows: the mechanism alone.
@@ -188,9 +173,6 @@ func (a Authentication) Format(s fmt.State, _ rune) {
 
 // Format prints nothing of the credentials, whatever the verb.
 func (OAuthBearer) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(foreign.Redacted)) }
-
-// Format prints nothing of the credentials, whatever the verb.
-func (AWS) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(foreign.Redacted)) }
 
 // Security says how connections to the brokers are protected.
 type Security struct {

@@ -168,8 +168,10 @@ func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
 		`{"headers":{"forward_all_by_default":true,"exclude_headers":["authorization","cookie","proxy-authorization","apikey"]}}`: "",
 		`{"headers":{"forward_all_by_default":true,"forward_http_headers_as_record_headers":false}}`:                              "",
 		`{"headers":{"include_headers":["authorization"]}}`:                                                                       "",
-		`{"topics_query_arg":"t"}`:                        "topics_query_arg has no effect",
-		`{"topics_query_arg":"t","allowed_topics":["a"]}`: "",
+		`{"topics_query_arg":"t"}`:                                   "topics_query_arg has no effect",
+		`{"authentication":{"mechanism":"OAUTHBEARER"}}`:             "authentication.mechanism is used although authentication.strategy is not set",
+		`{"authentication":{"mechanism":"PLAIN","strategy":"sasl"}}`: "",
+		`{"topics_query_arg":"t","allowed_topics":["a"]}`:            "",
 	} {
 		got := strings.Join(parse(t, config).Warnings(), "\n")
 		if !strings.HasPrefix(got, want) || (got == "") != (want == "") || strings.Contains(got, "\n") {
@@ -256,6 +258,15 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                                                                               "authentication.oauthbearer.client_id is empty",
 		with(`"unknown":1,"response":{"$refs":1}`):                                                                                                         "",
 		with(`"allowed_topics":["a b"]`):                                                                                                                   "allowed_topics[1]: invalid value: a topic name consists of",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","client_secret":"s","scopes":["a"],"extensions":{"logicalCluster":"l"}}}`): "",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","client_secret":""}}`):                                                     "authentication.oauthbearer.client_secret is empty (a vault reference",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"i","client_id":"c","client_secret":"s"}}`):                                                              "authentication.oauthbearer.token_endpoint_url must be a URL",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t"}}`):                                                                                                         "",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","token_endpoint_url":"https://i/t"}}`):                                                                      "both token_file and token_endpoint_url",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","extensions":{"auth":"x"}}}`):                                                                               "extensions contains auth",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/` + strings.Repeat("t", 4096) + `"}}`):                                                                         "authentication.oauthbearer.token_file has 4097 bytes: it may have 4096",
+		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_file":"/t","scopes":["a"` + strings.Repeat(`,"a"`, 100) + `]}}`):                                                       "more than 100 scopes",
+		with(`"authentication":{"mechanism":"PLAIN","user":"u","password":"p","oauthbearer":{"client_id":"c"}}`):                                                                                       "",
 	} {
 		err := parse(t, s).Validate()
 		switch {
@@ -325,7 +336,11 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 	for _, s := range []string{
 		`"bootstrap_servers":[{"host":"localhost","port":9093}]`, `"timeout":1`, `"keepalive_enabled":true`,
 		`"authentication":{"password":"a"}`, `"authentication":{"password":"b"}`, `"authentication":{"user":"a"}`, `"authentication":{"mechanism":"PLAIN"}`,
-		`"authentication":{"tokenauth":true}`, `"security":{"ssl":true}`, `"security":{"ssl_verify":false}`, `"security":{"certificate_id":"x"}`,
+		`"authentication":{"tokenauth":true}`, `"authentication":{"oauthbearer":{"token_endpoint_url":"a"}}`, `"authentication":{"oauthbearer":{"client_id":"a"}}`,
+		`"authentication":{"oauthbearer":{"client_secret":"a"}}`, `"authentication":{"oauthbearer":{"client_secret":"b"}}`, `"authentication":{"oauthbearer":{"scopes":["a"]}}`,
+		`"authentication":{"oauthbearer":{"scopes":["b"]}}`, `"authentication":{"oauthbearer":{"extensions":{"a":"b"}}}`, `"authentication":{"oauthbearer":{"extensions":{"a":"c"}}}`,
+		`"authentication":{"oauthbearer":{"token_file":"a"}}`, `"authentication":{"oauthbearer":{"token_file":"b"}}`, `"authentication":{"oauthbearer":{"token_endpoint_tls_verify":false}}`,
+		`"security":{"ssl":true}`, `"security":{"ssl_verify":false}`, `"security":{"certificate_id":"x"}`,
 		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
 		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
@@ -347,11 +362,13 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 }
 
 func TestConfigPrintsWithoutItsSecrets(t *testing.T) {
-	c := parse(t, strings.TrimSuffix(minimal, "}")+`,"authentication":{"mechanism":"PLAIN","user":"hush-user","password":"hush-password"},`+
+	c := parse(t, strings.TrimSuffix(minimal, "}")+`,"authentication":{"mechanism":"PLAIN","user":"hush-user","password":"hush-password",
+		"oauthbearer":{"client_secret":"hush-secret","extensions":{"a":"hush"}}},`+
 		confluent(`"url":"http://r","authentication":{"basic":{"username":"hush","password":"hush"},"oauth2":{"token_endpoint":"http://t","client_secret":"hush"},"oauth2_client":{"http_proxy_authorization":"hush"}}`)+`}`)
 	o, _ := c.Schemas()
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		for _, v := range []any{c, *c, c.Authentication, &c.Authentication, c.SchemaRegistry, &c.SchemaRegistry.Confluent.Authentication, o, &o, o.Auth} {
+		for _, v := range []any{c, *c, c.Authentication, &c.Authentication, c.Authentication.OAuthBearer, &c.Authentication.OAuthBearer,
+			c.SchemaRegistry, &c.SchemaRegistry.Confluent.Authentication, o, &o, o.Auth} {
 			if s := fmt.Sprintf(format, v); strings.Contains(s, "hush") {
 				t.Errorf("%s shows %s", format, s)
 			}
@@ -412,6 +429,7 @@ func check(path string, typ reflect.Type, fields []schema.Field, t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(`{"authentication":[],"bootstrap_servers":{}}`))
+	f.Add([]byte(`{"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","scopes":{},"extensions":[]}}}`))
 	f.Add([]byte(`[{}]`))
 	f.Add([]byte(`null`))
 	f.Add([]byte(`{"topic":"a.{header.x}.b","allowed_topics":["a"],"record_key":{"parts":[{"from":"body","name":"/a"},null]},"headers":{"name_mappings":{"a":1}}}`))

@@ -62,18 +62,3 @@ func (a Authentication) credentials() sasl.Credentials {
 		AWS: a.AWS.options(),
 	}
 }
-
-func (a AWS) options() awsiam.Options {
-	text := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return *s
-	}
-	return awsiam.Options{
-		Region:      text(a.Region),
-		AccessKeyID: text(a.AccessKeyID), SecretAccessKey: text(a.SecretAccessKey), SessionToken: text(a.SessionToken),
-		RoleARN: text(a.RoleARN), WebIdentityTokenFile: text(a.WebIdentityTokenFile), RoleSessionName: text(a.RoleSessionName),
-		ContainerURI: text(a.ContainerURI), ContainerTokenFile: text(a.ContainerTokenFile),
-	}
-}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"kafka-upstream/internal/record"
+
+	"kafka-upstream/internal/kongschema"
 	"kafka-upstream/internal/security/certs"
 )
 
@@ -103,7 +105,12 @@ func (a Authentication) validate(errs *problems) {
 		}
 		return
 	}
-	for _, problem := range a.credentials().Check() {
+	c := a.credentials()
+	if kongschema.IsReference(c.OAuth.TokenURL) { // in a file: Kong hands over what it refers to
+		c.OAuth.TokenURL = "https://vault"
+	}
+	c.AWS = a.AWS.resolved().options()
+	for _, problem := range c.Check() {
 		errs.add("%s", problem)
 	}
 	o := &a.OAuthBearer
@@ -124,32 +131,6 @@ func (a Authentication) validate(errs *problems) {
 	}
 	if a.Mechanism == "AWS_MSK_IAM" {
 		a.AWS.validate(errs)
-	}
-}
-
-func (a AWS) validate(errs *problems) {
-	for _, field := range []struct {
-		name  string
-		value *string
-		limit int
-	}{
-		{"region", a.Region, maxUser},
-		{"access_key_id", a.AccessKeyID, maxUser},
-		{"secret_access_key", a.SecretAccessKey, maxUser},
-		{"session_token", a.SessionToken, maxPassword},
-		{"role_arn", a.RoleARN, maxUser},
-		{"web_identity_token_file", a.WebIdentityTokenFile, maxUser},
-		{"role_session_name", a.RoleSessionName, maxUser},
-		{"container_credentials_uri", a.ContainerURI, maxUser},
-		{"container_authorization_token_file", a.ContainerTokenFile, maxUser},
-	} {
-		switch {
-		case field.value == nil:
-		case *field.value == "":
-			errs.add("authentication.aws.%s is empty: remove it, or correct its vault reference (one that cannot be resolved arrives empty)", field.name)
-		case len(*field.value) > field.limit:
-			errs.add("authentication.aws.%s has %d bytes: it may have %d", field.name, len(*field.value), field.limit)
-		}
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"kafka-upstream/schema"
@@ -57,9 +56,6 @@ func replace(document []byte, name, text string) ([]byte, error) {
 	return bytes.Join([][]byte{before, begin, []byte(text), end, after}, nil), nil
 }
 
-// unused are the records that are there so that configurations of Kong Enterprise load.
-var unused = []string{"authentication.oauthbearer"}
-
 // fieldTable writes one row for each field that has a value of its own.
 func fieldTable(fields []schema.Field) string {
 	var b strings.Builder
@@ -72,9 +68,6 @@ func fieldRows(b *strings.Builder, prefix string, fields []schema.Field) {
 	for _, f := range fields {
 		name := prefix + f.Name
 		switch {
-		case slices.Contains(unused, name):
-			fmt.Fprintf(b, "| `%s` | record | none | %s |\n", name, f.Description)
-			continue
 		case f.Type == "record":
 			fieldRows(b, name+".", f.Fields)
 			continue

@@ -24,6 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 	yaml "go.yaml.in/yaml/v4"
 
+	"kafka-upstream/internal/test/idp"
 	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/kongsim"
 	"kafka-upstream/schema"
@@ -133,6 +134,19 @@ func startRegistry(t *testing.T) string {
 	return fake.URL()
 }
 
+// giveTokens has the broker take access tokens, of the example's own token endpoint.
+func (e *example) giveTokens(t *testing.T, broker *kafkatest.Fake) {
+	login, _ := e.config["authentication"].(map[string]any)
+	tokens, ok := login["oauthbearer"].(map[string]any)
+	if !ok {
+		return
+	}
+	broker.TakeTokens(nil)
+	if id, ok := tokens["client_id"].(string); ok {
+		tokens["token_endpoint_url"] = idp.Start(t, idp.Config{Clients: map[string]string{id: tokens["client_secret"].(string)}}).TokenURL
+	}
+}
+
 func (e *example) run(t *testing.T, sim *kongsim.Sim) {
 	var topics []string
 	for _, x := range e.exchanges {
@@ -151,6 +165,7 @@ func (e *example) run(t *testing.T, sim *kongsim.Sim) {
 		e.config["bootstrap_servers"] = []any{map[string]any{"host": host, "port": n}}
 	}
 	e.config["producer_async_flush_timeout"] = 1
+	e.giveTokens(t, broker)
 	b, err := json.Marshal(map[string]any{"_format_version": "3.0", "routes": []any{map[string]any{
 		"name": "example", "paths": []string{"/", "~/regions/(?<region>[a-z]+)$"}, "plugins": []any{map[string]any{"name": "kafka-upstream", "config": e.config}},
 	}}})

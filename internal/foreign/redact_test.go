@@ -83,6 +83,34 @@ func TestTextAroundASecretStays(t *testing.T) {
 	}
 }
 
+func TestSecretThatIsKnownLaterIsFound(t *testing.T) {
+	var later []string
+	for _, r := range []*Redactor{NewRedactor("hush-hush").With(func() []string { return later }), (*Redactor)(nil).With(func() []string { return later })} {
+		later = nil
+		if got := r.Text("of l4ter-token"); got != "of l4ter-token" {
+			t.Errorf("before it is known: %s", got)
+		}
+		for _, token := range []string{"l4ter-token", "n3xt-token"} {
+			later = []string{"", token}
+			for name, write := range writings {
+				if got := r.Text(write("Bearer " + token)); !strings.Contains(got, Redacted) || strings.Contains(got, write(token)) {
+					t.Errorf("%s: %s", name, got)
+				}
+			}
+		}
+		if got := r.Text("of l4ter-token"); got != "of l4ter-token" {
+			t.Errorf("once it is forgotten: %s", got)
+		}
+	}
+	r := NewRedactor("hush-hush").With(func() []string { return []string{"t"} })
+	if got := r.Text("hush-hush, t, at"); got != "[redacted], [redacted], at" {
+		t.Errorf("got %s", got)
+	}
+	if s := fmt.Sprintf("%+v", r); strings.Contains(s, "hush") {
+		t.Error(s)
+	}
+}
+
 // Wherever a long text is cut, no part of a secret is left at the cut.
 func TestCutLeavesNoPartOfASecret(t *testing.T) {
 	password := strings.Repeat("hush", 4)

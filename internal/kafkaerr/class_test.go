@@ -34,6 +34,12 @@ func (e foreign) NotKafka() bool { return e.error == nil }
 func (e foreign) Error() string  { return "HTTP/1.1 400" }
 func (e foreign) Unwrap() error  { return e.error }
 
+// tokenless is the error of a login for which there is no token.
+type tokenless struct{}
+
+func (tokenless) Error() string { return "could not get token" }
+func (tokenless) NoToken() bool { return true }
+
 func TestErrorsHaveTheirReason(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -51,6 +57,7 @@ func TestErrorsHaveTheirReason(t *testing.T) {
 		{"deadline", late.Err(), Timeout},
 		{"deadline of a read", readTimeout(t), Timeout},
 		{"broker waited for its replicas", kafka.RequestTimedOut, Timeout},
+		{"no token to log in with", fmt.Errorf("login: %w", tokenless{}), NoToken},
 		{"nobody listens", dial(t.Context(), "127.0.0.1:1"), Unreachable},
 		{"connect timed out", dial(late, "127.0.0.1:1"), Unreachable},
 		{"no such host", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, Unreachable},

@@ -185,7 +185,9 @@ func TestHealthGatingSeesThatThereIsNoToken(t *testing.T) {
 	f, _ := startTaker(t)
 	s := startProvider(t)
 	s.Behave(func(b *idp.Behaviour) { b.Down = true })
-	p := startTokens(t, s, f.Addrs(), func(o *Options) { o.HealthGating = HealthGating{Failures: 2, ProbeInterval: 20 * time.Millisecond, Recoveries: 1} })
+	p := startTokens(t, s, f.Addrs(), func(o *Options) {
+		o.HealthGating = HealthGating{Failures: 2, ProbeInterval: 20 * time.Millisecond, Recoveries: 1}
+	})
 	send(t, p.Producer, "one")
 	eventually(t, "it is unhealthy", func() bool { return p.isUnhealthy("t") })
 	s.Behave(func(b *idp.Behaviour) { b.Down = false })

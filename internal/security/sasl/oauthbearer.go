@@ -166,7 +166,7 @@ func (m *oauthBearer) Start(ctx context.Context) (sasl.StateMachine, []byte, err
 func (m *oauthBearer) Secrets() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.sent[:]
+	return slices.Clone(m.sent[:])
 }
 
 // Rejected implements TokenMechanism. Kafka says why in its answer to the token, and again with

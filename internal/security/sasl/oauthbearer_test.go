@@ -267,6 +267,28 @@ func TestEndOfTheMechanismEndsItsSource(t *testing.T) {
 	}
 }
 
+func TestLoginsAndTheirErrorsMayCoincide(t *testing.T) {
+	m, s := bearer("t0ken-of-1", "t0ken-of-2", "t0ken-of-3")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				state, _, err := m.Start(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, _, err := state.Next(t.Context(), []byte(kafkasReason)); err != nil {
+					t.Error(err)
+				}
+				_ = m.redactor.Redact(m.Rejected(kafkasError(kafkasReason)).Error())
+				s.Drop("t0ken-of-1")
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // Whatever a broker sends is one short printable line in the error, without the token.
 func FuzzRefusal(f *testing.F) {
 	for _, s := range []string{kafkasReason, "", `{"status":"t0ken-of-1"}`, "\xff\x00", `{"status":null}`, strings.Repeat("t0ken-of-1", 500)} {
