@@ -168,3 +168,20 @@ func compareInt(s []byte, with int64) (result int, ok bool) {
 	}
 	return 0, true
 }
+
+// parseUint is parseInt of an integer that is not negative.
+func parseUint(s []byte) (uint64, bool) {
+	if n, ok := parseInt(s); ok {
+		return uint64(n), n >= 0
+	}
+	var scratch [64]byte
+	d := parseDecimal(scratch[:0], s)
+	if d.negative || d.exponent < 0 || len(d.digits)+d.exponent > 20 {
+		return 0, false
+	}
+	for range d.exponent {
+		d.digits = append(d.digits, '0')
+	}
+	n, err := strconv.ParseUint(string(d.digits), 10, 64)
+	return n, err == nil
+}

@@ -5,31 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/bufbuild/protocompile"
 	"github.com/bufbuild/protocompile/linker"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 type protobufEncoder struct {
-	message protoreflect.MessageType
+	message *protoMessage
 	index   []int
 	types   *dynamicpb.Types // for google.protobuf.Any
 	o       Options
 }
-
-// maxProtobufValues bounds the memory of a document while it is a message of Go: a value of two
-// bytes takes up to 900 there.
-const maxProtobufValues = 1 << 17
 
 // mainFile is the name of the schema among its imports.
 const mainFile = "schema of the value"
@@ -64,7 +56,7 @@ func (o *Options) compileProtobuf(text string, refs []Reference) (Encoder, error
 	if err := register(all, file); err != nil {
 		return nil, schemaError("the Protobuf schema", err)
 	}
-	return &protobufEncoder{dynamicpb.NewMessageType(message), index(message), dynamicpb.NewTypes(all), *o}, nil
+	return &protobufEncoder{make(protoCompiler).message(message), index(message), dynamicpb.NewTypes(all), *o}, nil
 }
 
 // message returns the message that values are: the first one, or that of the options.
@@ -105,158 +97,103 @@ func register(all *protoregistry.Files, file protoreflect.FileDescriptor) error 
 	return all.RegisterFile(file)
 }
 
-func (e *protobufEncoder) Index() []int { return e.index }
-
-func (e *protobufEncoder) AppendText(dst, text []byte) ([]byte, error) {
-	return e.AppendJSON(dst, text)
+// protoMessage is a message as the walk needs it.
+type protoMessage struct {
+	name    string
+	desc    protoreflect.MessageDescriptor
+	fields  []protoField // by their numbers, as they are written
+	byName  map[string]int
+	oneofs  int
+	special protoSpecial
 }
 
-func (e *protobufEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
-	t := tapes.Get().(*tape)
-	defer t.free()
-	if wrong := t.read(doc, e.o.MaxDepth); wrong != "" {
-		return dst, &FitError{Reason: wrong}
-	}
-	if len(t.values) > maxProtobufValues {
-		return dst, &FitError{Reason: "has more values than are made into Protobuf, which is " + strconv.Itoa(maxProtobufValues)}
-	}
-	m := e.message.New().Interface()
-	err := protojson.UnmarshalOptions{
-		DiscardUnknown: !e.o.Strict, Resolver: e.types, RecursionLimit: e.o.MaxDepth, AllowPartial: true,
-	}.Unmarshal(doc, m)
-	if err != nil {
-		return dst, e.fault(t, err).error()
-	}
-	if proto.CheckInitialized(m) != nil {
-		return dst, &FitError{Reason: "lacks a required field"}
-	}
-	b, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.MarshalAppend(dst, m)
-	if err != nil {
-		return dst, &FitError{Reason: "cannot be written as the message " + quote(string(e.message.Descriptor().FullName()))}
-	}
-	if len(b)-len(dst) > e.o.MaxValue {
-		return dst, &FitError{Reason: "becomes too large in Protobuf"}
-	}
-	return b, nil
+// protoSpecial is the form that some messages of google/protobuf have in JSON.
+type protoSpecial byte
+
+const (
+	ordinary   protoSpecial = iota
+	anyValue                // Value
+	structure               // Struct
+	listOfAny               // ListValue
+	wrapper                 // Int32Value and others
+	libraryDid              // Timestamp, Duration, FieldMask, Any
+)
+
+var protoSpecials = map[protoreflect.FullName]protoSpecial{
+	"google.protobuf.Value": anyValue, "google.protobuf.Struct": structure, "google.protobuf.ListValue": listOfAny,
+	"google.protobuf.BoolValue": wrapper, "google.protobuf.Int32Value": wrapper, "google.protobuf.Int64Value": wrapper,
+	"google.protobuf.UInt32Value": wrapper, "google.protobuf.UInt64Value": wrapper, "google.protobuf.FloatValue": wrapper,
+	"google.protobuf.DoubleValue": wrapper, "google.protobuf.StringValue": wrapper, "google.protobuf.BytesValue": wrapper,
+	"google.protobuf.Timestamp": libraryDid, "google.protobuf.Duration": libraryDid, "google.protobuf.FieldMask": libraryDid, "google.protobuf.Any": libraryDid,
 }
 
-// position is where protojson's errors say that they are.
-var position = regexp.MustCompile(`\(line ([0-9]+):([0-9]+)\)`)
-
-// fault finds out which value is meant by an error of protojson's, whose text holds values of
-// the client's: only the position is taken from it.
-func (e *protobufEncoder) fault(t *tape, err error) *fault {
-	f := new(fault)
-	m := e.message.Descriptor()
-	f.set("does not fit the message", string(m.FullName()))
-	at := position.FindStringSubmatch(err.Error())
-	if at == nil {
-		return f
-	}
-	line, _ := strconv.Atoi(at[1])
-	column, _ := strconv.Atoi(at[2])
-	locate(f, t, 0, uint32(offset(t.doc, line, column)), shape{message: m})
-	return f
+type protoField struct {
+	name, jsonName string
+	typeName       string
+	number         protowire.Number
+	kind           protoreflect.Kind
+	list, packed   bool
+	implicit       bool // is the default value not written?
+	required       bool
+	oneof          int // or -1
+	message        *protoMessage
+	enum           map[string]int32
+	null           bool        // does null stand for a value?
+	key, value     *protoField // of a map
 }
 
-// offset returns where a line and column is, both counted from 1, a column in characters.
-func offset(doc []byte, line, column int) int {
-	i := 0
-	for ; line > 1 && i < len(doc); i++ {
-		if doc[i] == '\n' {
-			line--
-		}
+// protoCompiler makes the walk's messages of descriptors.
+type protoCompiler map[protoreflect.FullName]*protoMessage
+
+func (c protoCompiler) message(d protoreflect.MessageDescriptor) *protoMessage {
+	if m := c[d.FullName()]; m != nil {
+		return m
 	}
-	for ; column > 1 && i < len(doc); column-- {
-		_, n := utf8.DecodeRune(doc[i:])
-		i += n
+	m := &protoMessage{name: string(d.FullName()), desc: d, byName: make(map[string]int), oneofs: d.Oneofs().Len(), special: protoSpecials[d.FullName()]}
+	c[d.FullName()] = m
+	var all []protoreflect.FieldDescriptor
+	for i := range d.Fields().Len() {
+		all = append(all, d.Fields().Get(i))
 	}
-	return i
+	slices.SortFunc(all, func(a, b protoreflect.FieldDescriptor) int { return int(a.Number()) - int(b.Number()) })
+	m.fields = make([]protoField, len(all))
+	for i, f := range all {
+		m.fields[i] = *c.field(f)
+	}
+	for i, f := range all { // a name that is one field's in JSON and another's in the text is the former's
+		m.byName[f.TextName()] = i
+	}
+	for i, f := range all {
+		m.byName[f.JSONName()] = i
+	}
+	return m
 }
 
-// shape is what a value of a document has to be: a message, or what a field is made of. It is
-// neither if the schema does not say.
-type shape struct {
-	message protoreflect.MessageDescriptor
-	field   protoreflect.FieldDescriptor
-	item    bool // the value is one of the field's, and not all of them
-}
-
-// locate sets f to the fault at an offset in the document, which is in the value at that
-// position of the tape.
-func locate(f *fault, t *tape, at, offset uint32, s shape) {
-	v := t.values[at]
-	if s.field != nil {
-		f.set("does not fit the field, which is of type", s.typeName())
-		if !s.item && s.field.IsList() && v.kind == jsonArray {
-			n := 0
-			for i := at + 1; i < v.next; i = t.values[i].next {
-				if offset < t.values[i].end+1 {
-					locate(f, t, i, offset, shape{field: s.field, item: true})
-					f.inItem(n)
-					return
-				}
-				n++
-			}
-			return
-		}
-		if !s.item && s.field.IsMap() && v.kind == jsonObject {
-			for i := at + 1; i < v.next; i = t.values[i+1].next {
-				if offset < t.values[i+1].end+1 {
-					if offset >= t.values[i+1].start-1 {
-						locate(f, t, i+1, offset, shape{field: s.field.MapValue(), item: true})
-					}
-					f.in(foreignName)
-					return
-				}
-			}
-			return
-		}
-		s.message = s.field.Message()
+func (c protoCompiler) field(d protoreflect.FieldDescriptor) *protoField {
+	f := &protoField{
+		name: d.TextName(), jsonName: d.JSONName(), number: d.Number(), kind: d.Kind(), typeName: d.Kind().String(),
+		list: d.IsList(), packed: d.IsPacked(), required: d.Cardinality() == protoreflect.Required,
+		implicit: !d.IsList() && !d.IsMap() && !d.HasPresence(), oneof: -1,
 	}
-	if s.message == nil || v.kind != jsonObject {
-		return
+	if o := d.ContainingOneof(); o != nil {
+		f.oneof = o.Index()
 	}
-	for i := at + 1; i < v.next; i = t.values[i+1].next {
-		if offset >= t.values[i+1].end+1 {
-			continue
-		}
-		name := string(t.appendString(nil, &t.values[i]))
-		field := s.message.Fields().ByJSONName(name)
-		if field == nil {
-			field = s.message.Fields().ByTextName(name)
-		}
-		switch {
-		case field == nil && wellKnown(s.message):
-		case field == nil:
-			f.set("has a member that is no field of the message", string(s.message.FullName()))
-		case offset < t.values[i].end+1:
-			f.set("has twice the field, or another one of its oneof,", string(field.Name()))
-		default:
-			locate(f, t, i+1, offset, shape{field: field})
-			f.in(name)
-		}
-		return
-	}
-}
-
-// wellKnown reports whether a message has a form of its own in JSON.
-func wellKnown(m protoreflect.MessageDescriptor) bool {
-	return m.ParentFile() != nil && strings.HasPrefix(m.ParentFile().Path(), "google/protobuf/")
-}
-
-func (s shape) typeName() string {
-	name := s.field.Kind().String()
 	switch {
-	case s.field.IsMap():
-		return "map"
-	case s.field.Message() != nil:
-		name = string(s.field.Message().FullName())
-	case s.field.Enum() != nil:
-		name = string(s.field.Enum().FullName())
+	case d.IsMap():
+		f.key, f.value = c.field(d.MapKey()), c.field(d.MapValue())
+		f.key.implicit, f.value.implicit = false, false // an entry has both
+	case d.Message() != nil:
+		f.message = c.message(d.Message())
+		f.typeName = f.message.name
+		f.null = f.message.special == anyValue
+	case d.Enum() != nil:
+		f.typeName = string(d.Enum().FullName())
+		f.null = f.typeName == "google.protobuf.NullValue"
+		f.enum = make(map[string]int32)
+		for i := range d.Enum().Values().Len() {
+			v := d.Enum().Values().Get(i)
+			f.enum[string(v.Name())] = int32(v.Number())
+		}
 	}
-	if s.field.IsList() && !s.item {
-		return "repeated " + name
-	}
-	return name
+	return f
 }

@@ -2,6 +2,7 @@ package schemafmt
 
 import (
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -44,6 +45,38 @@ const (
 		"required": ["username", "age"]
 	}`
 )
+
+// Encoders of all kinds are used by many goroutines at once, and do not mix up documents.
+func TestEncodersAreUsedAtOnce(t *testing.T) {
+	var wg sync.WaitGroup
+	for _, body := range bodies {
+		for kind, schema := range map[Kind]string{Avro: body.avro, JSONSchema: body.json, Protobuf: body.proto} {
+			e, err := Compile(kind, schema, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := e.AppendJSON(nil, []byte(body.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 4 {
+				wg.Go(func() {
+					for range 50 {
+						if got, err := e.AppendJSON(nil, []byte(body.body)); err != nil || string(got) != string(want) {
+							t.Errorf("%s, %s: %q, %v", body.name, kind, got, err)
+							return
+						}
+						if _, err := e.AppendJSON(nil, []byte(`[{"client":[1,2,"`+body.name+`"]}]`)); err == nil {
+							t.Errorf("%s, %s: an array fits", body.name, kind)
+							return
+						}
+					}
+				})
+			}
+		}
+	}
+	wg.Wait()
+}
 
 func TestSchemasAreBounded(t *testing.T) {
 	many := make([]Reference, MaxReferences+1)

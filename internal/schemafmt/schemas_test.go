@@ -71,7 +71,7 @@ func TestMessageSchemasTakeAllMessages(t *testing.T) {
 	library := avro.MustParse(text)
 	_, inJSON := readSchema(t, "message.json")
 	_, inProtobuf := readSchema(t, "message.proto")
-	message := inProtobuf.(*protobufEncoder).message.Descriptor()
+	message := inProtobuf.(*protobufEncoder).message.desc
 	for name, m := range messages(t) {
 		var want map[string]any
 		if err := json.Unmarshal(m, &want); err != nil {
