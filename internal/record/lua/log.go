@@ -62,7 +62,7 @@ func joined(l *glua.LState, n int, separator string) string {
 			b.WriteString(separator)
 		}
 		s := toText(l, l.Get(i))
-		sandbox.Charge(l, 1+len(s)/256, int64(2*len(s)))
+		sandbox.Charge(l, 2+len(s)/128, int64(2*len(s)))
 		b.WriteString(s)
 	}
 	return b.String()
@@ -71,7 +71,10 @@ func joined(l *glua.LState, n int, separator string) string {
 // toText is tostring.
 func toText(l *glua.LState, v glua.LValue) string {
 	switch v.(type) {
-	case glua.LString, glua.LNumber:
+	case glua.LString:
+		return textOf(v)
+	case glua.LNumber:
+		sandbox.Charge(l, 4, 32)
 		return textOf(v)
 	}
 	if f := l.GetMetaField(v, "__tostring"); f != glua.LNil {
@@ -116,7 +119,7 @@ func (m *machine) openLog() *glua.LTable {
 			if err != nil && len(b) <= maxLine {
 				b = append(b, toText(l, l.Get(i))...)
 			}
-			sandbox.Charge(l, len(b)/64, int64(2*len(b)))
+			sandbox.Charge(l, len(b)/16, int64(2*len(b)))
 			line = append(line, b...)
 		}
 		m.addLog(l, "debug", string(line))

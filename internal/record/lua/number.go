@@ -145,7 +145,7 @@ func compareNumbers(l *glua.LState) int {
 	if !ok || !ok2 || a.Type() == glua.LTString || b.Type() == glua.LTString {
 		l.RaiseError("attempt to compare %s with %s", a.Type(), b.Type())
 	}
-	sandbox.Charge(l, 20, 512)
+	sandbox.Charge(l, 30, 512)
 	if p, q := rational(a), rational(b); p != nil && q != nil {
 		return p.Cmp(q)
 	}
@@ -216,7 +216,7 @@ var exactMeta = func() *glua.LTable {
 					l.RaiseError("attempt to concatenate a %s value", v.Type())
 				}
 			}
-			sandbox.Charge(l, 1+len(text)/256, int64(2*len(text)))
+			sandbox.Charge(l, 1+len(text)/64, int64(4*len(text)))
 			l.Push(glua.LString(text))
 			return 1
 		},

@@ -16,7 +16,7 @@ func newFunction(f glua.LGFunction) *glua.LFunction {
 }
 
 // charge charges for a pass over n bytes that makes size bytes.
-func charge(l *glua.LState, n, size int) { sandbox.Charge(l, 1+n/256, 32+int64(size)) }
+func charge(l *glua.LState, n, size int) { sandbox.Charge(l, 1+n/128, 32+int64(size)) }
 
 // pushString pushes a string that is already charged for.
 func pushString(l *glua.LState, s string) int {

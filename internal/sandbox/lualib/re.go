@@ -88,7 +88,7 @@ func group(text string, found []int32, n int) glua.LValue {
 
 // captures makes the table of a match: groups by number, from 0 for the whole, and by name.
 func (s *search) captures(l *glua.LState, found []int32, into *glua.LTable) *glua.LTable {
-	sandbox.Charge(l, 4+len(found), 512+64*int64(len(found)))
+	sandbox.Charge(l, 8+len(found), 512+64*int64(len(found)))
 	if into == nil {
 		into = l.CreateTable(s.re.groups, 1)
 	}
@@ -189,7 +189,7 @@ func substitute(l *glua.LState, global bool) int {
 	f, isFunction := l.Get(3).(*glua.LFunction)
 	if failure == "" && !isFunction {
 		template := subject(l, 3)
-		sandbox.Charge(l, 1+len(template)/16, int64(len(template)))
+		sandbox.Charge(l, 1+len(template)/4, 16*int64(len(template)))
 		var ok bool
 		if parts, ok = parseTemplate(template); !ok {
 			failure = "failed to compile the replacement template"
