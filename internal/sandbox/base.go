@@ -250,6 +250,9 @@ func baseTostring(l *glua.LState) int {
 	return 1
 }
 
+// ToString is tostring, with __tostring. It charges for what it makes.
+func ToString(l *glua.LState, v glua.LValue) string { return string(toString(l, v)) }
+
 // toString is tostring, with __tostring.
 func toString(l *glua.LState, v glua.LValue) glua.LString {
 	switch v := v.(type) {

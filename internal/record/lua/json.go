@@ -165,7 +165,7 @@ func (c *module) decode(l *glua.LState) int {
 	if c.arrays {
 		arrays = c.m.arrays
 	}
-	d, err := c.m.decode(l, textOf(v), arrays, c.maxDecode)
+	d, err := c.m.decode(l, sandbox.ToString(l, v), arrays, c.maxDecode)
 	if err != nil {
 		return c.fail(l, err)
 	}

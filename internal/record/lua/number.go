@@ -210,8 +210,7 @@ var exactMeta = func() *glua.LTable {
 				if n := exactOf(v); n != nil {
 					text = append(text, n.text...)
 				} else if glua.LVCanConvToString(v) {
-					sandbox.Charge(l, 1, int64(len(glua.LVAsString(v))))
-					text = append(text, textOf(v)...)
+					text = append(text, sandbox.ToString(l, v)...)
 				} else {
 					l.RaiseError("attempt to concatenate a %s value", v.Type())
 				}
@@ -222,26 +221,6 @@ var exactMeta = func() *glua.LTable {
 		},
 	})
 }()
-
-// textOf is a string, or a number as tostring writes it.
-func textOf(v glua.LValue) string {
-	if n, ok := v.(glua.LNumber); ok {
-		f := float64(n)
-		if f == math.Trunc(f) && math.Abs(f) < 1e14 {
-			return strconv.FormatInt(int64(f), 10)
-		}
-		switch {
-		case math.IsNaN(f):
-			return "nan"
-		case math.IsInf(f, 1):
-			return "inf"
-		case math.IsInf(f, -1):
-			return "-inf"
-		}
-		return strconv.FormatFloat(f, 'g', maxDigits, 64)
-	}
-	return glua.LVAsString(v)
-}
 
 // goFunction makes a function that states can share.
 func goFunction(f glua.LGFunction) *glua.LFunction { return &glua.LFunction{IsG: true, GFunction: f} }

@@ -52,7 +52,7 @@ func newSearch(l *glua.LState, options, ctx int) (s search, failure string) {
 }
 
 // subject is an argument that is a text, whatever it is.
-func subject(l *glua.LState, n int) string { return toString(l, l.Get(n)) }
+func subject(l *glua.LState, n int) string { return sandbox.ToString(l, l.Get(n)) }
 
 // next finds the next match.
 func (s *search) next(l *glua.LState) []int32 {
@@ -244,7 +244,7 @@ func (s *search) call(l *glua.LState, f *glua.LFunction, found []int32) string {
 	l.Pop(1)
 	switch v.(type) {
 	case glua.LString, glua.LNumber:
-		return toString(l, v)
+		return sandbox.ToString(l, v)
 	}
 	l.RaiseError("the replacement function returned a %s value, not a string", v.Type())
 	return ""

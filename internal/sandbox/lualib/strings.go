@@ -195,7 +195,7 @@ func ngxEncodeArgs(l *glua.LState) int {
 		switch v.(type) {
 		case glua.LString, glua.LNumber:
 			out.add("=")
-			out.add(escape(l, toString(l, v), escapeComponent))
+			out.add(escape(l, sandbox.ToString(l, v), escapeComponent))
 		case glua.LBool:
 		default:
 			l.RaiseError("attempt to use %s as query arg value", v.Type())

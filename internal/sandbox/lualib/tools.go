@@ -66,13 +66,13 @@ var stringFunctions = map[string]glua.LGFunction{
 	"strip": func(l *glua.LState) int {
 		s := ""
 		if v := l.Get(1); v != glua.LNil {
-			s = toString(l, v)
+			s = sandbox.ToString(l, v)
 		}
 		charge(l, 2*len(s), 0)
 		return pushString(l, strings.Trim(s, " \t\n\v\f\r"))
 	},
 	"validate_utf8": func(l *glua.LState) int {
-		s := toString(l, l.Get(1))
+		s := sandbox.ToString(l, l.Get(1))
 		charge(l, 4*len(s), 0)
 		for i := 0; i < len(s); {
 			r, width := utf8.DecodeRuneInString(s[i:])
