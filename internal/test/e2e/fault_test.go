@@ -70,22 +70,15 @@ var (
 	faultsOfTheClock []fault
 )
 
-// records returns what is in the topics, at least n records.
-func (x *stage) records(n int) []*kgo.Record {
-	if len(x.topics) == 1 {
-		return x.read(x.topics[0], n)
+// records returns what is in the topics.
+func (x *stage) records() (all []*kgo.Record) {
+	for _, topic := range x.topics {
+		all = append(all, x.read(topic, 0)...)
 	}
-	var all []*kgo.Record
-	rig.Eventually(x.T, fmt.Sprintf("there are %d records", n), func() bool {
-		all = nil
-		for _, topic := range x.topics {
-			all = append(all, x.read(topic, 0)...)
-		}
-		return len(all) >= n
-	})
 	return all
 }
 
+// read returns what is in a topic, at least n records.
 func (x *stage) read(topic string, n int) []*kgo.Record {
 	if x.kafka != nil {
 		return x.kafka.Records(x.T, topic, n)
@@ -164,7 +157,7 @@ func (f fault) run(x *stage) {
 		})
 	}
 	if !f.atStart {
-		x.records(20) // it is under way
+		x.read(x.topics[0], 20) // it is under way
 	}
 	f.do(x)
 
@@ -177,8 +170,9 @@ func (f fault) run(x *stage) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	want := []byte(fmt.Sprintf(`{"i":%d}`, marker))
+	marked := x.topics[marker/keys%len(x.topics)]
 	for n := 0; ; {
-		records := x.records(n)
+		records := x.read(marked, n)
 		if slices.ContainsFunc(records, func(r *kgo.Record) bool { return strings.Contains(string(r.Value), string(want)) }) {
 			break
 		}
@@ -196,7 +190,7 @@ func (f fault) run(x *stage) {
 	if err := sim.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
-	records := x.records(0)
+	records := x.records()
 	sum := checkInvariant(t, records, a, log.String())
 	if f.codec != "" {
 		checkOrder(t, records)
