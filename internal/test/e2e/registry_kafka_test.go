@@ -303,7 +303,7 @@ func TestRealRegistryIsKilledAndComesBack(t *testing.T) {
 	registry.Restart(t)
 	next := registry.Register(t, "mortal", apicurio.Schema{Text: strings.Replace(avroUser, `]}`, `,{"name":"rank","type":"int","default":1}]}`, 1)})
 	// The attempts to fetch it are up to 30 s apart by now.
-	for deadline := time.Now().Add(time.Minute); s.count("schema has a new version") == 0; <-time.After(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); s.count(fmt.Sprintf("subject=mortal schema_version=latest id=%d ", next)) == 0; <-time.After(50 * time.Millisecond) {
 		if send(); time.Now().After(deadline) {
 			t.Fatal("the next version is not used within a minute")
 		}
