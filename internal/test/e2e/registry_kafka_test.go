@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,9 @@ func confluent(url string, more map[string]any) map[string]any {
 	return map[string]any{"confluent": with(map[string]any{"url": url}, more)}
 }
 
+// unique is a name that no other run of the test has.
+func unique(name string) string { return name + "-" + strconv.FormatInt(time.Now().UnixNano(), 36) }
+
 func TestRecordsAreReadByTheSchemasOfARealRegistry(t *testing.T) {
 	registry, kafka := apicurio.Shared(t), kafkatest.Shared(t, kafkatest.Versions[0])
 	serde := new(sr.Serde)
@@ -155,7 +159,7 @@ func TestRecordsAreReadByTheSchemasOfARealRegistry(t *testing.T) {
 		{"protobuf.references", "proto-order", "", body, sent{target: "/", body: order}, `null {"id":"4711","to":{"city":"Zürich"}}`, []misfit{{`{"id":1,"to":{"city":7}}`, "/to/city"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			topic := kafka.CreateTopic(t, "registry-"+c.name, 1, 1, nil)
+			topic := kafka.CreateTopic(t, unique(c.name), 1, 1, nil)
 			schemas := map[string]any{"value_schema": subject(c.value)}
 			if c.key != "" {
 				schemas["key_schema"] = subject(c.key)
@@ -196,7 +200,7 @@ func TestRecordsAreReadByTheSchemasOfARealRegistry(t *testing.T) {
 func TestRealRegistryBehindEachAuthentication(t *testing.T) {
 	registry, kafka := apicurio.Shared(t), kafkatest.Shared(t, kafkatest.Versions[0])
 	registry.Register(t, "guarded", apicurio.Schema{Text: avroUser})
-	topic := kafka.CreateTopic(t, "registry-guarded", 1, 1, nil)
+	topic := kafka.CreateTopic(t, unique("guarded"), 1, 1, nil)
 	ca := testcert.New("of the registry")
 	const secret, password = "s3cret of the registry's client", "p4ssw0rd of the registry, ü"
 	provider := idp.Start(t, idp.Config{CA: ca, Clients: map[string]string{"kong": rig.Secret(secret)}, Users: map[string]string{"anna": rig.Secret(password)}})
@@ -266,15 +270,16 @@ func TestRealRegistryBehindEachAuthentication(t *testing.T) {
 // It comes back: all goes on, with the newest version.
 func TestRealRegistryIsKilledAndComesBack(t *testing.T) {
 	registry, kafka := apicurio.Shared(t), kafkatest.Shared(t, kafkatest.Versions[0])
-	first := registry.Register(t, "mortal", apicurio.Schema{Text: avroUser})
+	mortal := unique("mortal")
+	first := registry.Register(t, mortal, apicurio.Schema{Text: avroUser})
 	registry.Register(t, "unknown", apicurio.Schema{Text: `"string"`})
-	topic := kafka.CreateTopic(t, "registry-mortal", 1, 1, nil)
+	topic := kafka.CreateTopic(t, unique("mortal"), 1, 1, nil)
 	metrics := rig.ClosedPort(t)
 	config := func(name string) []byte {
 		return rig.Settings(t, kafka.Addrs(kafkatest.Plaintext), with(synced, map[string]any{"topic": topic, "value_format": "body",
 			"schema_registry": confluent(registry.URL(), map[string]any{"ttl": 1, "value_schema": subject(name)})}))
 	}
-	s := secured(t, hosts(map[string][]byte{"known": config("mortal"), "unknown": config("unknown")}), "-metrics", metrics)
+	s := secured(t, hosts(map[string][]byte{"known": config(mortal), "unknown": config("unknown")}), "-metrics", metrics)
 	records := 0
 	send := func() {
 		t.Helper()
@@ -301,9 +306,9 @@ func TestRealRegistryIsKilledAndComesBack(t *testing.T) {
 		send()
 	}
 	registry.Restart(t)
-	next := registry.Register(t, "mortal", apicurio.Schema{Text: strings.Replace(avroUser, `]}`, `,{"name":"rank","type":"int","default":1}]}`, 1)})
+	next := registry.Register(t, mortal, apicurio.Schema{Text: strings.Replace(avroUser, `]}`, `,{"name":"rank","type":"int","default":1}]}`, 1)})
 	// The attempts to fetch it are up to 30 s apart by now.
-	for deadline := time.Now().Add(time.Minute); s.count(fmt.Sprintf("subject=mortal schema_version=latest id=%d ", next)) == 0; <-time.After(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); s.count(fmt.Sprintf("subject=%s schema_version=latest id=%d ", mortal, next)) == 0; <-time.After(50 * time.Millisecond) {
 		if send(); time.Now().After(deadline) {
 			t.Fatal("the next version is not used within a minute")
 		}
