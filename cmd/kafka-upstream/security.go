@@ -9,18 +9,19 @@ import (
 	"kafka-upstream/internal/security/certs"
 )
 
-// secure returns the function that gives producers access to their brokers, and the function
-// that ends its background work. The error names a flag that cannot be used.
-func (o *options) secure(log *slog.Logger) (producer.Security, func(), error) {
-	p, err := security.NewProvider(certs.Options{
+// secure returns what knows the secrets of the way to brokers. The error names a flag that
+// cannot be used.
+func (o *options) secure(log *slog.Logger) (*security.Provider, error) {
+	return security.NewProvider(certs.Options{
 		Dir: o.certificates, AdminURL: o.adminURL, AdminTokenFile: o.token, CAFile: o.ca, Log: log,
 	})
-	if err != nil {
-		return nil, nil, err
-	}
+}
+
+// access returns the function that gives producers access to their brokers.
+func access(p *security.Provider) producer.Security {
 	return func(ctx context.Context, o producer.Options) (producer.Access, error) {
 		return p.Access(ctx, security.Settings{
 			Servers: o.Servers, SASL: o.SASL, TLS: o.TLS, SkipVerify: o.SkipVerify, CertificateID: o.CertificateID,
 		})
-	}, p.Close, nil
+	}
 }

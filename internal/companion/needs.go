@@ -13,7 +13,7 @@ const (
 	needURI
 	needQuery
 	needHeaders // all of them
-	needBody    // and, without needHeaders, the content type
+	needBody    // and the headers that say what it is: content-type and content-encoding
 )
 
 // appendNeeds appends the frame that answers configuration number with what it needs: the

@@ -225,7 +225,9 @@ func TestPeerThatIsNoHandlerIsCutOff(t *testing.T) {
 			w := r.dial()
 			w.send(sent)
 			w.ended()
-			eventually(t, "a log line", func() bool { return strings.Contains(r.log.String(), "its peer is no companion handler of this release") })
+			eventually(t, "a log line", func() bool {
+				return strings.Contains(r.log.String(), "its peer is no companion handler of this release")
+			})
 		})
 	}
 }

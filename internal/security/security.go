@@ -63,6 +63,9 @@ func NewProvider(o certs.Options) (*Provider, error) {
 // Close ends the background work. What is in use stays usable.
 func (p *Provider) Close() { p.certs.Close() }
 
+// Offer is [certs.Store.Offer].
+func (p *Provider) Offer(id string, cert, key []byte) { p.certs.Offer(id, cert, key) }
+
 // Access returns the way to the brokers of a configuration, to be released. It may wait for
 // the certificate, until ctx ends. After an error another call may succeed.
 func (p *Provider) Access(ctx context.Context, s Settings) (a Access, err error) {
