@@ -53,7 +53,7 @@ local w32p = ffi.typeof("uint32_t *")
 local current -- the connection that requests are sent over; nil while there is none
 local opening = false -- a timer is connecting
 local waiting = 0 -- how many requests wait for the connection
-local opened = semaphore.new() -- what they wait on
+local opened -- what they wait on
 local unusable -- why the plugin server cannot be used at all
 local cause = "it was not asked yet" -- why there is no connection
 local failing -- since when there is none
@@ -783,6 +783,9 @@ local function ready(conf, deadline)
         return
       end
       open()
+      -- Not earlier: Kong loads handlers in the master process, and a semaphore that is made there
+      -- points into memory of nginx's that is gone in the workers after a reload.
+      opened = opened or semaphore.new()
       waiting = waiting + 1
       opened:wait(left)
       waiting = waiting - 1

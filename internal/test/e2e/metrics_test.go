@@ -58,13 +58,13 @@ func TestMetricsTellWhatBecameOfRequestsAndRecords(t *testing.T) {
 		`kafka_upstream_requests_total{door="plugin_protocol",reason="buffer_full",status="503"}`: 6,
 		`kafka_upstream_requests_total{door="plugin_protocol",reason="bad_config",status="500"}`:  2,
 		`kafka_upstream_requests_total{door="plugin_protocol",reason="panic",status="500"}`:       1,
-		`kafka_upstream_accepted_records_total{topic="t"}`:                 30,
-		`kafka_upstream_delivered_records_total{topic="t"}`:                30,
-		`kafka_upstream_delivered_records_total{topic="zero"}`:             0,
-		`kafka_upstream_sent_records_total{topic="zero"}`:                  5,
-		`kafka_upstream_accepted_records_total{topic="away"}`:              4,
-		`kafka_upstream_buffered_records{topic="away"}`:                    4,
-		`kafka_upstream_buffered_records{topic="t"}`:                       0,
+		`kafka_upstream_accepted_records_total{topic="t"}`:                                        30,
+		`kafka_upstream_delivered_records_total{topic="t"}`:                                       30,
+		`kafka_upstream_delivered_records_total{topic="zero"}`:                                    0,
+		`kafka_upstream_sent_records_total{topic="zero"}`:                                         5,
+		`kafka_upstream_accepted_records_total{topic="away"}`:                                     4,
+		`kafka_upstream_buffered_records{topic="away"}`:                                           4,
+		`kafka_upstream_buffered_records{topic="t"}`:                                              0,
 	}
 	// A request is counted once it was answered, so the last ones may be on their way.
 	for name, v := range want {
