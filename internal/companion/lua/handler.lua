@@ -733,10 +733,36 @@ local function token(c, number)
   return t
 end
 
+-- find_secrets lists the fields that Kong fills in from a vault, and changes in place when they
+-- are rotated. It does not keep conf itself, which would never be forgotten then.
+local function find_secrets(conf, t, found)
+  local refs = t["$refs"]
+  for name in pairs(type(refs) == "table" and refs or {}) do
+    found[#found + 1] = { t ~= conf and t or nil, name, t[name] }
+  end
+  for name, v in pairs(t) do
+    if type(v) == "table" and name ~= "$refs" then
+      find_secrets(conf, v, found)
+    end
+  end
+  return found
+end
+
+local function is_rotated(entry, conf)
+  for _, secret in ipairs(entry.secrets) do
+    if (secret[1] or conf)[secret[2]] ~= secret[3] then
+      return true
+    end
+  end
+  return false
+end
+
 -- configure sends a configuration over a connection that does not know it yet.
 local function configure(c, conf)
   c.number = c.number + 1
   local entry = { number = c.number, sema = semaphore.new(), waiting = 0, token = token(c, c.number) }
+  local secrets = find_secrets(conf, conf, {})
+  entry.secrets = #secrets > 0 and secrets or nil
   c.configs[conf] = entry
   c.asked[entry.number] = entry
   local json, err = cjson.encode(conf)
@@ -758,6 +784,9 @@ local function ready(conf, deadline)
   while true do
     local c = current
     local entry = c and c.configs[conf]
+    if entry and entry.secrets and is_rotated(entry, conf) then
+      entry = nil -- sent again
+    end
     if entry and entry.needs then
       return c, entry
     end

@@ -489,6 +489,39 @@ func TestCompanionForgetsConfigurations(t *testing.T) {
 	}
 }
 
+// Kong changes the table of a configuration when a secret of a vault is rotated.
+func TestCompanionSendsRotatedSecrets(t *testing.T) {
+	kongnginx.Need(t)
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t", "u"))
+	s := rig.Start(t)
+	n := kongnginx.Start(t, kongnginx.Options{Files: companionFiles(t), Socket: s.Socket, Configs: map[string][]byte{
+		"top": rig.Settings(t, f.Addrs(), map[string]any{"producer_async": false, "$refs": map[string]any{"topic": "{vault://env/topic}"}}),
+	}, Stub: `
+		local kong_access = require("kongstub").access
+		require("kongstub").access = function(name)
+			local topic = ngx.var.arg_topic
+			require("kongstub").rotate(name, function(conf) conf.topic = topic end)
+			return kong_access(name)
+		end`})
+	client := n.Client("top", 1)
+	for _, topic := range []string{"t", "t", "u", "t"} {
+		resp, err := client.Post("http://kong/?topic="+topic, "text/plain", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Errorf("%s: %d", topic, resp.StatusCode)
+		}
+	}
+	if a, b := len(f.Records(t, "t", 3)), len(f.Records(t, "u", 1)); a != 3 || b != 1 {
+		t.Errorf("%d and %d records", a, b)
+	}
+	if starts := strings.Count(s.Log.String(), "starting an instance"); starts != 3 {
+		t.Errorf("%d configurations were sent", starts)
+	}
+}
+
 // No Admin API, which a data plane does not have.
 func TestCompanionCertificatesComeFromKong(t *testing.T) {
 	ca, ca2 := testcert.New("an authority"), testcert.New("another")

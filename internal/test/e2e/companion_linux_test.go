@@ -23,6 +23,7 @@ import (
 	"kafka-upstream/internal/test/e2e/rig"
 	"kafka-upstream/internal/test/kafkatest"
 	"kafka-upstream/internal/test/kongnginx"
+	"kafka-upstream/schema"
 )
 
 // companionFiles has the program write the handler's files, and returns the directory.
@@ -243,4 +244,107 @@ func TestRecordsOfEachFieldThroughTheCompanion(t *testing.T) {
 		return strings.Join(parts, " ")
 	}
 	checkFeatures(t, features, fake, normal, func(f feature, s sent) { s.checkBy(t, n.Client(f.name, 1), "http://kong", f.name) })
+}
+
+// The schema in Lua is that of the dump, and has two rules more.
+func TestSchemaOfTheCompanionIsThatOfTheDump(t *testing.T) {
+	_, n := startCompanion(t, kongnginx.Options{Configs: map[string][]byte{"x": []byte("{}")}, Stub: `
+		local cjson = require "cjson"
+		local out = { rules = {} }
+		local function rule(name, ...)
+			local ok, err = ...
+			out.rules[name] = ok and "ok" or err
+		end
+		-- plain takes the functions out.
+		local function plain(t)
+			for k, v in pairs(t) do
+				if type(v) == "table" and v.custom_entity_check then
+					local check = v.custom_entity_check.fn
+					rule("none", check({ forward_method = false, forward_body = false, forward_uri = ngx.null, value_format = "message", cloudevents = ngx.null }))
+					rule("one", check({ forward_method = true, value_format = "message", cloudevents = "off" }))
+					rule("body", check({ value_format = "body" }))
+					rule("cloudevents", check({ value_format = "message", cloudevents = "binary" }))
+					t[k] = nil
+				elseif k == "custom_validator" then
+					rule("function", v("return function(m) return m end"))
+					rule("no function", v("return function("))
+					rule("bytecode", v("\27LJ"))
+					t[k] = nil
+				elseif type(v) == "table" then
+					plain(v)
+				end
+			end
+			return t
+		end
+		out.schema = plain(require "kong.plugins.kafka-upstream.schema")
+		local f = assert(io.open(require("kongstub").dir .. "/schema.json", "w"))
+		f:write(cjson.encode(out))
+		f:close()`})
+	b, err := os.ReadFile(filepath.Join(n.Dir, "schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Schema any
+		Rules  map[string]string
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	var want any
+	if err := json.Unmarshal(schema.JSON(), &want); err != nil {
+		t.Fatal(err)
+	}
+	want = asLua(want)
+	if !reflect.DeepEqual(got.Schema, want) {
+		t.Error(firstDifference("", got.Schema, want))
+	}
+	const none = "at least one of forward_method, forward_uri, forward_headers and forward_body must be true"
+	for name, want := range map[string]string{
+		"none": none, "one": "ok", "body": "ok", "cloudevents": "ok", "function": "ok",
+		"no function": "Error parsing function: function:1:", "bytecode": "Error parsing function: ",
+	} {
+		if !strings.HasPrefix(got.Rules[name], want) {
+			t.Errorf("%s: %q", name, got.Rules[name])
+		}
+	}
+}
+
+// asLua makes empty lists empty objects: Lua has one empty table.
+func asLua(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = asLua(v[k])
+		}
+	case []any:
+		if len(v) == 0 {
+			return map[string]any{}
+		}
+		for i := range v {
+			v[i] = asLua(v[i])
+		}
+	}
+	return v
+}
+
+// firstDifference says where two values of JSON differ.
+func firstDifference(at string, got, want any) string {
+	switch g := got.(type) {
+	case map[string]any:
+		w, _ := want.(map[string]any)
+		for k := range g {
+			if !reflect.DeepEqual(g[k], w[k]) {
+				return firstDifference(at+"."+k, g[k], w[k])
+			}
+		}
+	case []any:
+		w, _ := want.([]any)
+		for i := range min(len(g), len(w)) {
+			if !reflect.DeepEqual(g[i], w[i]) {
+				return firstDifference(fmt.Sprint(at, "[", i, "]"), g[i], w[i])
+			}
+		}
+	}
+	return fmt.Sprintf("%s: got %.200v, want %.200v", at, got, want)
 }

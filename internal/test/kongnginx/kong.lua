@@ -47,8 +47,7 @@ end
 
 local confs = {}
 
--- access runs the handler with the configuration of that name.
-function M.access(name)
+local function conf_of(name)
   local conf = confs[name]
   if not conf then
     local f = assert(io.open(M.dir .. "/conf/" .. name .. ".json"))
@@ -56,8 +55,18 @@ function M.access(name)
     f:close()
     confs[name] = conf
   end
+  return conf
+end
+
+-- access runs the handler with the configuration of that name.
+function M.access(name)
   ngx.ctx.config = name -- for stubs
-  M.handler:access(conf)
+  M.handler:access(conf_of(name))
+end
+
+-- rotate changes the configuration of that name in place, as Kong does with secrets.
+function M.rotate(name, change)
+  change(conf_of(name))
 end
 
 -- changed has all configurations read again, as Kong does after a change.
