@@ -38,7 +38,7 @@ demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SEC
 
 .PHONY: test
 test: check gcc kafka nginx ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
-	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- -count=1 -tags kafka ./...
+	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- -count=1 -tags kafka,nginx ./...
 
 .PHONY: test-go
 test-go: check-go gcc ## the tests that need only Go, plain and with the race detector
@@ -54,7 +54,7 @@ check-go:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags kafka ./...
+	$(GO) vet -tags kafka,nginx ./...
 
 .PHONY: kafka
 kafka: ## fetch Apache Kafka for the tests (and Java and Maven where they are missing and apt-get may)

@@ -2,11 +2,9 @@ package companion
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +22,8 @@ const (
 	// endTimeout bounds how long Shutdown waits for a worker without a request under way to
 	// hang up.
 	endTimeout = 2 * time.Second
+	// tick is how often an idle connection looks whether it is to end.
+	tick = 250 * time.Millisecond
 )
 
 // maxInline is how large a request's frame may be to be handled while others wait: the message
@@ -34,33 +34,44 @@ const maxInline = 64 << 10
 // requests. One that may block keeps that goroutine, and another one goes on reading.
 type conn struct {
 	server *Server
-	nc     net.Conn
+	stream stream
 	s      *session // the reading goroutine's
 	out    outbox
 	uid    func() (uint32, error) // of the worker
 
+	refs     atomic.Int32 // who may use the stream: the reading goroutine, and each request in flight
 	inFlight atomic.Int32 // requests that have a goroutine of their own
 	leaving  atomic.Bool
 
-	mu sync.Mutex // to set deadlines of reading
-
 	// The reading goroutine's.
-	welcomed bool // the first frame has come, and that was logged
-	told     bool // the worker knows that the server leaves
-
-	deadline time.Time // of writing; the writing goroutine's
+	welcomed bool      // the first frame has come, and that was logged
+	told     bool      // the worker knows that the server leaves
+	deadline time.Time // of the first frame, and then of the worker's hanging up
 }
 
-func newConn(server *Server, nc net.Conn) *conn {
-	c := &conn{server: server, nc: nc}
-	c.uid = sync.OnceValues(func() (uint32, error) { return bodyfile.PeerUID(nc) })
+// newConn returns the driver of a connection, which it takes over.
+func newConn(server *Server, nc net.Conn) (*conn, error) {
+	uid, uidErr := bodyfile.PeerUID(nc)
+	stream, err := newStream(nc)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{server: server, stream: stream, deadline: time.Now().Add(helloTimeout)}
+	c.uid = func() (uint32, error) { return uid, uidErr }
 	c.s = &session{
 		plugin: server.plugin, in: newBuffer(server.Memory), out: &c.out,
 		configs: newConfigs(server.Memory.Size()), leaving: c.leaving.Load,
 	}
 	c.s.x = &exchange{conn: c}
-	c.readBefore(time.Now().Add(helloTimeout))
-	return c
+	c.refs.Store(1)
+	return c, nil
+}
+
+// release ends the use of the stream.
+func (c *conn) release() {
+	if c.refs.Add(-1) == 0 {
+		c.stream.close()
+	}
 }
 
 // serve serves the connection until it ends, or until a request that may block has taken over
@@ -102,6 +113,7 @@ func (c *conn) handOver(x *exchange) {
 		x.in, c.s.in = c.s.in, c.s.in.split()
 		c.server.held.Add(int64(cap(x.in.b)))
 	}
+	c.refs.Add(1)
 	c.inFlight.Add(1)
 	c.server.held.Add(blockedSize)
 	c.server.serving.Add(1)
@@ -116,18 +128,17 @@ func (c *conn) flush() bool {
 		if errors.Is(err, errUnread) {
 			c.server.log.Error("closing the connection of a worker that does not read its answers")
 		}
-		_ = c.nc.Close()
+		c.stream.hangUp()
 	}
 	return err == nil
 }
 
-// Write implements io.Writer for the outbox, which has one goroutine write at a time.
+// Write implements io.Writer for the outbox.
 func (c *conn) Write(b []byte) (int, error) {
-	if now := time.Now(); c.deadline.Sub(now) < writeTimeout-time.Second {
-		c.deadline = now.Add(writeTimeout)
-		_ = c.nc.SetWriteDeadline(c.deadline)
+	if err := c.stream.write(b, writeTimeout); err != nil {
+		return 0, err
 	}
-	return c.nc.Write(b)
+	return len(b), nil
 }
 
 func (c *conn) sent(counts []count) {
@@ -143,26 +154,38 @@ func (c *conn) read() bool {
 		c.welcome()
 	}
 	for {
-		n, err := c.nc.Read(c.s.in.room())
-		if n > 0 {
+		if c.leaving.Load() && !c.told {
+			c.told = true
+			c.deadline = time.Now().Add(c.server.endTimeout)
+			c.out.frame(func(b []byte) []byte { return appendHeader(b, header{kind: kindLeave}) })
+			if !c.flush() {
+				return false
+			}
+		}
+		n, err := c.stream.read(c.s.in.room(), min(tick, c.server.endTimeout))
+		if err == nil {
 			c.s.receive(n)
 			return true
 		}
-		switch {
-		case err == nil:
-			err = io.ErrNoProgress
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.leaving.Load() && c.leave():
-			continue
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.isLate() {
+			c.s.err = err
+			return false
 		}
-		c.s.err = err
-		return false
 	}
+}
+
+// isLate reports whether the worker should have sent the first frame by now, or hung up.
+func (c *conn) isLate() bool {
+	now := time.Now()
+	if c.inFlight.Load() > 0 {
+		c.deadline = now.Add(c.server.endTimeout)
+	}
+	return (!c.welcomed || c.told) && now.After(c.deadline)
 }
 
 // welcome is called after the first frame.
 func (c *conn) welcome() {
 	c.welcomed = true
-	c.readBefore(time.Time{})
 	if c.s.release == c.s.plugin.Version {
 		c.server.log.Info("a worker of Kong uses the companion handler")
 		return
@@ -170,47 +193,18 @@ func (c *conn) welcome() {
 	c.server.log.Warn(`the companion handler in Kong is of another release: write its files again with "kafka-upstream -companion", and restart Kong`, "handler", c.s.release, "process", c.s.plugin.Version)
 }
 
-func (c *conn) readBefore(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.leaving.Load() {
-		_ = c.nc.SetReadDeadline(t)
-	}
-}
-
-// stop has the reading goroutine tell the worker that the server leaves: requests that it sends
-// from then on are not handled, and it hangs up when all others are answered.
-func (c *conn) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leaving.Store(true)
-	_ = c.nc.SetReadDeadline(time.Now())
-}
-
-// leave is called when nothing came by the deadline. It reports false if the worker should have
-// hung up.
-func (c *conn) leave() bool {
-	if c.told && c.inFlight.Load() == 0 {
-		return false
-	}
-	if !c.told {
-		c.told = true
-		c.out.frame(func(b []byte) []byte { return appendHeader(b, header{kind: kindLeave}) })
-		if !c.flush() {
-			return false
-		}
-	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.server.endTimeout))
-	return true
-}
+// stop has the reading goroutine tell the worker, within a tick, that the server leaves: requests
+// that it sends from then on are not handled, and it hangs up when all others are answered.
+func (c *conn) stop() { c.leaving.Store(true) }
 
 // end closes the connection. What is left of its requests is answered to nobody.
 func (c *conn) end() {
-	_ = c.nc.Close()
+	c.stream.hangUp()
 	c.report()
 	c.s.in.free()
 	c.s.configs.removeAll()
 	c.server.remove(c)
+	c.release()
 }
 
 // report logs why the connection has ended, unless it is the usual end.

@@ -119,6 +119,7 @@ func (x *exchange) finish() {
 	c.flush()
 	c.server.held.Add(-blockedSize)
 	c.inFlight.Add(-1)
+	c.release()
 	c.server.serving.Done()
 }
 

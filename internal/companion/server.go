@@ -96,7 +96,12 @@ func (s *Server) add(nc net.Conn) {
 		<-s.slots
 		return
 	}
-	c := newConn(s, nc)
+	c, err := newConn(s, nc)
+	if err != nil {
+		s.log.Error("cannot serve a connection of the companion handler", "error", err)
+		<-s.slots
+		return
+	}
 	s.conns[c] = struct{}{}
 	s.serving.Add(1)
 	go c.serve()
@@ -147,7 +152,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		_ = c.nc.Close()
+		c.stream.hangUp()
 	}
 	if n := len(s.conns); n > 0 {
 		return fmt.Errorf("%d connections of the companion handler were closed before their requests were answered: %w", n, context.Cause(ctx))

@@ -37,6 +37,7 @@ local STALLED = 30 -- how long the plugin server may read nothing, in seconds
 local CHECK = 60 -- how often a certificate is looked up again, in seconds
 local MAX_WAITING = 10000 -- requests that wait for the plugin server, in a worker
 local MAX_QUEUED = 64 * 1024 * 1024 -- bytes that wait to be sent
+local LARGE = 4096 -- a body of that many bytes is not copied, but sent as it is
 local MAX_HEADERS = 1000 -- Kong's own limit
 local MAX_FACT = 1024 * 1024 -- bytes of what Kong knows of a request
 local MAX_DEPTH = 100 -- of tables in it
@@ -103,6 +104,11 @@ end
 local function put_header(b, size, kind, flags)
   put_u32(b, size)
   put_u32(b, kind + (flags or 0) * 256)
+end
+
+-- What waits to be sent is in c.parts, a list of strings, and then in c.out.
+local function is_empty(c)
+  return #c.out == 0 and #c.parts == 0
 end
 
 -- queue has what was put into c.out sent soon.
@@ -326,7 +332,8 @@ local function put_request(c, id, entry, facts, flags, body)
     end
   end
 
-  local p = c.out:reserve(size)
+  local large = #body >= LARGE
+  local p = c.out:reserve(large and size - #body or size)
   local w = cast(w32p, p)
   w[0], w[1] = size - 8, REQUEST + flags * 256
   w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9] = id, entry.number, #method, #uri, #query, #facts, #body, n
@@ -346,9 +353,15 @@ local function put_request(c, id, entry, facts, flags, body)
     p = p + #value
   end
   copy(p, facts, #facts)
-  p = p + #facts
-  copy(p, body, #body)
-  c.out:commit(size)
+  if large then
+    c.out:commit(size - #body)
+    c.parts[#c.parts + 1] = c.out:get()
+    c.parts[#c.parts + 1] = body
+  else
+    copy(p + #facts, body, #body)
+    c.out:commit(size)
+  end
+  c.queued = c.queued + size
   queue(c)
 end
 
@@ -518,7 +531,7 @@ local function read_loop(c)
     end
     if data then
       parts:put(read_frames(c, data))
-      if c.retired and c.inflight == 0 and #c.out == 0 then
+      if c.retired and c.inflight == 0 and is_empty(c) then
         return finish(c)
       end
     elseif err and err ~= "timeout" then
@@ -540,7 +553,7 @@ end
 -- write_loop sends what is queued until the connection ends, or is not needed any more.
 local function write_loop(c)
   while not c.done do
-    if #c.out == 0 then
+    if is_empty(c) then
       c.awake = false
       c.wake:wait(TICK)
       c.awake = true
@@ -551,9 +564,14 @@ local function write_loop(c)
     if c.done then
       return
     end
-    if #c.out > 0 then
-      c.sent = c.seq
-      local ok, err = c.sock:send(c.out:get())
+    if not is_empty(c) then
+      local data = c.out:get()
+      if #c.parts > 0 then
+        c.parts[#c.parts + 1] = data
+        data, c.parts = c.parts, {}
+      end
+      c.queued, c.sent = 0, c.seq
+      local ok, err = c.sock:send(data)
       if not ok then
         return finish(c, err)
       end
@@ -644,7 +662,7 @@ local function connect(path)
   sock:settimeouts(1000, STALLED * 1000, TICK * 1000)
   ngx.log(ngx.NOTICE, "[kafka-upstream] requests go through the companion handler, over ", path)
   return {
-    sock = sock, out = buffer.new(), wake = semaphore.new(), awake = true,
+    sock = sock, out = buffer.new(), parts = {}, queued = 0, wake = semaphore.new(), awake = true,
     slots = {}, free = {}, inflight = 0,
     seq = 0, sent = 0, -- the numbers of the request that was queued last, and of the one that was sent last
     configs = setmetatable({}, { __mode = "k" }), asked = {}, number = 0, forgotten = {},
@@ -883,7 +901,7 @@ function Handler:access(conf) -- luacheck: no unused args
     if entry.certificate and now() - entry.checked > CHECK then
       certificate(c, entry)
     end
-    if #c.out > MAX_QUEUED then
+    if c.queued > MAX_QUEUED then
       return unavailable("a request was answered with 503: the plugin server does not read its requests")
     end
     if not c.retired then

@@ -1,3 +1,5 @@
+//go:build nginx
+
 package e2e
 
 import (
@@ -44,7 +46,7 @@ type companionLoad struct {
 // startLoad starts 16 clients, without kept connections.
 func startLoad(t *testing.T, fake *kafkatest.Fake, n *kongnginx.Nginx) *companionLoad {
 	l := &companionLoad{t: t, fake: fake, n: n, stop: make(chan struct{}), status: map[int]int{}, answers: map[string]int{}}
-	client := n.Client("sync", 1)
+	client := n.Client(t, "sync", 1)
 	client.Transport.(*http.Transport).DisableKeepAlives = true
 	for range 16 {
 		l.wg.Go(func() {
@@ -132,7 +134,6 @@ func syncConfig(t *testing.T, f *kafkatest.Fake) map[string][]byte {
 
 func startCompanionFaults(t *testing.T) (*kafkatest.Fake, *rig.Server, *kongnginx.Nginx) {
 	t.Helper()
-	kongnginx.Need(t)
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	socket := filepath.Join(rig.ShortDir(t), "kafka-upstream.socket")
 	s := startAlone(t, socket)
@@ -347,12 +348,11 @@ func (c *cutter) length() int {
 
 // Whichever byte is the last one that passes, up or down.
 func TestCompanionConnectionCutAtEveryByte(t *testing.T) {
-	kongnginx.Need(t)
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	s := rig.Start(t)
 	c, socket := startCutter(t, s.Socket)
 	n := kongnginx.Start(t, kongnginx.Options{Files: companionFiles(t), Socket: socket, Configs: syncConfig(t, f)})
-	client := n.Client("sync", 1)
+	client := n.Client(t, "sync", 1)
 	statuses := map[string]int{}
 	send := func(id string) int {
 		resp, err := client.Post("http://kong/", "text/plain", strings.NewReader(id))
@@ -402,11 +402,10 @@ func TestCompanionConnectionCutAtEveryByte(t *testing.T) {
 
 // Kong accepts clients before it has started plugin servers.
 func TestCompanionWaitsForTheProcess(t *testing.T) {
-	kongnginx.Need(t)
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	socket := filepath.Join(rig.ShortDir(t), "kafka-upstream.socket")
 	n := kongnginx.Start(t, kongnginx.Options{Files: companionFiles(t), Socket: socket, Configs: syncConfig(t, f)})
-	client := n.Client("sync", 1)
+	client := n.Client(t, "sync", 1)
 	post := func() *http.Response {
 		resp, err := client.Post("http://kong/", "text/plain", strings.NewReader("x"))
 		if err != nil {
@@ -431,7 +430,6 @@ func TestCompanionWaitsForTheProcess(t *testing.T) {
 }
 
 func TestCompanionOfAnotherVersionSaysTheCure(t *testing.T) {
-	kongnginx.Need(t)
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	s := rig.Start(t)
 	for name, row := range map[string]struct {
@@ -454,7 +452,7 @@ func TestCompanionOfAnotherVersionSaysTheCure(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := kongnginx.Start(t, kongnginx.Options{Files: dir, Socket: s.Socket, Configs: syncConfig(t, f)})
-		resp, err := n.Client("sync", 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
+		resp, err := n.Client(t, "sync", 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -467,12 +465,11 @@ func TestCompanionOfAnotherVersionSaysTheCure(t *testing.T) {
 
 // A configuration that Kong has replaced is taken back.
 func TestCompanionForgetsConfigurations(t *testing.T) {
-	kongnginx.Need(t)
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
 	s := rig.Start(t)
 	c, socket := startCutter(t, s.Socket)
 	n := kongnginx.Start(t, kongnginx.Options{Files: companionFiles(t), Socket: socket, Configs: syncConfig(t, f)})
-	client := n.Client("sync", 1)
+	client := n.Client(t, "sync", 1)
 	for _, path := range []string{"/", "/-/changed", "/", "/-/changed", "/"} {
 		resp, err := client.Post("http://kong"+path, "text/plain", strings.NewReader("x"))
 		if err != nil {
@@ -491,7 +488,6 @@ func TestCompanionForgetsConfigurations(t *testing.T) {
 
 // Kong changes the table of a configuration when a secret of a vault is rotated.
 func TestCompanionSendsRotatedSecrets(t *testing.T) {
-	kongnginx.Need(t)
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t", "u"))
 	s := rig.Start(t)
 	n := kongnginx.Start(t, kongnginx.Options{Files: companionFiles(t), Socket: s.Socket, Configs: map[string][]byte{
@@ -503,7 +499,7 @@ func TestCompanionSendsRotatedSecrets(t *testing.T) {
 			require("kongstub").rotate(name, function(conf) conf.topic = topic end)
 			return kong_access(name)
 		end`})
-	client := n.Client("top", 1)
+	client := n.Client(t, "top", 1)
 	for _, topic := range []string{"t", "t", "u", "t"} {
 		resp, err := client.Post("http://kong/?topic="+topic, "text/plain", strings.NewReader("x"))
 		if err != nil {
@@ -545,7 +541,7 @@ func TestCompanionCertificatesComeFromKong(t *testing.T) {
 				return { cert = read("crt"), key = read("key") }
 			end`, dir, certID),
 	}, "-admin-url", "", "-ca-file", filepath.Join(dir, "ca"))
-	resp, err := n.Client("tls", 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
+	resp, err := n.Client(t, "tls", 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -563,7 +559,7 @@ func TestCompanionBodiesOfAnySize(t *testing.T) {
 	_, n := startCompanion(t, kongnginx.Options{Configs: syncConfig(t, f), Workers: 2})
 	want := map[string]bool{}
 	for _, version := range []int{1, 2} {
-		client := n.Client("sync", version)
+		client := n.Client(t, "sync", version)
 		for i, size := range []int{0, 1, 8 << 10, 8<<10 + 1, 20 << 10, 70 << 10, 1000 << 10} {
 			for _, known := range []bool{true, false} {
 				body := fmt.Sprint(version, i, known)

@@ -1,3 +1,5 @@
+//go:build nginx
+
 package e2e
 
 import (
@@ -39,7 +41,6 @@ func companionFiles(t testing.TB) string {
 // startCompanion starts a server, and nginx with the handler in front of it.
 func startCompanion(t testing.TB, o kongnginx.Options, args ...string) (*rig.Server, *kongnginx.Nginx) {
 	t.Helper()
-	kongnginx.Need(t)
 	s := rig.Start(t, args...)
 	o.Files, o.Socket = companionFiles(t), s.Socket
 	return s, kongnginx.Start(t, o)
@@ -156,7 +157,7 @@ func TestAnswersThroughTheCompanion(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s, HTTP/%d", row.name, version), func(t *testing.T) {
-				client := n.Client(name, version)
+				client := n.Client(t, name, version)
 				send := func() (*http.Response, []byte) {
 					req, err := http.NewRequest("POST", "http://kong/", strings.NewReader(`{"a":1}`))
 					if err != nil {
@@ -243,7 +244,7 @@ func TestRecordsOfEachFieldThroughTheCompanion(t *testing.T) {
 		slices.Sort(parts)
 		return strings.Join(parts, " ")
 	}
-	checkFeatures(t, features, fake, normal, func(f feature, s sent) { s.checkBy(t, n.Client(f.name, 1), "http://kong", f.name) })
+	checkFeatures(t, features, fake, normal, func(f feature, s sent) { s.checkBy(t, n.Client(t, f.name, 1), "http://kong", f.name) })
 }
 
 // The schema in Lua is that of the dump, and has two rules more.

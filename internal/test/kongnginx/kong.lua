@@ -42,7 +42,7 @@ function M.init(dir, socket)
   if stub then
     stub()
   end
-  M.handler = require "kong.plugins.kafka-upstream.handler"
+  M.handler = M.handler or require "kong.plugins.kafka-upstream.handler"
 end
 
 local confs = {}

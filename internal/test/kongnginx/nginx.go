@@ -4,6 +4,7 @@ package kongnginx
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -48,17 +49,8 @@ type Nginx struct {
 	Options
 	Dir string
 
-	t    testing.TB
 	cmd  *exec.Cmd
 	done chan struct{}
-}
-
-// Need skips a test where nginx and its module are missing.
-func Need(t testing.TB) {
-	t.Helper()
-	if _, err := Binary(); err != nil {
-		t.Skip(err)
-	}
 }
 
 // Binary returns the path of nginx. The error says what is missing.
@@ -117,79 +109,88 @@ http {
 }
 `))
 
-// Start starts nginx and waits until it answers. The test ends it.
+// Start is [Run] for a test, which ends it.
 func Start(t testing.TB, o Options) *Nginx {
 	t.Helper()
+	n, err := Run(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.Stop()
+		if t.Failed() {
+			t.Logf("nginx's error log:\n%s", n.ErrorLog())
+		}
+		n.Remove()
+	})
+	return n
+}
+
+// Run starts nginx and waits until it answers.
+func Run(o Options) (n *Nginx, err error) {
 	binary, err := Binary()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if o.Workers == 0 {
-		o.Workers = 1
-	}
-	if o.Buffer == "" {
-		o.Buffer = "8k"
-	}
+	o.Workers = max(o.Workers, 1)
+	o.Buffer = cmp.Or(o.Buffer, "8k")
 	dir, err := os.MkdirTemp("", "kn-") // short, for sockets
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	n := &Nginx{Options: o, Dir: dir, t: t, done: make(chan struct{})}
+	n = &Nginx{Options: o, Dir: dir, done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			n.Remove()
+		}
+	}()
 	var text bytes.Buffer
 	err = conf.Execute(&text, struct {
 		Options
 		Modules, Dir string
 		Root         bool
 	}{o, modules, dir, os.Geteuid() == 0})
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name string, b []byte) {
-		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("nginx.conf", text.Bytes())
-	write("lua/kongstub.lua", kong)
-	if o.Stub != "" {
-		write("stub.lua", []byte(o.Stub))
-	}
+	files := map[string][]byte{"nginx.conf": text.Bytes(), "lua/kongstub.lua": kong, "stub.lua": []byte(o.Stub)}
 	for name, b := range o.Configs {
-		write("conf/"+name+".json", b)
+		files["conf/"+name+".json"] = b
+	}
+	for name, b := range files {
+		path := filepath.Join(dir, name)
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b, 0o644))
+	}
+	if err != nil {
+		return nil, err
 	}
 	n.cmd = exec.Command(binary, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
-	var out bytes.Buffer
-	n.cmd.Stdout, n.cmd.Stderr = &out, &out
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := n.cmd.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	go func() {
 		_ = n.cmd.Wait()
 		close(n.done)
 	}()
-	t.Cleanup(func() {
-		n.Stop()
-		if t.Failed() {
-			t.Logf("nginx printed: %s\nits error log:\n%s", out.String(), n.ErrorLog())
-		}
-	})
 	for name := range o.Configs {
-		n.wait(name)
+		if err := n.wait(name); err != nil {
+			n.Stop()
+			return nil, err
+		}
 	}
-	return n
+	return n, nil
 }
 
+// Remove removes the files of an nginx that has ended.
+func (n *Nginx) Remove() { _ = os.RemoveAll(n.Dir) }
+
 // wait waits until nginx answers.
-func (n *Nginx) wait(name string) {
-	n.t.Helper()
+func (n *Nginx) wait(name string) error {
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := n.WorkerPID(name); err == nil {
-			return
-		} else if time.Now().After(deadline) {
-			n.t.Fatalf("nginx does not answer: %v\n%s", err, n.ErrorLog())
+		_, err := n.WorkerPID(name)
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("nginx does not answer: %w; its error log: %s", err, n.ErrorLog())
 		}
 	}
 }
@@ -222,14 +223,14 @@ func (n *Nginx) ErrorLog() string {
 	return string(b)
 }
 
-// Socket returns where nginx serves a configuration, by HTTP/1.1 or HTTP/2.
+// SocketOf returns where nginx serves a configuration, by HTTP/1.1 or HTTP/2.
 func (n *Nginx) SocketOf(name string, version int) string {
 	return filepath.Join(n.Dir, name+"."+strconv.Itoa(version))
 }
 
 // Client returns a client for a configuration, whatever the host of its URLs. It follows no
-// proxy. Its idle connections are closed with the test.
-func (n *Nginx) Client(name string, version int) *http.Client {
+// proxy. The test closes its idle connections.
+func (n *Nginx) Client(t testing.TB, name string, version int) *http.Client {
 	tr := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", n.SocketOf(name, version))
@@ -240,7 +241,7 @@ func (n *Nginx) Client(name string, version int) *http.Client {
 		tr.Protocols = new(http.Protocols)
 		tr.Protocols.SetUnencryptedHTTP2(true)
 	}
-	n.t.Cleanup(tr.CloseIdleConnections)
+	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 90 * time.Second}
 }
 
