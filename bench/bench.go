@@ -28,7 +28,10 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &report{out: stdout, sections: make(map[string]string)}
+	r := &report{out: stdout, sections: make(map[string]string), goals: "goals"}
+	if o.nginx {
+		r.goals = "nginx goals"
+	}
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *options, []candidate, *report) error
