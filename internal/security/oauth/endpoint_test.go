@@ -147,6 +147,7 @@ func TestOnlyARefusedClientIsTriedByAnotherMethod(t *testing.T) {
 		{idp.Behaviour{Status: 401, Body: `{"error":"invalid_client"}`}, both},
 		{idp.Behaviour{Status: 401, Body: `denied`}, both},
 		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_client"}`}, both},
+		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_request","error_description":"client_id is missing"}`}, both},
 		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_scope"}`}, first},
 		{idp.Behaviour{Status: 403, Body: `{"error":"invalid_client"}`}, first},
 		{idp.Behaviour{Status: 503, Body: `{}`}, first},
