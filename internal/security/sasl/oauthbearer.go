@@ -142,7 +142,7 @@ func (m *oauthBearer) token(ctx context.Context) (string, error) {
 	token, err := m.source.Token(ctx)
 	switch {
 	case err == nil && !bearerToken.MatchString(token):
-		err = errors.New("could not get token: what was received has characters that no bearer token has")
+		err = errors.New("could not get token: what the token endpoint sent has characters that no bearer token has")
 	case err == nil:
 		return token, nil
 	case errors.Is(ctx.Err(), context.Canceled):
