@@ -134,7 +134,7 @@ func TestOptionsAndSourcePrintNothing(t *testing.T) {
 	var log logbook
 	logger := slog.New(slog.NewJSONHandler(&log, nil))
 	s := open(t, full(), Env{Log: logger})
-	s.finish(answer{"t0ken", time.Minute}, time.Now(), nil)
+	s.finish(answer{"t0ken", time.Minute}, time.Now(), nil, 0)
 	type owner struct {
 		Options Options
 		Pointer *Options
