@@ -38,7 +38,7 @@ demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SEC
 
 .PHONY: test
 test: check gcc kafka ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
-	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- -count=1 -tags kafka ./...
+	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- + -count=1 -tags kafka ./...
 
 .PHONY: test-go
 test-go: check gcc ## the tests that need only Go, plain and with the race detector

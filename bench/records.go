@@ -6,22 +6,35 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 )
 
 // The goals for what a configuration may cost beside the default message.
 const (
-	goalBody = 0.8 // of value_format body: times the CPU of the message, at most
-	goalKey  = 1.0 // of a key and three headers: µs of user time more than the same message without, at most
+	goalBody       = 0.8  // of value_format body: times the CPU of the message, at most
+	goalKey        = 1.0  // of a key and three headers: µs more than the same message without, at most
+	goalAvro       = 3.0  // of a body in Avro: µs more than the message, at most
+	goalJSONSchema = 10.0 // of a body that is valid by a JSON Schema: as Avro
 )
 
 // form is a way to make records of requests, and the form that it is compared with.
 type form struct {
 	name     string
 	settings map[string]any
+	schema   string       // the subject of the value's schema; none if ""
 	request  *httpRequest // the baseline request if nil
 	records  int          // of each request, 1 if zero
 	beside   int          // the index of another form
+}
+
+// scenario returns that of the form, with a schema registry at that URL.
+func (f *form) scenario(registry string) scenario {
+	s := scenario{settings: f.settings, request: f.request, records: f.records}
+	if f.schema != "" {
+		s.settings = withSchema(f.settings, registry, f.schema)
+	}
+	return s
 }
 
 // The forms that others are compared with.
@@ -44,16 +57,22 @@ var forms = []form{
 			return message
 		end`}}},
 	{name: "function that returns the body", settings: bodyAlone(map[string]any{"message_by_lua_functions": []string{"return function(message) return message.body end"}})},
+	{name: "body in Avro", settings: bodyAlone(map[string]any{"value_format": "body"}), schema: "AVRO"},
+	{name: "body with a JSON Schema", settings: bodyAlone(map[string]any{"value_format": "body"}), schema: "JSON"},
+	{name: "body in Protobuf", settings: bodyAlone(map[string]any{"value_format": "body"}), schema: "PROTOBUF"},
 	{name: "`compression_type: lz4`", settings: bodyAlone(map[string]any{"compression_type": "lz4"})},
 	{name: "`compression_type: zstd`", settings: bodyAlone(map[string]any{"compression_type": "zstd"})},
 }
 
 // bodyAlone returns settings with those of the default that the baseline has otherwise.
 func bodyAlone(more map[string]any) map[string]any {
-	m := map[string]any{"forward_method": false, "forward_uri": false, "forward_headers": false}
-	for name, v := range more {
-		m[name] = v
-	}
+	return merged(map[string]any{"forward_method": false, "forward_uri": false, "forward_headers": false}, more)
+}
+
+// merged returns settings with more of them.
+func merged(settings, more map[string]any) map[string]any {
+	m := maps.Clone(settings)
+	maps.Copy(m, more)
 	return m
 }
 
@@ -74,12 +93,15 @@ func ndjsonRequest(n int) *httpRequest {
 
 // records measures the forms side by side.
 func records(ctx context.Context, o *options, all []candidate, r *report) error {
+	registry := startRegistry()
+	defer registry.Close()
 	found := make([][]*sample, len(forms))
 	for round := range o.rounds {
 		var entrants []entrant
 		for _, f := range forms {
-			entrants = append(entrants, entrant{all[0], scenario{connections: goalConnections, measure: o.measure, profiles: o.profiles,
-				settings: f.settings, request: f.request, records: f.records}})
+			s := f.scenario(registry.URL())
+			s.connections, s.measure, s.profiles = goalConnections, o.measure, o.profiles
+			entrants = append(entrants, entrant{all[0], s})
 		}
 		samples, err := sideBySide(ctx, entrants)
 		if err != nil {
@@ -101,7 +123,11 @@ func records(ctx context.Context, o *options, all []candidate, r *report) error 
 		t.add(f.name, summary("%.1f", each(found[i], (*sample).cpu)), summary("%.1f", each(found[i], (*sample).userCPU)),
 			forms[f.beside].name, summary("%.2f", ratio), summary("%.1f", more))
 		switch {
-		case f.settings["value_format"] == "body":
+		case f.schema == "AVRO":
+			r.atMost("CPU of a "+f.name+" beside the default message, µs", median(more), goalAvro)
+		case f.schema == "JSON":
+			r.atMost("CPU of a "+f.name+" beside the default message, µs", median(more), goalJSONSchema)
+		case f.schema == "" && f.settings["value_format"] == "body":
 			r.atMost("CPU per request: "+f.name+" ÷ the default message", median(ratio), goalBody)
 		case f.settings["key_query_arg"] != nil:
 			r.atMost("CPU of a "+f.name+", µs", median(more), goalKey)

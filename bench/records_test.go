@@ -2,18 +2,17 @@
 
 package main
 
-import (
-	"maps"
-	"testing"
-)
+import "testing"
 
 // Each form makes the records that it says.
 func TestFormsOfRecordsArrive(t *testing.T) {
 	var entrants []entrant
+	registry := startRegistry()
+	defer registry.Close()
 	for _, f := range forms {
-		settings := maps.Clone(soon)
-		maps.Copy(settings, f.settings)
-		entrants = append(entrants, entrant{program(t, ours), scenario{connections: 4, count: 50, settings: settings, request: f.request, records: f.records}})
+		s := f.scenario(registry.URL())
+		s.connections, s.count, s.settings = 4, 50, merged(soon, s.settings)
+		entrants = append(entrants, entrant{program(t, ours), s})
 	}
 	samples, err := sideBySide(t.Context(), entrants)
 	if err != nil {

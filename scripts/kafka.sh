@@ -22,7 +22,7 @@ fetch() {
 			return 0
 		fi
 	done
-	grep -m 5 ERROR "$new/log" >&2 || cat "$new/log" >&2
+	grep -m 1 ERROR "$new/log" >&2 || cat "$new/log" >&2
 	echo "Maven cannot fetch $what: check that this machine reaches Maven Central, then try again." >&2
 	return 1
 }

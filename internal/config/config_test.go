@@ -255,7 +255,6 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(confluent(`"url":"http://r","authentication":{"identity_pool_id":"a\nb"}`)):                                                                   "identity_pool_id has characters",
 		with(confluent(`"url":"http://r"`) + `,"cloudevents":"binary"`):                                                                                    "schema_registry cannot be used with cloudevents",
 		with(`"schema_registry":{"confluent":{"ttl":0.5}}`):                                                                                                "",
-		with(`"authentication":{"mechanism":"OAUTHBEARER"}`):                                                                                               "authentication.oauthbearer.client_id is empty",
 		with(`"unknown":1,"response":{"$refs":1}`):                                                                                                         "",
 		with(`"allowed_topics":["a b"]`):                                                                                                                   "allowed_topics[1]: invalid value: a topic name consists of",
 		with(`"authentication":{"mechanism":"OAUTHBEARER","oauthbearer":{"token_endpoint_url":"https://i/t","client_id":"c","client_secret":"s","scopes":["a"],"extensions":{"logicalCluster":"l"}}}`): "",

@@ -20,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sr"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
 	yaml "go.yaml.in/yaml/v4"
 
 	"kafka-upstream/internal/test/idp"
@@ -51,11 +53,11 @@ type wantedRecord struct {
 	Value     json.RawMessage
 }
 
-// examples returns the examples of docs/examples.md and docs/records.md.
+// examples returns the examples of docs/examples.md, docs/records.md and docs/schema-registry.md.
 func examples(t *testing.T) []*example {
 	t.Helper()
 	var all []*example
-	for _, f := range slices.Concat(find(t, "docs/examples.md").fences, find(t, "docs/records.md").fences) {
+	for _, f := range slices.Concat(find(t, "docs/examples.md").fences, find(t, "docs/records.md").fences, find(t, "docs/schema-registry.md").fences) {
 		if f.lang == "text" {
 			continue
 		}
@@ -107,7 +109,11 @@ func TestExamplesDoWhatTheyShow(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = sim.Close() }) // it has records for brokers that are not there
+	registry := startRegistry(t)
 	for _, e := range all {
+		if r, ok := e.config["schema_registry"].(map[string]any); ok {
+			r["confluent"].(map[string]any)["url"] = registry
+		}
 		t.Run(e.name, func(t *testing.T) { e.run(t, sim) })
 	}
 }
@@ -123,6 +129,22 @@ func (e *example) giveTokens(t *testing.T, broker *kafkatest.Fake) {
 	if id, ok := tokens["client_id"].(string); ok {
 		tokens["token_endpoint_url"] = idp.Start(t, idp.Config{Clients: map[string]string{id: tokens["client_secret"].(string)}}).TokenURL
 	}
+}
+
+// startRegistry returns the URL of a registry with the schemas of testdata/schemas.
+func startRegistry(t *testing.T) string {
+	t.Helper()
+	fake := srfake.New()
+	t.Cleanup(fake.Close)
+	seed := func(subject string, id int, kind sr.SchemaType, text string) {
+		fake.SeedSchema(subject, 1, id, sr.Schema{Type: kind, Schema: text})
+	}
+	seed("orders-value", 1, sr.TypeAvro, read(t, "testdata/schemas/order.avsc"))
+	seed("orders-json", 2, sr.TypeJSON, read(t, "testdata/schemas/order.json"))
+	seed("message-value", 3, sr.TypeAvro, read(t, "testdata/schemas/message.avsc"))
+	seed("orders-proto", 4, sr.TypeProtobuf, read(t, "testdata/schemas/order.proto"))
+	seed("orders-key", 5, sr.TypeAvro, `"string"`)
+	return fake.URL()
 }
 
 func (e *example) run(t *testing.T, sim *kongsim.Sim) {
@@ -318,7 +340,7 @@ func like(want, v any) bool {
 
 // withoutExample are fields that say how the connection is made or how batches are sent, of
 // which no record shows anything.
-var withoutExample = []string{"authentication", "security", "timeout", "keepalive", "keepalive_enabled", "cluster_name", "new_kafka_async_producer", "schema_registry",
+var withoutExample = []string{"authentication", "security", "timeout", "keepalive", "keepalive_enabled", "cluster_name", "new_kafka_async_producer",
 	"producer_request_acks", "producer_request_timeout", "producer_request_limits_messages_per_request", "producer_request_limits_bytes_per_request",
 	"producer_request_retries_backoff_timeout", "producer_async_flush_timeout", "producer_async_buffering_limits_messages_in_memory",
 	"producer_async_buffering_limits_bytes_in_memory", "producer_async_health_recovery_threshold", "forward_method", "forward_uri"}

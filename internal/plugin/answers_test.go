@@ -8,6 +8,7 @@ import (
 	"kafka-upstream/internal/config"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/registry"
 )
 
 func answersOf(t *testing.T, settings string) answers {
@@ -62,6 +63,8 @@ func TestClientReadsTheCauseOnlyIfConfigured(t *testing.T) {
 		{producer.ErrFull, `{"message":"Service Unavailable","error":"could not send message to topic"}`, `{"message":"Service Unavailable","error":"the buffer is full"}`},
 		{&record.TransformError{Reason: "function 1, line 2: x"}, `{"message":"Internal Server Error","error":"message function failed"}`,
 			`{"message":"Internal Server Error","error":"message function failed: function 1, line 2: x"}`},
+		{&registry.UnavailableError{Subject: "s", Version: "3", Registry: "http://r", Err: errors.New("refused")}, `{"message":"Bad Gateway","error":"could not get schema"}`,
+			`{"message":"Bad Gateway","error":"could not get schema \"s\", version 3, from http://r: refused"}`},
 		{&record.TopicError{Topics: []string{"secret"}}, `{"message":"Bad Gateway","error":"one or more target topics are not in the allowed topics list"}`, ""},
 		{errors.New("headers: junk"), `{"message":"An unexpected error occurred"}`, ""},
 		{&record.BadRequest{Reason: "invalid json body"}, `{"message":"Bad Request","error":"invalid json body"}`, ""},

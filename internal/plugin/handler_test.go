@@ -16,6 +16,7 @@ import (
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/record/registry"
 	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/security"
 	"kafka-upstream/internal/security/sasl"
@@ -48,6 +49,9 @@ func TestOutcomes(t *testing.T) {
 		"given up":                      {&undeliveredError{NotDelivered, "t", "Down", "broker b:1: down", time.Second, errors.New("down")}, NotDelivered, 502, notSentBody, "could not send a record to topic t: broker b:1: down (after 1s)"},
 		"out of time":                   {&undeliveredError{TimedOut, "t", "", "", time.Second, errSyncTimeout}, TimedOut, 502, notSentBody, "could not send a record to topic t: no acknowledgement within 1s"},
 		"certificate":                   {fmt.Errorf("x: %w", &security.CertificateError{ID: "1", Err: errors.New("gone")}), NoCertificate, 502, `{"message":"Bad Gateway","error":"could not load certificate"}`, "x: "},
+		"message without its schema":    {&record.BadRequest{Reason: "message does not fit schema s version 1: x", Schema: true}, Mismatch, 400, `{"message":"Bad Request","error":"message does not fit schema s version 1: x"}`, ""},
+		"schema that is not to be had":  {&registry.UnavailableError{Subject: "s", Version: "latest", Registry: "http://r", Err: &security.CertificateError{ID: "1", Err: errors.New("gone")}}, NoSchema, 502, `{"message":"Bad Gateway","error":"could not get schema"}`, `could not get schema "s", version latest, from http://r: could not load`},
+		"schema that cannot be used":    {&registry.SchemaError{Subject: "s", Version: 1, Registry: "http://r", Err: errors.New("no type")}, BadConfig, 500, `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, `schema "s", version 1, of http://r: no type`},
 		"no token":                      {undeliveredAs(fmt.Errorf("x: %w", sasl.NewTokenError(errors.New("away"))), told{"could not get token from u: away", ""}, "t", time.Second), NoToken, 502, `{"message":"Bad Gateway","error":"could not get token"}`, "could not send a record to topic t: could not get token from u: away (after 1s)"},
 		"buffer full":                   {producer.ErrFull, BufferFull, 503, unavailable, ""},
 		"memory full":                   {fmt.Errorf("headers: %w", memory.ErrFull), MemoryFull, 503, unavailable, ""},
@@ -143,7 +147,9 @@ func started(t *testing.T, settings string, access error) (*Plugin, Handler) {
 		cancel()
 		pool.Close(ctx)
 	})
-	p := New(Options{Pool: pool, Log: log})
+	schemas := registry.NewPool(registry.Env{Log: log})
+	t.Cleanup(schemas.Close)
+	p := New(Options{Pool: pool, Schemas: schemas, Log: log})
 	h := p.Start([]byte(`{"topic":"t","bootstrap_servers":[{"host":"127.0.0.1","port":1}],` + settings + `}`))
 	t.Cleanup(h.Close)
 	return p, h

@@ -3,10 +3,9 @@ package record
 import (
 	"encoding/binary"
 	"math/bits"
-	"unicode/utf16"
 	"unicode/utf8"
 
-	"kafka-upstream/internal/record/media"
+	"kafka-upstream/internal/record/jsontext"
 )
 
 // Errors of a body that claims to be JSON, by RFC 8259. They are made once: rejecting a
@@ -131,53 +130,13 @@ func skipScalar(s []byte, i int) int {
 	case '"':
 		return skipString(s, i+1)
 	case 't':
-		return skipWord(s, i, "true")
+		return jsontext.SkipWord(s, i, "true")
 	case 'f':
-		return skipWord(s, i, "false")
+		return jsontext.SkipWord(s, i, "false")
 	case 'n':
-		return skipWord(s, i, "null")
+		return jsontext.SkipWord(s, i, "null")
 	}
-	return skipNumber(s, i)
-}
-
-func skipWord(s []byte, i int, word string) int {
-	if len(s)-i < len(word) || string(s[i:i+len(word)]) != word {
-		return len(s) + 1
-	}
-	return i + len(word)
-}
-
-func skipNumber(s []byte, i int) int {
-	if s[i] == '-' {
-		i++
-	}
-	if i < len(s) && s[i] == '0' {
-		i++
-	} else {
-		i = skipDigits(s, i)
-	}
-	if i < len(s) && s[i] == '.' {
-		i = skipDigits(s, i+1)
-	}
-	if i < len(s) && s[i]|0x20 == 'e' {
-		if i++; i < len(s) && (s[i] == '+' || s[i] == '-') {
-			i++
-		}
-		i = skipDigits(s, i)
-	}
-	return i
-}
-
-// skipDigits skips one digit or more.
-func skipDigits(s []byte, i int) int {
-	from := i
-	for i < len(s) && s[i]-'0' <= 9 {
-		i++
-	}
-	if i == from {
-		return len(s) + 1
-	}
-	return i
+	return jsontext.SkipNumber(s, i)
 }
 
 // skipPlain returns the position of the next byte that ends a string or needs a closer look,
@@ -216,7 +175,7 @@ func skipString(s []byte, i int) int {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 				i++
 			case 'u':
-				if codeUnit(s[i+1:]) < 0 {
+				if jsontext.CodeUnit(s[i+1:]) < 0 {
 					return len(s) + 1
 				}
 				i += 5
@@ -228,18 +187,6 @@ func skipString(s []byte, i int) int {
 		}
 	}
 	return len(s) + 1
-}
-
-// codeUnit returns what the first four bytes of s are as hex digits, or -1.
-func codeUnit(s []byte) rune {
-	if len(s) < 4 {
-		return -1
-	}
-	a, b, c, d := media.Unhex[s[0]], media.Unhex[s[1]], media.Unhex[s[2]], media.Unhex[s[3]]
-	if a|b|c|d > 15 {
-		return -1
-	}
-	return rune(a)<<12 | rune(b)<<8 | rune(c)<<4 | rune(d)
 }
 
 // appendUnescaped appends the text of a valid string, given without its quotes, with U+FFFD
@@ -264,14 +211,8 @@ func appendUnescaped(dst, s []byte) []byte {
 		case 't':
 			c = '\t'
 		case 'u':
-			r := codeUnit(s[i+1:])
-			i += 4
-			if utf16.IsSurrogate(r) && i+6 < len(s) && s[i+1] == '\\' && s[i+2] == 'u' {
-				if pair := utf16.DecodeRune(r, codeUnit(s[i+3:])); pair != utf8.RuneError {
-					r = pair
-					i += 6
-				}
-			}
+			r, n := jsontext.Rune(s[i+1:])
+			i += n
 			dst = utf8.AppendRune(dst, r)
 			continue
 		}

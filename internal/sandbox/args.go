@@ -34,7 +34,7 @@ func anyArg(l *glua.LState, n int) glua.LValue {
 }
 
 func stringArg(l *glua.LState, n int) string {
-	s, ok := asString(l.Get(n))
+	s, ok := asString(l, l.Get(n))
 	if !ok {
 		typeError(l, n, "string")
 	}
@@ -45,11 +45,12 @@ func stringArg(l *glua.LState, n int) string {
 }
 
 // asString is what v is where a string is wanted.
-func asString(v glua.LValue) (s string, ok bool) {
+func asString(l *glua.LState, v glua.LValue) (s string, ok bool) {
 	switch v := v.(type) {
 	case glua.LString:
 		return string(v), true
 	case glua.LNumber:
+		chargeNumber(l, float64(v))
 		return formatNumber(float64(v)), true
 	case *glua.LUserData:
 		if v, ok := v.Value.(Number); ok {

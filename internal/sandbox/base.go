@@ -92,7 +92,9 @@ func baseRawequal(l *glua.LState) int {
 }
 
 func baseRawget(l *glua.LState) int {
-	l.Push(tableArg(l, 1).RawGet(anyArg(l, 2)))
+	t, k := tableArg(l, 1), anyArg(l, 2)
+	chargeKey(l, k, 1)
+	l.Push(t.RawGet(k))
 	return 1
 }
 
@@ -153,7 +155,8 @@ func iterator(l *glua.LState, event string) (int, bool) {
 
 func baseNext(l *glua.LState) int {
 	t := tableArg(l, 1)
-	Charge(l, 1+stateOf(l).dead/64, 0)
+	Charge(l, 1+stateOf(l).dead/32, 0)
+	chargeKey(l, l.Get(2), 2)
 	k, v := t.Next(l.Get(2))
 	l.Push(k)
 	if k == glua.LNil {
@@ -178,6 +181,7 @@ func baseSelect(l *glua.LState) int {
 		return 1
 	}
 	i := intArg(l, 1)
+	Charge(l, top/16, 0)
 	if i < 0 {
 		i += top
 	}
@@ -213,7 +217,7 @@ func baseTonumber(l *glua.LState) int {
 	if base < 2 || base > 36 {
 		argError(l, 2, "base out of range")
 	}
-	Charge(l, 1+len(s)/16, 0)
+	Charge(l, 1+len(s)/8, 0)
 	sign := 1.0
 	if s != "" && (s[0] == '-' || s[0] == '+') {
 		if s[0] == '-' {
@@ -246,13 +250,16 @@ func baseTostring(l *glua.LState) int {
 	return 1
 }
 
+// ToString is tostring, with __tostring. It charges for what it makes.
+func ToString(l *glua.LState, v glua.LValue) string { return string(toString(l, v)) }
+
 // toString is tostring, with __tostring.
 func toString(l *glua.LState, v glua.LValue) glua.LString {
 	switch v := v.(type) {
 	case glua.LString:
 		return v
 	case glua.LNumber:
-		Charge(l, 1, 32)
+		chargeNumber(l, float64(v))
 		return glua.LString(formatNumber(float64(v)))
 	}
 	if f := l.GetMetaField(v, "__tostring"); f != glua.LNil {
@@ -265,6 +272,7 @@ func toString(l *glua.LState, v glua.LValue) glua.LString {
 		case glua.LString:
 			return r
 		case glua.LNumber:
+			chargeNumber(l, float64(r))
 			return glua.LString(formatNumber(float64(r)))
 		}
 		l.RaiseError("'tostring' must return a string to 'print'")
@@ -288,6 +296,7 @@ var typeNames = func() (names [glua.LTChannel + 1]glua.LValue) {
 
 func baseRequire(l *glua.LState) int {
 	s, name := stateOf(l), stringArg(l, 1)
+	chargeKey(l, glua.LString(name), 2)
 	v, ok := s.loaded[name]
 	if !ok {
 		loader, ok := s.modules[name]

@@ -136,4 +136,14 @@ func Charge(l *glua.LState, work int, bytes int64) {
 }
 
 // chargeText charges for a pass over n bytes that makes a string of size bytes.
-func chargeText(l *glua.LState, n int, size int64) { Charge(l, 1+n/256, 16+size) }
+func chargeText(l *glua.LState, n int, size int64) { Charge(l, 1+n/128, 16+size) }
+
+// chargeNumber charges for writing a number: one with a fraction or an exponent takes several
+// times as long as a whole one.
+func chargeNumber(l *glua.LState, f float64) {
+	if isShort(f) {
+		Charge(l, 1, 32)
+	} else {
+		Charge(l, 6, 32)
+	}
+}

@@ -26,7 +26,7 @@ type Program struct {
 func init() {
 	glua.CompatVarArg = false    // LuaJIT has no table arg
 	glua.MaxArrayIndex = 1 << 20 // larger keys are hashed; smaller ones fill an array
-	glua.MaxTableGetLoop = 24    // tables in a chain of __index: each instruction can go through it
+	glua.MaxTableGetLoop = 12    // tables in a chain of __index: each instruction can go through it
 }
 
 // Compile compiles a chunk. name is what errors call it. An error is a *SyntaxError.

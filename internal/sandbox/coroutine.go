@@ -53,7 +53,7 @@ var errMachine = errors.New("the Lua machine failed")
 // newThread makes a thread whose instructions count for the running call. gopher-lua's
 // NewThread would derive a context of its own from the budget, which counts nothing.
 func (s *State) newThread(l *glua.LState) *glua.LState {
-	Charge(l, 50, threadBytes)
+	Charge(l, 120, threadBytes)
 	s.l.RemoveContext()
 	th, _ := s.l.NewThread()
 	s.l.SetContext(&s.budget)
@@ -64,7 +64,7 @@ func (s *State) newThread(l *glua.LState) *glua.LState {
 // run resumes th, and returns its results or the error that it ended with. Errors that
 // scripts cannot catch are raised again.
 func (s *State) run(l, th *glua.LState, f *glua.LFunction, args []glua.LValue) (glua.ResumeState, []glua.LValue, glua.LValue) {
-	Charge(l, 30, 0)
+	Charge(l, 45+len(args)/8, 0)
 	if s.threads >= maxThreads {
 		l.RaiseError("stack overflow")
 	}
@@ -85,6 +85,7 @@ func (s *State) run(l, th *glua.LState, f *glua.LFunction, args []glua.LValue) (
 		if s.budget.spent != nil {
 			l.RaiseError("%s", s.budget.spent)
 		}
+		Charge(l, len(values)/8, 0)
 		return state, values, nil
 	}
 	var object glua.LValue = glua.LString(err.Error())
@@ -121,7 +122,7 @@ func (s *State) protect(l *glua.LState, args []glua.LValue) []glua.LValue {
 	defer func() { s.active = s.active[:n] }()
 	state, values, object := s.run(l, th, shieldFunction, args)
 	if state == glua.ResumeError {
-		Charge(l, 50, 0)
+		Charge(l, 80, 0)
 		return []glua.LValue{glua.LFalse, object}
 	}
 	if len(s.idle) < keepThreads {

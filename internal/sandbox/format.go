@@ -15,10 +15,12 @@ func stringFormat(l *glua.LState) int {
 	out := text{l: l}
 	arg := 1
 	for i := 0; i < len(format); i++ {
-		if format[i] != '%' {
-			out.byte(format[i])
+		if n := literal(format[i:]); n > 0 {
+			out.string(format[i : i+n])
+			i += n - 1
 			continue
 		}
+		Charge(l, 1, 0)
 		if i++; i < len(format) && format[i] == '%' {
 			out.byte('%')
 			continue
@@ -85,8 +87,9 @@ func (d *directive) append(l *glua.LState, out *text, arg int) {
 		d.integer(out, d.verb, uint64(toInt64(numberArg(l, arg))))
 	case 'e', 'E', 'f', 'F', 'g', 'G', 'a', 'A':
 		f := numberArg(l, arg)
+		Charge(l, 3, 0)
 		if digits := d.digits(f); digits > 15 {
-			Charge(l, 50, 0) // it cannot be done with numbers of 64 bits
+			Charge(l, 150, 0) // it cannot be done with numbers of 64 bits
 		}
 		d.float(out, f)
 	case 'q':

@@ -17,14 +17,18 @@ const (
 
 // hiddenFunctions are those that rewritten code calls; see rewrite.
 var hiddenFunctions = map[string]glua.LGFunction{
-	hiddenConcat:  concat,
+	hiddenConcat: concat,
+	hiddenKey: func(l *glua.LState) int {
+		chargeKey(l, l.Get(1), 1)
+		return 1
+	},
 	hiddenSet:     setField,
 	hiddenLen:     length,
 	hiddenTable:   table,
 	hiddenClosure: closure,
 	hiddenArgs: func(l *glua.LState) int {
 		n := l.GetTop()
-		Charge(l, 1+n/16, 0)
+		Charge(l, 1+n/8, 0)
 		return n
 	},
 	"(%)":  mod,
@@ -42,7 +46,7 @@ func concat(l *glua.LState) int {
 		case glua.LString:
 			size += len(v)
 		case glua.LNumber:
-			size += 24
+			size += 24 // and stringArg charges for it
 		default:
 			return concatMeta(l, n)
 		}
@@ -107,12 +111,14 @@ func setField(l *glua.LState) int {
 		return 0
 	}
 	writable(l, t)
+	chargeKey(l, k, 4)
 	if l.GetMetaField(t, "__newindex") == glua.LNil || t.RawGet(k) != glua.LNil {
 		put(l, t, k, v)
 		return 0
 	}
 	// What it ends in may be any table.
 	for range glua.MaxTableGetLoop {
+		chargeKey(l, k, 1)
 		switch m := l.GetMetaField(o, "__newindex").(type) {
 		case *glua.LFunction:
 			l.Push(m)
@@ -144,6 +150,13 @@ func keyName(k glua.LValue) string {
 	return ""
 }
 
+// chargeKey charges for n uses of a key, which hash all of a string.
+func chargeKey(l *glua.LState, k glua.LValue, n int) {
+	if s, ok := k.(glua.LString); ok && len(s) > maxName {
+		Charge(l, n*len(s)/256, 0)
+	}
+}
+
 // put sets t[k] without metamethods, and charges for what the table grows by.
 func put(l *glua.LState, t *glua.LTable, k, v glua.LValue) {
 	switch n := k.(type) {
@@ -159,6 +172,7 @@ func put(l *glua.LState, t *glua.LTable, k, v glua.LValue) {
 			return
 		}
 	}
+	chargeKey(l, k, 4)
 	old := t.RawGet(k)
 	switch {
 	case v == glua.LNil:
@@ -167,7 +181,7 @@ func put(l *glua.LState, t *glua.LTable, k, v glua.LValue) {
 		}
 		stateOf(l).dead++
 	case old == glua.LNil:
-		Charge(l, 2, entryBytes)
+		Charge(l, 6, entryBytes)
 	}
 	t.RawSet(k, v)
 }
@@ -186,7 +200,7 @@ func putIndex(l *glua.LState, t *glua.LTable, i int, v glua.LValue) {
 		Charge(l, 1, 2*valueBytes)
 	} else if old == glua.LNil {
 		s := stateOf(l)
-		Charge(l, 1+s.dead/64, 2*valueBytes)
+		Charge(l, 1+s.dead/32, 2*valueBytes)
 		if hole := i - t.Len() - 1; hole > 0 {
 			Charge(l, hole/16, int64(hole)*6*valueBytes) // append makes several on the way
 			s.dead += hole
@@ -202,7 +216,7 @@ func length(l *glua.LState) int {
 		return 1
 	case *glua.LTable:
 		if v.Metatable == glua.LNil || l.GetMetaField(v, "__len") == glua.LNil {
-			Charge(l, 1+stateOf(l).dead/64, 0)
+			Charge(l, 1+stateOf(l).dead/32, 0)
 			l.Push(glua.LNumber(v.Len()))
 			return 1
 		}
@@ -220,14 +234,14 @@ func length(l *glua.LState) int {
 
 func table(l *glua.LState) int {
 	if l.GetTop() == 0 {
-		Charge(l, 2, tableBytes)
+		Charge(l, 4, tableBytes)
 		l.Push(&glua.LTable{Metatable: glua.LNil})
 		return 1
 	}
 	t := l.Get(1).(*glua.LTable)
 	keys, _ := l.Get(2).(glua.LNumber)
 	n := t.Len()
-	Charge(l, 2+n/16+int(keys), tableBytes+int64(keys)*entryBytes+int64(n)*2*valueBytes)
+	Charge(l, 4+n/8+2*int(keys), tableBytes+int64(keys)*entryBytes+int64(n)*2*valueBytes)
 	l.SetTop(1)
 	return 1
 }
@@ -236,6 +250,6 @@ func closure(l *glua.LState) int {
 	f := l.Get(1).(*glua.LFunction)
 	// The machine has gone through all variables of the stack that functions share, once for
 	// each upvalue.
-	Charge(l, 1+20*len(f.Upvalues), 128+64*int64(len(f.Upvalues)))
+	Charge(l, 1+30*len(f.Upvalues), 128+64*int64(len(f.Upvalues)))
 	return 1
 }

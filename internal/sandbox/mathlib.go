@@ -214,6 +214,7 @@ func bitTohex(l *glua.LState) int {
 		n, digits = -n, "0123456789ABCDEF"
 	}
 	n = min(n, 254)
+	Charge(l, n/32, 256)
 	b := make([]byte, n)
 	for i := n - 1; i >= 0; i-- {
 		b[i] = digits[v&15]

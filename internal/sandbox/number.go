@@ -9,12 +9,18 @@ import (
 
 // formatNumber writes f as LuaJIT's tostring does: C's %.14g.
 func formatNumber(f float64) string {
-	if i := int64(f); float64(i) == f && i > -1e14 && i < 1e14 && (i != 0 || !math.Signbit(f)) {
-		return strconv.FormatInt(i, 10)
+	if isShort(f) {
+		return strconv.FormatInt(int64(f), 10)
 	}
 	return formatSpecial(f, func() string {
 		return strconv.FormatFloat(tieUp(f, 'e', 13), 'g', 14, 64)
 	})
+}
+
+// isShort reports whether f is a whole number that is written without an exponent.
+func isShort(f float64) bool {
+	i := int64(f)
+	return float64(i) == f && i > -1e14 && i < 1e14 && (i != 0 || !math.Signbit(f))
 }
 
 // tieUp moves f away from 0 by the least there is if it lies exactly between two numbers of

@@ -162,7 +162,7 @@ func toNumber(l *glua.LState, v glua.LValue) (float64, bool) {
 	case glua.LNumber:
 		return float64(v), true
 	case glua.LString:
-		Charge(l, 1+len(v)/16, 0)
+		Charge(l, 1+len(v)/8, 0)
 		return parseNumber(string(v))
 	}
 	return 0, false

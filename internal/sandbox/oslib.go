@@ -36,6 +36,7 @@ func osTime(l *glua.LState) int {
 		return 1
 	}
 	t := tableArg(l, 1)
+	Charge(l, 5, 0)
 	field := func(name string, def int) int {
 		v := t.RawGetString(name)
 		var f float64
@@ -81,7 +82,7 @@ func osDate(l *glua.LState) int {
 		format, at = rest, at.UTC()
 	}
 	if strings.HasPrefix(format, "*t") {
-		Charge(l, 10, tableBytes+9*entryBytes)
+		Charge(l, 30, tableBytes+9*entryBytes)
 		l.Push(dateTable(at))
 		return 1
 	}
@@ -114,9 +115,14 @@ var goFormats = map[byte]string{
 func strftime(out *text, format string, at time.Time) {
 	number := func(format string, n int) { out.string(fmt.Sprintf(format, n)) }
 	for i := 0; i < len(format); i++ {
-		if format[i] != '%' || i+1 == len(format) {
-			out.byte(format[i])
+		if n := literal(format[i:]); n > 0 {
+			out.string(format[i : i+n])
+			i += n - 1
 			continue
+		}
+		if i+1 == len(format) {
+			out.byte('%')
+			break
 		}
 		i++
 		if c := format[i]; (c == 'E' || c == 'O') && i+1 < len(format) {

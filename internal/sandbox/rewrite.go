@@ -10,6 +10,7 @@ import (
 // Names of the functions that rewritten code calls. No script can name them.
 const (
 	hiddenConcat  = "(concat)"
+	hiddenKey     = "(key)"
 	hiddenSet     = "(set)"
 	hiddenLen     = "(len)"
 	hiddenTable   = "(table)"
@@ -23,12 +24,15 @@ const (
 	maxDepth = 400
 	// concatOperands is how many operands one call takes: each needs a register.
 	concatOperands = 40
+	// maxName bounds names, and literals that are taken for nothing to hash or to compare.
+	maxName = 255
 )
 
 // rewrite makes what the machine would do without bounds, or to libraries, calls of hidden
 // functions with the same meaning:
 //
 //	a .. b .. c           (concat)(a, b, c)
+//	t[k]                  t[(key)(k)], unless k is a literal: gopher-lua hashes all of a string
 //	t[k] = v              (set)(t, k, v)
 //	#v                    (len)(v)
 //	{ k = v, … }          (table)({ k = v, … }, 1), with the number of keys; (table)() if empty
@@ -230,8 +234,10 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 	r.enter(e)
 	defer func() { r.depth-- }()
 	switch e := e.(type) {
+	case *ast.IdentExpr:
+		checkName(e, e.Value)
 	case *ast.AttrGetExpr:
-		e.Object, e.Key = r.expr(e.Object), r.expr(e.Key)
+		e.Object, e.Key = r.expr(e.Object), r.key(e.Key)
 	case *ast.TableExpr:
 		if len(e.Fields) == 0 {
 			return hidden(e, hiddenTable)
@@ -239,7 +245,7 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 		keys := 0
 		for _, f := range e.Fields {
 			if f.Key != nil {
-				f.Key = r.expr(f.Key)
+				f.Key = r.key(f.Key)
 				keys++
 			}
 			f.Value = r.expr(f.Value)
@@ -250,6 +256,7 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 			e.Func = r.expr(e.Func)
 		} else {
 			e.Receiver = r.expr(e.Receiver)
+			checkName(e, e.Method)
 		}
 		r.exprs(e.Args)
 	case *ast.LogicalOpExpr:
@@ -309,10 +316,29 @@ func (r *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 	return hidden(e, hiddenConcat, append(operands, last)...)
 }
 
-// isLiteral reports whether e is a constant, whose comparison takes no time worth a charge.
+// key rewrites a key that is read.
+func (r *rewriter) key(e ast.Expr) ast.Expr {
+	if isLiteral(e) {
+		return r.expr(e)
+	}
+	return hidden(e, hiddenKey, r.expr(e))
+}
+
+// isLiteral reports whether e is a constant that takes no time worth a charge to compare or
+// to hash.
 func isLiteral(e ast.Expr) bool {
+	if s, ok := e.(*ast.StringExpr); ok {
+		return len(s.Value) <= maxName
+	}
 	_, ok := e.(ast.ConstExpr)
 	return ok
+}
+
+// checkName bounds a name, which the machine hashes whenever it is used.
+func checkName(p ast.PositionHolder, name string) {
+	if len(name) > maxName {
+		panic(&SyntaxError{max(p.Line(), 1), fmt.Sprintf("a name of more than %d bytes", maxName)})
+	}
 }
 
 // set is a call that assigns to a field.

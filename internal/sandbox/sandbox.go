@@ -78,6 +78,7 @@ func New(limits Limits) *State {
 	s.l.Options.CallStackSize = threadFrames
 	s.l.Options.RegistrySize = 128
 	s.l.Options.RegistryMaxSize = threadValues
+	s.l.Options.RegistryGrowStep = threadValues // at once: what is copied on the way is not charged for
 	s.l.SetContext(&s.budget)
 	s.l.G.MainThread, s.l.G.CurrentThread = s.l, s.l
 	s.l.SetMetatable(glua.LString(""), shared().strings)

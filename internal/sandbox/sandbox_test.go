@@ -208,40 +208,6 @@ func TestStatesShareProgramsAndLibraries(t *testing.T) {
 	wg.Wait()
 }
 
-func TestSourcesAreBounded(t *testing.T) {
-	var constants strings.Builder
-	for i := range 7000 {
-		fmt.Fprintf(&constants, "x=%d ", i)
-	}
-	for _, source := range []string{
-		constants.String(),
-		strings.Repeat("x = 1\n", maxSource/6+1),
-		"return " + strings.Repeat("{", 5000) + strings.Repeat("}", 5000),
-		"return " + strings.Repeat("-", 1) + strings.Repeat(" -", 20000) + "1",
-		"return 1" + strings.Repeat("+1", 20000),
-		"return a" + strings.Repeat(".a", 20000),
-		"return a" + strings.Repeat("()", 20000),
-		"return " + strings.Repeat("(", 20000) + strings.Repeat(")", 20000),
-		strings.Repeat("if x then ", 5000) + strings.Repeat("end ", 5000),
-		"if x then " + strings.Repeat("elseif x then ", 5000) + "end",
-		"return " + strings.Repeat("function() return ", 1000) + strings.Repeat("end ", 1000),
-		strings.Repeat("local x ", 300),
-		"local a = " + strings.Repeat("'a' .. ", 10000) + "'b'",
-		"local f = f(" + strings.Repeat("1,", 1000) + "1)",
-	} {
-		begin := time.Now()
-		_, err := Compile("test", source)
-		var e *SyntaxError
-		if err != nil && !errors.As(err, &e) {
-			t.Errorf("%.40s: %v", source, err)
-		}
-		if took := time.Since(begin); took > time.Second*slowness {
-			t.Errorf("%.40s: %v", source, took)
-		}
-		t.Logf("%.30q: %v, %v", source, err, time.Since(begin).Round(time.Millisecond))
-	}
-}
-
 func TestLongCallIsToldOnce(t *testing.T) {
 	s := New(Limits{Instructions: 100_000, Bytes: 1 << 20})
 	for source, want := range map[string]int{

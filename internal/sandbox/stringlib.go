@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"slices"
 	"strings"
 
 	glua "github.com/yuin/gopher-lua"
@@ -77,7 +78,7 @@ func stringChar(l *glua.LState) int {
 func changeCase(first, last byte) glua.LGFunction {
 	return func(l *glua.LState) int {
 		s := stringArg(l, 1)
-		chargeText(l, len(s), int64(len(s)))
+		chargeText(l, 3*len(s), 2*int64(len(s)))
 		b := []byte(s)
 		for i, c := range b {
 			if first <= c && c <= last {
@@ -91,11 +92,9 @@ func changeCase(first, last byte) glua.LGFunction {
 
 func stringReverse(l *glua.LState) int {
 	s := stringArg(l, 1)
-	chargeText(l, len(s), int64(len(s)))
-	b := make([]byte, len(s))
-	for i := range len(s) {
-		b[len(s)-1-i] = s[i]
-	}
+	chargeText(l, 3*len(s), 2*int64(len(s)))
+	b := []byte(s)
+	slices.Reverse(b)
 	l.Push(glua.LString(b))
 	return 1
 }
@@ -221,9 +220,11 @@ func stringGsub(l *glua.LState) int {
 	n, at := 0, 0
 	for n < most {
 		m.level, m.depth = 0, 0
+		m.step()
 		end := m.match(at, 0)
 		if end >= 0 {
 			n++
+			m.step()
 			m.replace(&out, at, end, repl)
 		}
 		switch {
@@ -259,7 +260,10 @@ func (m *matcher) replace(out *text, start, end int, repl glua.LValue) {
 		v = l.Get(-1)
 		l.Pop(1)
 	case *glua.LTable:
-		v = l.GetTable(r, m.get(0, start, end))
+		Charge(l, 1, 32)
+		k := m.get(0, start, end)
+		chargeKey(l, k, glua.MaxTableGetLoop)
+		v = l.GetTable(r, k)
 	default:
 		m.expand(out, start, end, glua.LVAsString(repl))
 		return
@@ -268,6 +272,7 @@ func (m *matcher) replace(out *text, start, end int, repl glua.LValue) {
 	case glua.LString:
 		out.string(string(v))
 	case glua.LNumber:
+		chargeNumber(l, float64(v))
 		out.string(formatNumber(float64(v)))
 	default:
 		if glua.LVAsBool(v) {
@@ -277,14 +282,23 @@ func (m *matcher) replace(out *text, start, end int, repl glua.LValue) {
 	}
 }
 
+// literal is how many bytes of s come before its first %.
+func literal(s string) int {
+	if n := strings.IndexByte(s, '%'); n >= 0 {
+		return n
+	}
+	return len(s)
+}
+
 // expand appends a replacement with %0 to %9 in it.
 func (m *matcher) expand(out *text, start, end int, repl string) {
 	for i := 0; i < len(repl); i++ {
-		if repl[i] != '%' {
-			out.byte(repl[i])
+		m.step()
+		if n := literal(repl[i:]); n > 0 {
+			out.string(repl[i : i+n])
+			i += n - 1
 			continue
 		}
-		m.step()
 		i++
 		switch {
 		case i == len(repl):

@@ -17,7 +17,7 @@ var tableFunctions = map[string]glua.LGFunction{
 
 // size is #t of a table without its metamethods.
 func size(l *glua.LState, t *glua.LTable) int {
-	Charge(l, 1+stateOf(l).dead/64, 0)
+	Charge(l, 1+stateOf(l).dead/32, 0)
 	return t.Len()
 }
 
@@ -40,9 +40,10 @@ func tableMaxn(l *glua.LState) int {
 
 // each goes through a table until f returns false.
 func each(l *glua.LState, t *glua.LTable, f func(k, v glua.LValue) bool) {
-	work := 1 + stateOf(l).dead/64
+	work := 1 + stateOf(l).dead/32
 	for k, v := t.Next(glua.LNil); k != glua.LNil; k, v = t.Next(k) {
 		Charge(l, work, 0)
+		chargeKey(l, k, 2)
 		if !f(k, v) {
 			return
 		}
@@ -57,7 +58,7 @@ func tableClear(l *glua.LState) int {
 
 func tableClone(l *glua.LState) int {
 	t := tableArg(l, 1)
-	Charge(l, 2, tableBytes)
+	Charge(l, 4, tableBytes)
 	c := &glua.LTable{Metatable: glua.LNil}
 	each(l, t, func(k, v glua.LValue) bool {
 		put(l, c, k, v)
@@ -98,14 +99,14 @@ func tableIsarray(l *glua.LState) int {
 
 func tableNew(l *glua.LState) int {
 	a, h := max(intArg(l, 1), 0), max(intArg(l, 2), 0)
-	Charge(l, 2+a/64+h/16, tableBytes+int64(a)*valueBytes+int64(h)*entryBytes)
+	Charge(l, 4+a/16+h/4, tableBytes+int64(a)*valueBytes+int64(h)*entryBytes)
 	l.Push(l.CreateTable(a, h))
 	return 1
 }
 
 func tablePack(l *glua.LState) int {
 	n := l.GetTop()
-	Charge(l, 2+n/4, tableBytes+entryBytes+int64(n)*2*valueBytes)
+	Charge(l, 8+n/4, tableBytes+entryBytes+int64(n)*2*valueBytes)
 	t := l.CreateTable(n, 1)
 	for i := 1; i <= n; i++ {
 		t.RawSetInt(i, l.Get(i))
@@ -129,7 +130,7 @@ func tableUnpack(l *glua.LState) int {
 	if j-i >= stackValues-64 {
 		l.RaiseError("too many results to unpack")
 	}
-	Charge(l, 1+(j-i)/4, 0)
+	Charge(l, 1+(j-i)/2, 0)
 	for k := i; k <= j; k++ {
 		l.Push(t.RawGet(glua.LNumber(k)))
 	}
@@ -187,7 +188,7 @@ func tableConcat(l *glua.LState) int {
 	out := text{l: l}
 	for k := i; k <= j; k++ {
 		v := t.RawGet(glua.LNumber(k))
-		s, ok := asString(v)
+		s, ok := asString(l, v)
 		if !ok {
 			l.RaiseError("invalid value (%s) at index %d in table for 'concat'", v.Type(), k)
 		}
@@ -196,7 +197,7 @@ func tableConcat(l *glua.LState) int {
 			out.string(sep)
 		}
 		if k&3 == 0 {
-			Charge(l, 4, 0) // a number takes about as long as an instruction
+			Charge(l, 1, 0)
 		}
 	}
 	return out.push()

@@ -1,10 +1,12 @@
 // Command gotest runs `go test` and says at its end how many tests there were:
 //
-//	gotest [FLAG OF GO TEST]... -- ARGUMENTS [-- ARGUMENTS]...
+//	gotest [FLAG OF GO TEST]... -- ARGUMENTS [-- [+] ARGUMENTS]...
 //
-// Each list of arguments is a run of go test, one after another. Of what passes
-// it shows a line a package, of what fails everything. A test that is skipped
-// has tested nothing, and so has a run without tests: gotest fails on both.
+// Each list of arguments is a run of go test, one after another. One that begins
+// with + does only the tests that no run before it had: those that its build tags
+// add. Of what passes gotest shows a line a package, of what fails everything. A
+// test that is skipped has tested nothing, and so has a run without tests: gotest
+// fails on both.
 package main
 
 import (
@@ -26,27 +28,42 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: gotest [FLAG OF GO TEST]... -- ARGUMENTS [-- ARGUMENTS]...")
 		os.Exit(2)
 	}
-	r := &report{out: os.Stdout}
+	r := &report{out: os.Stdout, seen: make(map[string]bool)}
 	began := time.Now()
 	for _, args := range runs {
-		args = append([]string{"test", "-json"}, args...)
-		fmt.Println("go " + strings.Join(args, " "))
-		cmd := exec.Command(cmp.Or(os.Getenv("GO"), "go"), args...)
-		cmd.Stderr = os.Stderr
-		events, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
+		if i := slices.Index(args, "+"); i >= 0 {
+			args = slices.Delete(args, i, i+1)
+			events, wait := goTest(append(args, "-list", "."))
+			names, err := r.added(events, wait)
+			if err != nil {
+				r.problem("go test -list: " + err.Error())
+				continue
+			}
+			args = append(args, "-run", "^("+strings.Join(names, "|")+")$")
 		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		r.run(events, cmd.Wait)
+		r.run(goTest(args))
 	}
 	fmt.Printf("in %v:\n", time.Since(began).Round(time.Second))
 	if !r.end() {
 		os.Exit(1)
 	}
+}
+
+// goTest starts go test, and returns its events and what waits for its end.
+func goTest(args []string) (events io.Reader, wait func() error) {
+	args = append([]string{"test", "-json"}, args...)
+	fmt.Println("go " + strings.Join(args, " "))
+	cmd := exec.Command(cmp.Or(os.Getenv("GO"), "go"), args...)
+	cmd.Stderr = os.Stderr
+	events, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return events, cmd.Wait
 }
 
 // split returns the arguments of each run: those before the first "--" go for all.
@@ -67,6 +84,7 @@ type report struct {
 	passed, failed, skipped int
 	problems                []string // what was skipped, and what failed that is no test
 	packages                map[string]*testPackage
+	seen                    map[string]bool // tests of runs, by package and name
 }
 
 type event struct {
@@ -110,6 +128,35 @@ func (r *report) run(events io.Reader, wait func() error) {
 	}
 }
 
+// added reads the events of go test -list, and returns the names of the tests that no run has
+// had in their package.
+func (r *report) added(events io.Reader, wait func() error) (names []string, err error) {
+	for in := bufio.NewScanner(events); in.Scan(); {
+		var e event
+		if json.Unmarshal(in.Bytes(), &e) != nil || e.Action != "output" {
+			if e.Action == "build-output" {
+				fmt.Fprint(r.out, e.Output)
+			}
+			continue
+		}
+		name := strings.TrimSuffix(e.Output, "\n")
+		if isTest(name) && !r.seen[e.Package+" "+name] && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, wait()
+}
+
+// isTest reports whether a line of go test -list is the name of what go test runs.
+func isTest(line string) bool {
+	for _, prefix := range []string{"Test", "Example", "Fuzz"} {
+		if strings.HasPrefix(line, prefix) && !strings.ContainsAny(line, " \t") {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *report) problem(what string) {
 	r.problems = append(r.problems, "failed: "+what)
 	r.failed++
@@ -144,6 +191,7 @@ func (r *report) take(line []byte) {
 	ended := e.Action == "pass" || e.Action == "fail" || e.Action == "skip"
 	switch {
 	case e.Test != "":
+		r.seen[e.Package+" "+e.Test] = true
 		t := p.test(e.Test)
 		t.output.WriteString(e.Output)
 		if ended {

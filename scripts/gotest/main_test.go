@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ func feed(t *testing.T, goTestError error, events ...string) (out string, ok boo
 		action, test, _ := strings.Cut(e, " ")
 		fmt.Fprintf(&in, `{"Action":%q,"Package":"p","Test":%q}`+"\n", action, test)
 	}
-	r := &report{out: &b}
+	r := &report{out: &b, seen: make(map[string]bool)}
 	r.run(strings.NewReader(in.String()), func() error { return goTestError })
 	ok = r.end()
 	return b.String(), ok
@@ -54,7 +55,7 @@ func TestClosingLineCountsTests(t *testing.T) {
 
 func TestOutputOfWhatFailedIsShown(t *testing.T) {
 	var b strings.Builder
-	r := &report{out: &b}
+	r := &report{out: &b, seen: make(map[string]bool)}
 	r.run(strings.NewReader(`{"Action":"build-output","ImportPath":"q","Output":"q.go:1: undefined\n"}
 {"Action":"output","Package":"p","Test":"A","Output":"quiet\n"}
 {"Action":"output","Package":"p","Test":"B","Output":"b_test.go:1: wrong\n"}
@@ -77,7 +78,7 @@ no JSON
 
 func TestRunsAddUpAndEachHasToHaveTests(t *testing.T) {
 	var b strings.Builder
-	r := &report{out: &b}
+	r := &report{out: &b, seen: make(map[string]bool)}
 	well := func() error { return nil }
 	for range 2 {
 		r.run(strings.NewReader(`{"Action":"pass","Package":"p","Test":"A"}`+"\n"+`{"Action":"pass","Package":"p"}`+"\n"), well)
@@ -92,5 +93,25 @@ func TestArgumentsAreSplitIntoRuns(t *testing.T) {
 	runs := split([]string{"-timeout", "1m", "--", "-race", "./...", "--", "./x"})
 	if len(runs) != 2 || !slices.Equal(runs[0], []string{"-timeout", "1m", "-race", "./..."}) || !slices.Equal(runs[1], []string{"-timeout", "1m", "./x"}) {
 		t.Errorf("got %q", runs)
+	}
+}
+
+func TestRunWithAPlusHasOnlyTheTestsThatNoRunHad(t *testing.T) {
+	r := &report{out: io.Discard, seen: make(map[string]bool)}
+	none := func() error { return nil }
+	r.run(strings.NewReader(`{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p","Test":"TestB/sub"}
+{"Action":"pass","Package":"q","Test":"TestC"}
+{"Action":"pass","Package":"p"}
+{"Action":"pass","Package":"q"}`), none)
+	names, err := r.added(strings.NewReader(`{"Action":"output","Package":"p","Output":"TestA\n"}
+{"Action":"output","Package":"p","Output":"TestC\n"}
+{"Action":"output","Package":"p","Output":"BenchmarkD\n"}
+{"Action":"output","Package":"p","Output":"ExampleE\n"}
+{"Action":"output","Package":"p","Output":"ok  \tp\t0.01s\n"}
+{"Action":"output","Package":"q","Output":"TestC\n"}
+{"Action":"output","Package":"q","Output":"FuzzF\n"}`), none)
+	if want := []string{"TestC", "ExampleE", "FuzzF"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("%q, %v, want %q", names, err, want)
 	}
 }

@@ -6,10 +6,9 @@ import (
 	"slices"
 	"sync"
 	"unicode/utf16"
-	"unicode/utf8"
 
 	"kafka-upstream/internal/record"
-	"kafka-upstream/internal/record/media"
+	"kafka-upstream/internal/record/jsontext"
 )
 
 const maxNesting = record.MaxNesting
@@ -111,19 +110,19 @@ func (c *compactor) run(s []byte) error {
 			}
 			continue
 		case 't':
-			i = skipWord(s, i, "true")
+			i = jsontext.SkipWord(s, i, "true")
 		case 'f':
-			i = skipWord(s, i, "false")
+			i = jsontext.SkipWord(s, i, "false")
 		case 'n':
-			i = skipWord(s, i, "null")
+			i = jsontext.SkipWord(s, i, "null")
 		case '1', '2', '3', '4', '5', '6', '7', '8', '9':
 			for i++; i < len(s) && s[i]-'0' <= 9; i++ {
 			}
 			if i < len(s) && (s[i] == '.' || s[i]|0x20 == 'e') {
-				i = skipFraction(s, i)
+				i = jsontext.SkipFraction(s, i)
 			}
 		default:
-			i = skipNumber(s, i)
+			i = jsontext.SkipNumber(s, i)
 		}
 
 		// A value has ended: levels close until a comma makes another value due.
@@ -319,7 +318,7 @@ func (c *compactor) skipEscape(s []byte, i int) int {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return i + 1
 	case 'u':
-		r, n := escapedRune(s[i+1:])
+		r, n := jsontext.Rune(s[i+1:])
 		if n == 0 {
 			break
 		}
@@ -332,82 +331,4 @@ func (c *compactor) skipEscape(s []byte, i int) int {
 		return end
 	}
 	return len(s) + 1
-}
-
-// escapedRune returns the character of an escape whose \u is before s, and how many
-// bytes of s belong to it: four hex digits, or ten bytes if a second escape completes
-// a surrogate pair. Half of a pair is returned as it is. n is 0 if s does
-// not begin with four hex digits.
-func escapedRune(s []byte) (r rune, n int) {
-	r = codeUnit(s)
-	if r < 0 {
-		return 0, 0
-	}
-	if utf16.IsSurrogate(r) && len(s) >= 10 && s[4] == '\\' && s[5] == 'u' {
-		if pair := utf16.DecodeRune(r, codeUnit(s[6:])); pair != utf8.RuneError {
-			return pair, 10
-		}
-	}
-	return r, 4
-}
-
-// codeUnit returns what the first four bytes of s are as hex digits, or -1.
-func codeUnit(s []byte) rune {
-	if len(s) < 4 {
-		return -1
-	}
-	a, b, c, d := media.Unhex[s[0]], media.Unhex[s[1]], media.Unhex[s[2]], media.Unhex[s[3]]
-	if a|b|c|d > 15 {
-		return -1
-	}
-	return rune(a)<<12 | rune(b)<<8 | rune(c)<<4 | rune(d)
-}
-
-func skipWord(s []byte, i int, word string) int {
-	if len(s)-i < len(word) || string(s[i:i+len(word)]) != word {
-		return len(s) + 1
-	}
-	return i + len(word)
-}
-
-func skipNumber(s []byte, i int) int {
-	if s[i] == '-' {
-		i++
-	}
-	if i < len(s) && s[i] == '0' {
-		i++
-	} else {
-		i = skipDigits(s, i)
-	}
-	return skipFraction(s, i)
-}
-
-// skipFraction skips the fraction and the exponent of a number, if it has any.
-func skipFraction(s []byte, i int) int {
-	if i >= len(s) || s[i] != '.' && s[i] != 'e' && s[i] != 'E' {
-		return i
-	}
-	if s[i] == '.' {
-		i = skipDigits(s, i+1)
-	}
-	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
-		i++
-		if i < len(s) && (s[i] == '+' || s[i] == '-') {
-			i++
-		}
-		i = skipDigits(s, i)
-	}
-	return i
-}
-
-// skipDigits skips one digit or more.
-func skipDigits(s []byte, i int) int {
-	from := i
-	for i < len(s) && s[i]-'0' <= 9 {
-		i++
-	}
-	if i == from {
-		return len(s) + 1
-	}
-	return i
 }

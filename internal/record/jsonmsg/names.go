@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"unicode/utf8"
+
+	"kafka-upstream/internal/record/jsontext"
 )
 
 // nameStack finds the members of JSON objects whose name a later member of the
@@ -261,7 +263,7 @@ func decodeString(dst, s []byte) []byte {
 			i++
 			switch b = s[i]; b {
 			case 'u':
-				r, n := escapedRune(s[i+1:])
+				r, n := jsontext.Rune(s[i+1:])
 				dst = utf8.AppendRune(dst, r)
 				i += n
 				continue

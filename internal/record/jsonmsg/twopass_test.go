@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"kafka-upstream/internal/record/jsontext"
 	"kafka-upstream/internal/record/media"
 )
 
@@ -51,13 +52,13 @@ func checkJSON(s []byte) error {
 			}
 			continue
 		case 't':
-			i = skipWord(s, i, "true")
+			i = jsontext.SkipWord(s, i, "true")
 		case 'f':
-			i = skipWord(s, i, "false")
+			i = jsontext.SkipWord(s, i, "false")
 		case 'n':
-			i = skipWord(s, i, "null")
+			i = jsontext.SkipWord(s, i, "null")
 		default:
-			i = skipNumber(s, i)
+			i = jsontext.SkipNumber(s, i)
 		}
 		if i < 0 {
 			return errJSON

@@ -9,13 +9,13 @@ import (
 // decode makes Lua values of JSON that a function reads. arrays is the metatable that arrays
 // get, nil for none, and depth how deep it may nest, 0 for maxDepth.
 func (m *machine) decode(l *glua.LState, s string, arrays glua.LValue, depth int) (glua.LValue, error) {
-	sandbox.Charge(l, 10+len(s)/16, int64(len(s)))
+	sandbox.Charge(l, 10+len(s)/8, int64(len(s)))
 	d := decoder{l: l, max: depth, bytes: maxBytes, arrays: arrays, empty: m.empty, numbers: m.numbers, values: m.values}
 	if arrays != nil {
 		d.empty = arrays
 	}
 	v, err := d.decode(s)
-	sandbox.Charge(l, int((maxBytes-d.bytes)/128), maxBytes-d.bytes)
+	sandbox.Charge(l, int((maxBytes-d.bytes)/96), maxBytes-d.bytes)
 	return v, err
 }
 
@@ -61,7 +61,7 @@ func (m *machine) newModule(name string, safe bool) *glua.LTable {
 		"encode": c.encode,
 		"decode": c.decode,
 		"new": func(l *glua.LState) int {
-			sandbox.Charge(l, 50, 8<<10)
+			sandbox.Charge(l, 100, 8<<10)
 			l.Push(m.newModule(name, safe))
 			return 1
 		},
@@ -165,7 +165,7 @@ func (c *module) decode(l *glua.LState) int {
 	if c.arrays {
 		arrays = c.m.arrays
 	}
-	d, err := c.m.decode(l, textOf(v), arrays, c.maxDecode)
+	d, err := c.m.decode(l, sandbox.ToString(l, v), arrays, c.maxDecode)
 	if err != nil {
 		return c.fail(l, err)
 	}

@@ -207,6 +207,9 @@ func (m *machine) factTable(name string) *glua.LTable {
 // see remembers that a member of a table of facts is what functions made it.
 func (m *machine) see(l *glua.LState, t *glua.LTable, k glua.LValue) {
 	sandbox.Charge(l, 3, 2*memberBytes)
+	if s, ok := k.(glua.LString); ok {
+		sandbox.Charge(l, len(s)/256, 0)
+	}
 	if m.seen == nil {
 		m.seen = map[numberPlace]bool{}
 	}

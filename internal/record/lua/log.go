@@ -61,31 +61,11 @@ func joined(l *glua.LState, n int, separator string) string {
 		if i > n {
 			b.WriteString(separator)
 		}
-		s := toText(l, l.Get(i))
-		sandbox.Charge(l, 1+len(s)/256, int64(2*len(s)))
+		s := sandbox.ToString(l, l.Get(i))
+		sandbox.Charge(l, 2+len(s)/128, int64(2*len(s)))
 		b.WriteString(s)
 	}
 	return b.String()
-}
-
-// toText is tostring.
-func toText(l *glua.LState, v glua.LValue) string {
-	switch v.(type) {
-	case glua.LString, glua.LNumber:
-		return textOf(v)
-	}
-	if f := l.GetMetaField(v, "__tostring"); f != glua.LNil {
-		l.Push(f)
-		l.Push(v)
-		l.Call(1, 1)
-		r := l.Get(-1)
-		l.Pop(1)
-		if !glua.LVCanConvToString(r) {
-			l.RaiseError("'tostring' must return a string to 'print'")
-		}
-		return textOf(r)
-	}
-	return v.String()
 }
 
 // openLog makes kong.log.
@@ -114,9 +94,9 @@ func (m *machine) openLog() *glua.LTable {
 			sandbox.Charge(l, 100, 2*maxLine)
 			b, err := e.append(nil, l.Get(i))
 			if err != nil && len(b) <= maxLine {
-				b = append(b, toText(l, l.Get(i))...)
+				b = append(b, sandbox.ToString(l, l.Get(i))...)
 			}
-			sandbox.Charge(l, len(b)/64, int64(2*len(b)))
+			sandbox.Charge(l, len(b)/16, int64(2*len(b)))
 			line = append(line, b...)
 		}
 		m.addLog(l, "debug", string(line))

@@ -320,7 +320,7 @@ func (m *machine) lua(l *glua.LState, v any) glua.LValue {
 		t.Metatable = m.arrays
 		return t
 	case map[string]any:
-		sandbox.Charge(l, 2+len(v), int64(tableBytes+memberBytes*len(v)))
+		sandbox.Charge(l, 6+3*len(v), int64(tableBytes+memberBytes*len(v)))
 		t := l.CreateTable(0, len(v))
 		// In order, so that a result does not depend on chance.
 		keys := make([]string, 0, 32)
@@ -383,7 +383,7 @@ var headersMeta = metatable(map[string]glua.LGFunction{
 		if !ok || !ok2 {
 			return 0
 		}
-		sandbox.Charge(l, 1+len(name)/64, int64(len(name)))
+		sandbox.Charge(l, 1+len(name)/32, 2*int64(len(name)))
 		l.Push(t.RawGetString(headerName(string(name))))
 		return 1
 	},

@@ -145,7 +145,7 @@ func compareNumbers(l *glua.LState) int {
 	if !ok || !ok2 || a.Type() == glua.LTString || b.Type() == glua.LTString {
 		l.RaiseError("attempt to compare %s with %s", a.Type(), b.Type())
 	}
-	sandbox.Charge(l, 20, 512)
+	sandbox.Charge(l, 30, 512)
 	if p, q := rational(a), rational(b); p != nil && q != nil {
 		return p.Cmp(q)
 	}
@@ -210,38 +210,17 @@ var exactMeta = func() *glua.LTable {
 				if n := exactOf(v); n != nil {
 					text = append(text, n.text...)
 				} else if glua.LVCanConvToString(v) {
-					sandbox.Charge(l, 1, int64(len(glua.LVAsString(v))))
-					text = append(text, textOf(v)...)
+					text = append(text, sandbox.ToString(l, v)...)
 				} else {
 					l.RaiseError("attempt to concatenate a %s value", v.Type())
 				}
 			}
-			sandbox.Charge(l, 1+len(text)/256, int64(2*len(text)))
+			sandbox.Charge(l, 1+len(text)/64, int64(4*len(text)))
 			l.Push(glua.LString(text))
 			return 1
 		},
 	})
 }()
-
-// textOf is a string, or a number as tostring writes it.
-func textOf(v glua.LValue) string {
-	if n, ok := v.(glua.LNumber); ok {
-		f := float64(n)
-		if f == math.Trunc(f) && math.Abs(f) < 1e14 {
-			return strconv.FormatInt(int64(f), 10)
-		}
-		switch {
-		case math.IsNaN(f):
-			return "nan"
-		case math.IsInf(f, 1):
-			return "inf"
-		case math.IsInf(f, -1):
-			return "-inf"
-		}
-		return strconv.FormatFloat(f, 'g', maxDigits, 64)
-	}
-	return glua.LVAsString(v)
-}
 
 // goFunction makes a function that states can share.
 func goFunction(f glua.LGFunction) *glua.LFunction { return &glua.LFunction{IsG: true, GFunction: f} }

@@ -49,9 +49,10 @@ func (m *machine) requestFunctions() map[string]glua.LGFunction {
 			return 1
 		},
 		"get_header": func(l *glua.LState) int {
-			name := headerName(stringArgument(l, 1, "header name"))
+			name := stringArgument(l, 1, "header name")
 			r := m.part(l, "kong.request.get_header")
-			sandbox.Charge(l, 1+len(r.Headers)/4, int64(len(name)))
+			sandbox.Charge(l, 1+len(r.Headers)/4+len(name)/32, 2*int64(len(name)))
+			name = headerName(name)
 			for _, h := range r.Headers {
 				if len(h.Name) == len(name) && (string(h.Name) == name || headerName(string(h.Name)) == name) {
 					l.Push(m.bytes(l, h.Value))
@@ -93,7 +94,7 @@ func (m *machine) requestFunctions() map[string]glua.LGFunction {
 func (m *machine) headers(l *glua.LState, r *request.Request, n int) *glua.LTable {
 	headers := r.Headers[:min(n, len(r.Headers))]
 	t := l.CreateTable(0, len(headers))
-	sandbox.Charge(l, 2, tableBytes)
+	sandbox.Charge(l, 6, tableBytes)
 	for _, h := range headers {
 		m.addValue(l, t, h.Name, m.bytes(l, h.Value))
 	}
@@ -103,7 +104,7 @@ func (m *machine) headers(l *glua.LState, r *request.Request, n int) *glua.LTabl
 
 // addValue adds a value to a table in which names that come again have arrays.
 func (m *machine) addValue(l *glua.LState, t *glua.LTable, name []byte, v glua.LValue) {
-	sandbox.Charge(l, 3, int64(memberBytes+len(name)))
+	sandbox.Charge(l, 4, int64(memberBytes+len(name)))
 	switch old := t.RawGetString(string(name)).(type) {
 	case *glua.LNilType:
 		t.RawSetString(string(name), v)
@@ -120,7 +121,7 @@ func (m *machine) addValue(l *glua.LState, t *glua.LTable, name []byte, v glua.L
 
 // arguments returns the first n pairs of a query or a form as a table.
 func (m *machine) arguments(l *glua.LState, form []byte, n int) *glua.LTable {
-	sandbox.Charge(l, 2+len(form)/64, tableBytes)
+	sandbox.Charge(l, 10+len(form)/64, tableBytes)
 	t := l.CreateTable(0, 0)
 	m.eachArgument(l, form, n, func(name []byte, v glua.LValue) bool {
 		m.addValue(l, t, name, v)

@@ -63,7 +63,14 @@ func (c *client) fetch(ctx context.Context, t target, known *schema) (*schema, e
 	return nil, &UnavailableError{t.name, t.versionName(), c.shown, err}
 }
 
-func (c *client) compile(t target, answer sr.SubjectSchema, refs []schemafmt.Reference) (*schema, error) {
+// compile returns the schema of an answer. A panic of a compiler, of what a registry has sent,
+// must not end the process, whose buffers hold records.
+func (c *client) compile(t target, answer sr.SubjectSchema, refs []schemafmt.Reference) (s *schema, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s, err = nil, &SchemaError{t.name, answer.Version, c.shown, fmt.Errorf("the compiler of its kind failed: %v", p)}
+		}
+	}()
 	encoder, err := schemafmt.Options{MaxValue: t.maxValue}.Compile(schemafmt.Kind(answer.Type.String()), answer.Schema.Schema, refs)
 	if err != nil {
 		return nil, &SchemaError{t.name, answer.Version, c.shown, err}

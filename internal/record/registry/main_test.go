@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -34,17 +36,24 @@ type direct struct {
 func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	d.mu.Lock()
 	d.requests = append(d.requests, r.URL.EscapedPath())
-	fail := d.fail
+	fail, handler := d.fail, d.handler
 	d.mu.Unlock()
 	if fail != nil {
 		return nil, fail
 	}
 	w := httptest.NewRecorder()
-	d.handler.ServeHTTP(w, r)
+	handler.ServeHTTP(w, r)
 	return w.Result(), r.Context().Err()
 }
 
 func (d *direct) CloseIdleConnections() {}
+
+// serves makes requests go to that handler from now on.
+func (d *direct) serves(h http.Handler) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.handler = h
+}
 
 // fails makes requests fail from now on, or succeed again with nil.
 func (d *direct) fails(err error) {
@@ -121,4 +130,19 @@ func value(subject string) Options {
 
 func schemaOf(kind sr.SchemaType, text string, refs ...sr.SchemaReference) sr.Schema {
 	return sr.Schema{Type: kind, Schema: text, References: refs}
+}
+
+var (
+	discard = slog.New(slog.DiscardHandler)
+	quiet   = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+)
+
+// write returns a file with that content.
+func write(t *testing.T, b []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

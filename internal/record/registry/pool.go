@@ -160,7 +160,7 @@ func (p *Pool) Close() {
 	p.closed = true
 	clients := slices.Collect(maps.Values(p.clients))
 	for _, e := range p.entries {
-		if e.refs == 0 {
+		if e.orphaned != nil {
 			e.orphaned.Stop()
 		}
 	}

@@ -92,11 +92,13 @@ func (z *Serializer) Append(dst, text []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	encode, what := s.encoder.AppendJSON, "message"
+	out, what := append(dst, s.header...), "message"
 	if z.isKey {
-		encode, what = s.encoder.AppendText, "key"
+		what = "key"
+		out, err = s.encoder.AppendText(out, text)
+	} else {
+		out, err = s.encoder.AppendJSON(out, text)
 	}
-	out, err := encode(append(dst, s.header...), text)
 	if err == nil {
 		return out, nil
 	}

@@ -16,7 +16,7 @@ func newFunction(f glua.LGFunction) *glua.LFunction {
 }
 
 // charge charges for a pass over n bytes that makes size bytes.
-func charge(l *glua.LState, n, size int) { sandbox.Charge(l, 1+n/256, 32+int64(size)) }
+func charge(l *glua.LState, n, size int) { sandbox.Charge(l, 1+n/128, 32+int64(size)) }
 
 // pushString pushes a string that is already charged for.
 func pushString(l *glua.LState, s string) int {
@@ -50,7 +50,7 @@ func stringArg(l *glua.LState, n int, function string) string {
 	case glua.LString:
 		return string(v)
 	case glua.LNumber:
-		return formatNumber(float64(v))
+		return sandbox.ToString(l, v)
 	case *glua.LUserData:
 		if v, ok := v.Value.(sandbox.Number); ok {
 			return v.String()
@@ -110,34 +110,7 @@ func anyString(l *glua.LState, n int) string {
 	if glua.LVIsFalse(v) {
 		return ""
 	}
-	return toString(l, v)
-}
-
-// toString is tostring.
-func toString(l *glua.LState, v glua.LValue) string {
-	switch v := v.(type) {
-	case glua.LString:
-		return string(v)
-	case glua.LNumber:
-		return formatNumber(float64(v))
-	}
-	if l.GetMetaField(v, "__tostring") != glua.LNil {
-		return string(l.ToStringMeta(v).(glua.LString))
-	}
-	return v.String()
-}
-
-// formatNumber writes a number with 14 digits, as Lua does.
-func formatNumber(f float64) string {
-	switch {
-	case math.IsNaN(f):
-		return "nan"
-	case math.IsInf(f, 1):
-		return "inf"
-	case math.IsInf(f, -1):
-		return "-inf"
-	}
-	return strconv.FormatFloat(f, 'g', 14, 64)
+	return sandbox.ToString(l, v)
 }
 
 // text is a string that is being made, which charges for its memory before it takes it.

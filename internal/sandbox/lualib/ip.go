@@ -58,7 +58,7 @@ func hostArg(l *glua.LState, function string) string {
 	if len(s) > maxHost {
 		l.RaiseError("bad argument #1 to '%s' (longer than %d bytes)", function, maxHost)
 	}
-	sandbox.Charge(l, 10+len(s)/16, 256)
+	sandbox.Charge(l, 10+len(s)/8, 256)
 	return s
 }
 

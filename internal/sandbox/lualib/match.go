@@ -144,11 +144,11 @@ func (m *matcher) skip(at int) int {
 	from := at
 	for ; at < len(m.text) && !m.re.first[m.text[at]]; at++ {
 		if at-from == 4096 {
-			sandbox.Charge(m.l, 16, 0)
+			sandbox.Charge(m.l, 32, 0)
 			from = at
 		}
 	}
-	sandbox.Charge(m.l, (at-from)/256, 0)
+	sandbox.Charge(m.l, (at-from)/128, 0)
 	return at
 }
 

@@ -52,7 +52,7 @@ func newSearch(l *glua.LState, options, ctx int) (s search, failure string) {
 }
 
 // subject is an argument that is a text, whatever it is.
-func subject(l *glua.LState, n int) string { return toString(l, l.Get(n)) }
+func subject(l *glua.LState, n int) string { return sandbox.ToString(l, l.Get(n)) }
 
 // next finds the next match.
 func (s *search) next(l *glua.LState) []int32 {
@@ -88,7 +88,7 @@ func group(text string, found []int32, n int) glua.LValue {
 
 // captures makes the table of a match: groups by number, from 0 for the whole, and by name.
 func (s *search) captures(l *glua.LState, found []int32, into *glua.LTable) *glua.LTable {
-	sandbox.Charge(l, 4+len(found), 512+64*int64(len(found)))
+	sandbox.Charge(l, 8+len(found), 512+64*int64(len(found)))
 	if into == nil {
 		into = l.CreateTable(s.re.groups, 1)
 	}
@@ -189,7 +189,7 @@ func substitute(l *glua.LState, global bool) int {
 	f, isFunction := l.Get(3).(*glua.LFunction)
 	if failure == "" && !isFunction {
 		template := subject(l, 3)
-		sandbox.Charge(l, 1+len(template)/16, int64(len(template)))
+		sandbox.Charge(l, 1+len(template)/4, 16*int64(len(template)))
 		var ok bool
 		if parts, ok = parseTemplate(template); !ok {
 			failure = "failed to compile the replacement template"
@@ -244,7 +244,7 @@ func (s *search) call(l *glua.LState, f *glua.LFunction, found []int32) string {
 	l.Pop(1)
 	switch v.(type) {
 	case glua.LString, glua.LNumber:
-		return toString(l, v)
+		return sandbox.ToString(l, v)
 	}
 	l.RaiseError("the replacement function returned a %s value, not a string", v.Type())
 	return ""

@@ -149,7 +149,7 @@ func compileRegex(l *glua.LState, pattern, options string) (*regex, *regexError)
 	if size > maxProgram {
 		return nil, unsupported("an expression that is so large")
 	}
-	sandbox.Charge(l, size, int64(size)*256)
+	sandbox.Charge(l, 2*size, int64(size)*256)
 	re.names = tree.CapNames()
 	dollars, lines := 0, 0
 	countEnds(tree, &dollars, &lines)

@@ -17,7 +17,7 @@ func ngxEncodeBase64(l *glua.LState) int {
 		}
 		e = base64.RawStdEncoding
 	}
-	charge(l, len(s), 2*e.EncodedLen(len(s)))
+	charge(l, 2*len(s), 2*e.EncodedLen(len(s)))
 	return pushString(l, e.EncodeToString([]byte(s)))
 }
 
@@ -26,7 +26,7 @@ func ngxDecodeBase64(l *glua.LState) int {
 		l.RaiseError("string argument only")
 	}
 	s := string(l.Get(1).(glua.LString))
-	charge(l, len(s), 3*len(s))
+	charge(l, 2*len(s), 3*len(s))
 	return pushDecoded(l, base64.RawStdEncoding, s)
 }
 
@@ -52,7 +52,7 @@ var base64Functions = map[string]glua.LGFunction{
 			return pushError(l, "must provide a string")
 		}
 		s := string(l.Get(1).(glua.LString))
-		charge(l, len(s), 3*len(s))
+		charge(l, 2*len(s), 3*len(s))
 		return pushString(l, base64.RawURLEncoding.EncodeToString([]byte(s)))
 	},
 	"decode_base64url": func(l *glua.LState) int {
@@ -60,7 +60,7 @@ var base64Functions = map[string]glua.LGFunction{
 			return pushError(l, "must provide a string")
 		}
 		s := string(l.Get(1).(glua.LString))
-		charge(l, len(s), 3*len(s))
+		charge(l, 2*len(s), 3*len(s))
 		if pushDecoded(l, base64.RawURLEncoding, s); l.Get(-1) == glua.LNil {
 			return 1 + pushString(l, "invalid input")
 		}
@@ -71,7 +71,7 @@ var base64Functions = map[string]glua.LGFunction{
 			return pushError(l, "must provide a string")
 		}
 		s := string(l.Get(1).(glua.LString))
-		charge(l, len(s), 4*len(s))
+		charge(l, 8*len(s), 4*len(s))
 		s = strings.Map(func(r rune) rune {
 			if r < 0x80 && (r == '+' || r == '/' || '0' <= r && r <= '9' || 'a' <= r|0x20 && r|0x20 <= 'z') {
 				return r
@@ -109,11 +109,11 @@ func escape(l *glua.LState, s string, kind int) string {
 			n++
 		}
 	}
-	sandbox.Charge(l, 1+len(s)/64, 0)
+	sandbox.Charge(l, 1+len(s)/32, 0)
 	if n == 0 {
 		return s
 	}
-	charge(l, len(s), len(s)+2*n)
+	charge(l, 4*len(s), len(s)+2*n)
 	b := make([]byte, 0, len(s)+2*n)
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; escaped(c, kind) {
@@ -195,7 +195,7 @@ func ngxEncodeArgs(l *glua.LState) int {
 		switch v.(type) {
 		case glua.LString, glua.LNumber:
 			out.add("=")
-			out.add(escape(l, toString(l, v), escapeComponent))
+			out.add(escape(l, sandbox.ToString(l, v), escapeComponent))
 		case glua.LBool:
 		default:
 			l.RaiseError("attempt to use %s as query arg value", v.Type())
@@ -237,7 +237,7 @@ func ngxDecodeArgs(l *glua.LState) int {
 	if l.Get(2) != glua.LNil {
 		most = toInt(numberArg(l, 2, "decode_args"))
 	}
-	sandbox.Charge(l, 2, 512)
+	sandbox.Charge(l, 4+strings.Count(s, "&")/8, 512)
 	t := l.CreateTable(0, 8)
 	for n := 0; s != ""; {
 		if n == most && most > 0 {
@@ -288,7 +288,7 @@ var sqlEscapes = strings.NewReplacer("\x00", `\0`, "\b", `\b`, "\n", `\n`, "\r",
 func ngxQuoteSQL(l *glua.LState) int {
 	oneArgument(l)
 	s := stringArg(l, 1, "quote_sql_str")
-	charge(l, 4*len(s), 4*len(s))
+	charge(l, 8*len(s), 4*len(s))
 	return pushString(l, "'"+sqlEscapes.Replace(s)+"'")
 }
 
@@ -296,11 +296,13 @@ func ngxQuoteSQL(l *glua.LState) int {
 var restyStringFunctions = map[string]glua.LGFunction{
 	"to_hex": func(l *glua.LState) int {
 		s := stringArg(l, 1, "to_hex")
-		charge(l, len(s), 4*len(s))
+		charge(l, 3*len(s), 4*len(s))
 		return pushString(l, hexOf(s))
 	},
 	"atoi": func(l *glua.LState) int {
-		s := strings.TrimLeft(stringArg(l, 1, "atoi"), " \t\n\v\f\r")
+		s := stringArg(l, 1, "atoi")
+		charge(l, len(s), 0)
+		s = strings.TrimLeft(s, " \t\n\v\f\r")
 		n, sign := 0.0, 1.0
 		if s != "" && (s[0] == '-' || s[0] == '+') {
 			if s[0] == '-' {

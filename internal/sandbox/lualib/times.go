@@ -6,6 +6,8 @@ import (
 	"time"
 
 	glua "github.com/yuin/gopher-lua"
+
+	"kafka-upstream/internal/sandbox"
 )
 
 const (
@@ -69,6 +71,7 @@ func ngxParseHTTPTime(l *glua.LState) int {
 	oneArgument(l)
 	s := stringArg(l, 1, "parse_http_time")
 	if len(s) <= 64 {
+		sandbox.Charge(l, 20, 0)
 		s = strings.TrimSpace(s)
 		for _, layout := range []string{httpTime, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC, cookieTime, longCookie} {
 			if t, err := time.Parse(layout, s); err == nil {

@@ -24,7 +24,7 @@ const (
 var gzipFunctions = map[string]glua.LGFunction{
 	"deflate_gzip": func(l *glua.LState) int {
 		s := stringArg(l, 1, "deflate_gzip")
-		sandbox.Charge(l, 1000+len(s)/4, gzipMemory+2*int64(len(s)))
+		sandbox.Charge(l, 3000+len(s)/4, gzipMemory+2*int64(len(s)))
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
 		io.WriteString(w, s) // to memory: cannot fail
@@ -33,7 +33,7 @@ var gzipFunctions = map[string]glua.LGFunction{
 	},
 	"inflate_gzip": func(l *glua.LState) int {
 		s := stringArg(l, 1, "inflate_gzip")
-		sandbox.Charge(l, 200, 64<<10)
+		sandbox.Charge(l, 300, 64<<10)
 		r, err := gzip.NewReader(strings.NewReader(s))
 		if err != nil {
 			return pushError(l, "INFLATE: data error")
@@ -66,13 +66,13 @@ var stringFunctions = map[string]glua.LGFunction{
 	"strip": func(l *glua.LState) int {
 		s := ""
 		if v := l.Get(1); v != glua.LNil {
-			s = toString(l, v)
+			s = sandbox.ToString(l, v)
 		}
-		charge(l, len(s), 0)
+		charge(l, 2*len(s), 0)
 		return pushString(l, strings.Trim(s, " \t\n\v\f\r"))
 	},
 	"validate_utf8": func(l *glua.LState) int {
-		s := toString(l, l.Get(1))
+		s := sandbox.ToString(l, l.Get(1))
 		charge(l, 4*len(s), 0)
 		for i := 0; i < len(s); {
 			r, width := utf8.DecodeRuneInString(s[i:])
@@ -88,8 +88,14 @@ var stringFunctions = map[string]glua.LGFunction{
 	},
 	"replace_dashes": func(l *glua.LState) int {
 		s := stringArg(l, 1, "replace_dashes")
-		charge(l, len(s), len(s))
-		return pushString(l, strings.ReplaceAll(s, "-", "_"))
+		charge(l, 2*len(s), 2*len(s))
+		b := []byte(s)
+		for i, c := range b {
+			if c == '-' {
+				b[i] = '_'
+			}
+		}
+		return pushString(l, string(b))
 	},
 }
 
@@ -111,7 +117,7 @@ var uriFunctions = map[string]glua.LGFunction{
 	},
 	"normalize": func(l *glua.LState) int {
 		s := stringArg(l, 1, "normalize")
-		charge(l, 16*len(s), 10*len(s))
+		charge(l, 32*len(s), 10*len(s))
 		return pushString(l, normalizeURI(s, glua.LVAsBool(l.Get(2))))
 	},
 }

@@ -1,3 +1,5 @@
+//go:build !race
+
 package e2e
 
 import (
@@ -63,7 +65,7 @@ func TestMemoryOfAFullBuffer(t *testing.T) {
 		resident := residentMiB(t, s.Served())
 		held := float64(accepted*size) / (1 << 20)
 		t.Logf("MEMORY | %d B | %d | %.0f MiB | %.0f MiB |", size, accepted, held, resident)
-		if limit := idle + 2.5*held + 60; resident > limit && !rig.Race {
+		if limit := idle + 2.5*held + 60; resident > limit {
 			t.Errorf("records of %d bytes: %.0f MiB are resident, want at most %.0f", size, resident, limit)
 		}
 	}

@@ -122,3 +122,22 @@ func TestKeyIsSharedUnlessAServerHasItsOwn(t *testing.T) {
 		t.Errorf("keys %s, %s and %s", a.keyID(), b.keyID(), own.keyID())
 	}
 }
+
+func TestTokensAreAcceptedUntilTheyExpire(t *testing.T) {
+	p, other := Start(t, Config{}), Start(t, Config{})
+	for name, c := range map[string]struct {
+		token string
+		want  bool
+	}{
+		"one of now":      {p.Token(nil), true},
+		"an expired one":  {p.Token(map[string]any{"exp": 1}), false},
+		"another one's":   {other.Token(nil), false},
+		"no token":        {"a.b", false},
+		"a wrong one":     {p.Token(nil) + "AAAA", false},
+		"one without exp": {p.Token(map[string]any{"exp": nil}), false},
+	} {
+		if got := p.Accepts(c.token); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -4,9 +4,6 @@ package lua
 
 import "testing"
 
-// slower is how many times longer than on a quiet machine things may take.
-const slower = 4
-
 // Kong's example: a consumer is added and a header redacted. Not under the race detector,
 // which has sync.Pool drop what it is given.
 func TestConsumerAndRedactTakesAtMost60Allocations(t *testing.T) {
