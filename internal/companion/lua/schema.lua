@@ -489,10 +489,28 @@ return {
                           keys = {
                             type = "string",
                             len_max = 1024,
+                            match_all = {
+                              {
+                                pattern = "^%a+$",
+                                err = "must consist of letters",
+                              },
+                            },
+                            match_none = {
+                              {
+                                pattern = "^auth$",
+                                err = "must not be auth, which is the token's own name",
+                              },
+                            },
                           },
                           values = {
                             type = "string",
                             len_max = 4096,
+                            match_all = {
+                              {
+                                pattern = "^[ -~%s]+$",
+                                err = "must consist of printable ASCII characters",
+                              },
+                            },
                           },
                           description = "What is sent in the SASL handshake beside the token (KIP-342), such as logicalCluster and identityPoolId: names are letters, values are printable ASCII.",
                         },
