@@ -28,12 +28,17 @@ type Blocker interface{ WillBlock() }
 // before that. The error is an [*UnavailableError] or a [*SchemaError]; after it
 // another call may succeed.
 func (s *Schemas) Ready(ctx context.Context, x Blocker) error {
+	var cancel context.CancelFunc // of the time for both
 	for _, z := range [...]*Serializer{s.Value, s.Key} {
 		if z == nil {
 			continue
 		}
 		if _, err := z.entry.current(); err == nil {
 			continue
+		}
+		if cancel == nil {
+			ctx, cancel = context.WithTimeout(ctx, readyTimeout)
+			defer cancel()
 		}
 		if err := z.entry.wait(ctx, x); err != nil {
 			return err
@@ -42,14 +47,12 @@ func (s *Schemas) Ready(ctx context.Context, x Blocker) error {
 	return nil
 }
 
-// wait waits for the first fetch.
+// wait waits for the first fetch, not longer than ctx.
 func (e *entry) wait(ctx context.Context, x Blocker) error {
 	select {
 	case <-e.loaded:
 	default:
 		x.WillBlock()
-		ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-		defer cancel()
 		select {
 		case <-e.loaded:
 		case <-ctx.Done():
