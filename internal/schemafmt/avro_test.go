@@ -305,7 +305,7 @@ func TestAvroIsBounded(t *testing.T) {
 		}
 		_, err = e.AppendJSON(nil, []byte(test.doc))
 		var fit *FitError
-		if !errors.As(err, &fit) || fit.Reason != test.reason {
+		if !errors.As(err, &fit) || fit.Reason != test.reason || fit.TooLarge != (test.reason == "becomes too large") {
 			t.Errorf("%v, want %s", err, test.reason)
 		}
 	}

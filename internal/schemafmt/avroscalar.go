@@ -124,7 +124,7 @@ func (w *avroWalk) decimal(n *avroNode, v *value) bool {
 	}
 	if len(w.dst)+n.size > w.limit { // before it takes memory: a size is whatever a schema says
 		w.exhausted = true
-		return w.fail("becomes too large", "")
+		return w.fail(tooLarge, "")
 	}
 	var fill byte
 	if i.Sign() < 0 {

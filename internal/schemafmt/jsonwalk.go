@@ -24,7 +24,7 @@ func (e *jsonEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
 		return dst, &FitError{Reason: wrong}
 	}
 	if len(doc) > e.o.MaxValue {
-		return dst, &FitError{Reason: "is too large"}
+		return dst, &FitError{Reason: tooLarge, TooLarge: true}
 	}
 	w.work, w.exhausted = minWork+workPerByte*len(doc), false
 	w.fault.clear()

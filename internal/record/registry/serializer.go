@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/schemafmt"
 )
 
@@ -104,8 +105,11 @@ func (z *Serializer) Append(dst, text []byte) ([]byte, error) {
 		return out, nil
 	}
 	fit, ok := errors.AsType[*schemafmt.FitError](err)
-	if !ok {
+	switch {
+	case !ok:
 		return dst, err
+	case fit.TooLarge:
+		return dst, request.ErrTooLarge
 	}
 	return dst, &record.BadRequest{Schema: true, Reason: fmt.Sprintf("%s does not fit schema %s version %d: %s", what, z.entry.name, s.answer.Version, reason(fit))}
 }
