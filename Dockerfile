@@ -7,7 +7,8 @@
 #
 # The image leaves Kong's configuration as it is. To enable the plugin, set
 # KONG_PLUGINS=bundled,kafka-upstream and KONG_PLUGINSERVER_NAMES=kafka-upstream,
-# as docker-compose.yml does.
+# as docker-compose.yml does. With --build-arg COMPANION=1 it has the companion
+# handler's files (docs/companion.md), which Kong uses as soon as they are there.
 ARG GO_IMAGE=golang:1.26
 ARG KONG_IMAGE=kong:3.9
 
@@ -30,6 +31,9 @@ LABEL org.opencontainers.image.title="Kong Gateway with kafka-upstream" \
 # The path is where Kong looks for the program of a plugin server of this name.
 COPY --from=build /usr/local/bin/kafka-upstream /usr/local/bin/kafka-upstream
 COPY LICENSE THIRD_PARTY_NOTICES /usr/local/share/doc/kafka-upstream/
+ARG COMPANION=
+USER root
+RUN [ -z "$COMPANION" ] || kafka-upstream -companion
 # As Kong's own images: the socket and the files with large request bodies are
 # shared by Kong's workers and the plugin server, which must be the same user.
 USER kong

@@ -37,19 +37,24 @@ demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SEC
 	bin/kafka-upstream-demo $(if $(CHECK),--check) $(if $(SECURE),--secure) $(ARGS)
 
 .PHONY: test
-test: check gcc kafka ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
-	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- + -count=1 -tags kafka ./...
+test: check gcc kafka nginx ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
+	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- + -count=1 -tags kafka,nginx ./...
 
 .PHONY: test-go
-test-go: check gcc ## the tests that need only Go, plain and with the race detector
+test-go: check-go gcc ## the tests that need only Go, plain and with the race detector
 	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- ./... -- -race ./...
 
 .PHONY: check
-check: ## gofmt and go vet
+check: check-go ## gofmt, go vet and luacheck
+	@scripts/need.sh luacheck
+	luacheck -q --std ngx_lua --globals kong --no-max-line-length internal/companion/lua internal/test/kongnginx/kong.lua
+
+.PHONY: check-go
+check-go:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags kafka ./...
+	$(GO) vet -tags kafka,nginx ./...
 
 .PHONY: kafka
 kafka: ## fetch Apache Kafka and Apicurio Registry for the tests (and Java and Maven where they are missing and apt-get may)
@@ -58,6 +63,10 @@ kafka: ## fetch Apache Kafka and Apicurio Registry for the tests (and Java and M
 .PHONY: gcc
 gcc:
 	@scripts/need.sh gcc
+
+.PHONY: nginx
+nginx:
+	@scripts/need.sh nginx
 
 .PHONY: bench
 bench: ## what a request costs, beside two other plugins (ARGS=-help lists what can be chosen)

@@ -28,12 +28,15 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &report{out: stdout, sections: make(map[string]string)}
+	r := &report{out: stdout, sections: make(map[string]string), goals: "goals"}
+	if o.nginx {
+		r.goals = "nginx goals"
+	}
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *options, []candidate, *report) error
-	}{{"headline", headline}, {"budgets", budgets}, {"growth", growth}, {"bodies", bodies}, {"records", records}} {
-		if o.only == nil || o.only[part.name] {
+	}{{"headline", headline}, {"budgets", budgets}, {"growth", growth}, {"bodies", bodies}, {"records", records}, {"nginx", nginxWays}} {
+		if o.nginx == (part.name == "nginx") && (o.only == nil || o.only[part.name]) {
 			if err := part.run(ctx, o, all, r); err != nil {
 				return err
 			}

@@ -340,6 +340,15 @@ func recordsIn(batches []byte) (n int64, err error) {
 		beforeLength                       = 12 // what the length does not count
 	)
 	for len(batches) > 0 {
+		if len(batches) > magicAt && batches[magicAt] < 2 { // a message of before Kafka 0.11, as lua-resty-kafka sends them
+			size := beforeLength + int64(binary.BigEndian.Uint32(batches[lengthAt:]))
+			if size > int64(len(batches)) {
+				return n, fmt.Errorf("a message of %d bytes in %d", size, len(batches))
+			}
+			n++
+			batches = batches[size:]
+			continue
+		}
 		if len(batches) < header || batches[magicAt] != 2 {
 			return n, errors.New("no record batch of version 2")
 		}

@@ -34,6 +34,8 @@ type options struct {
 	against     []string
 	write       string
 	check       bool
+	nginx       bool
+	resty       string // a directory with lua-resty-kafka; none if ""
 }
 
 // parts are the parts of the benchmark, in the order of measurement.
@@ -74,6 +76,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.grow, "grow", "", "measure only the growth whose name contains this `text`: configurations, buffer")
 	f.StringVar(&o.profiles, "profiles", "", "`directory` for a CPU profile of each measured process; profiling costs a little CPU itself")
 	f.StringVar(&o.write, "write", "", "`document` to write the tables into: docs/performance.md")
+	f.BoolVar(&o.nginx, "nginx", false, "measure the ways from a genuine nginx to the broker, and nothing else: the companion handler beside the plugin protocol (scripts/need.sh nginx)")
+	f.StringVar(&o.resty, "lua-resty-kafka", "", "`directory` with a copy of lua-resty-kafka, for -nginx to measure a producer over it as well")
 	f.BoolVar(&o.check, "check", false, "exit with code 1 if a goal or a budget is missed")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -113,6 +117,8 @@ func command(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 		switch args[0] {
 		case "load":
 			return loadMain(stdin, stdout)
+		case "httpload":
+			return httpLoadMain(stdin, stdout)
 		case "broker":
 			return brokerMain(args[1:], stdin, stdout)
 		}

@@ -18,6 +18,7 @@ type report struct {
 	out      io.Writer
 	sections map[string]string
 	verdicts []verdict
+	goals    string // the name of their section
 }
 
 // verdict compares a figure with its goal or budget.
@@ -63,7 +64,7 @@ func (r *report) missed() (n int) {
 		t.add(v.what, fmt.Sprintf("%.3f", v.got), v.want, word)
 	}
 	if len(t.rows) > 0 {
-		r.section("goals", t)
+		r.section(r.goals, t)
 	}
 	return n
 }

@@ -12,7 +12,9 @@ import (
 	"time"
 )
 
-func newReport() *report { return &report{out: io.Discard, sections: make(map[string]string)} }
+func newReport() *report {
+	return &report{out: io.Discard, sections: make(map[string]string), goals: "goals"}
+}
 
 // some are samples as if they had been measured.
 func some() (series, []candidate) {

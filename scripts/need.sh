@@ -1,10 +1,14 @@
 #!/bin/sh
-# need.sh COMMAND... - sees that the commands java, mvn, gcc or curl are there, and
-# installs the Debian packages of those that are not, where that is permitted.
+# need.sh COMMAND... - sees that the commands java, mvn, gcc, curl, luacheck or nginx are
+# there, and installs the Debian packages of those that are not, where that is permitted.
 set -eu
 
-# java has to be 17 or newer: Kafka 4 runs on no older one.
+# java has to be 17 or newer: Kafka 4 runs on no older one. nginx has to have its Lua module.
 have() {
+	if [ "$1" = nginx ]; then
+		PATH=$PATH:/usr/sbin command -v nginx >/dev/null && [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]
+		return
+	fi
 	if [ "$1" != java ]; then
 		command -v "$1" >/dev/null
 		return
@@ -22,6 +26,8 @@ for command; do
 	mvn) package=maven ;;
 	gcc) package='gcc libc6-dev' ;;
 	curl) package=curl ;;
+	luacheck) package=lua-check ;;
+	nginx) package='nginx libnginx-mod-http-lua lua-resty-core lua-cjson' ;;
 	*) echo "need.sh knows no package for $command" >&2; exit 2 ;;
 	esac
 	if ! have "$command"; then

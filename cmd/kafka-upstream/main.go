@@ -13,12 +13,14 @@ import (
 	"runtime"
 	"syscall"
 
+	"kafka-upstream/internal/companion"
 	"kafka-upstream/internal/kongpdk"
 	"kafka-upstream/internal/logs"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/record/registry"
 	"kafka-upstream/internal/version"
 	"kafka-upstream/schema"
 )
@@ -45,6 +47,8 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return 0
 	case o.checked != "":
 		return checkFile(o.checked, stdout, stderr)
+	case o.companion:
+		return writeCompanion(o.companionDir, stdout, stderr)
 	}
 	// Kong reads stdout and stderr. Once it has ended, the server drains, and a log line must
 	// not kill it.
@@ -73,21 +77,25 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		log = logging.Logger
 		defer logging.flush()
 	}
-	secure, schemas, release, err := o.secure(log)
+	secure, err := o.secure(log)
 	if err != nil {
 		return o.refuse(1, err, stdin, stdout, stderr)
 	}
-	defer release()
+	defer secure.Close()
+	schemas := registry.NewPool(registry.Env{CAFile: o.ca, Certs: secure.Certificates(), Log: log})
+	defer schemas.Close() // before the certificates, which it holds
 	limit := o.limit(log)
 	memory.SetBallast(ballast)
-	pool := producer.NewPool(producer.PoolOptions{Security: secure, Memory: limit, Log: log, OrphanTimeout: o.orphan})
+	pool := producer.NewPool(producer.PoolOptions{Security: access(secure), Memory: limit, Log: log, OrphanTimeout: o.orphan})
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
 		m = metrics.New(version.Number, pool.Stats)
 	}
 	m.Memory(limit)
 	p := plugin.New(plugin.Options{Pool: pool, Schemas: schemas, Log: log})
-	m.Requests(p.Counts)
+	var companionCounts plugin.Counters
+	m.Requests(metrics.DoorProtocol, p.Counts)
+	m.Requests(metrics.DoorCompanion, companionCounts.Counts)
 	m.Schemas(schemas.Stats)
 	served := &kongpdk.Plugin{
 		Name: plugin.Name, Version: version.Number, Priority: plugin.Priority, Schema: schema.JSON(),
@@ -107,10 +115,25 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if err := serve(o, served, pool, m, limit, stdin, logging); err != nil {
+	ofCompanion := &companion.Plugin{Version: version.Number, Start: served.Start, Certificate: secure.Offer, Answered: companionCounts.Answered}
+	if err := serve(o, served, ofCompanion, pool, m, limit, stdin, logging); err != nil {
 		logging.events.Error(endedWithError, "error", err)
 		return 1
 	}
+	return 0
+}
+
+// writeCompanion writes the companion handler's files.
+func writeCompanion(dir string, stdout, stderr io.Writer) int {
+	paths, err := companion.WriteFiles(dir, version.Number)
+	if err != nil {
+		fmt.Fprintf(stderr, "kafka-upstream: %v\n", err)
+		return 1
+	}
+	for _, path := range paths {
+		fmt.Fprintf(stdout, "wrote %s\n", path)
+	}
+	fmt.Fprintln(stdout, "Restart Kong to use them. Removing them goes back to Kong's plugin protocol.")
 	return 0
 }
 

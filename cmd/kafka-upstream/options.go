@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"kafka-upstream/internal/companion"
 	"kafka-upstream/internal/logs"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/plugin"
@@ -35,6 +36,8 @@ type options struct {
 	certificates, ca string
 	logFile          string
 	checked          string
+	companion        bool   // write the companion handler's files
+	companionDir     string // below which they are written
 }
 
 // socketMode is a file mode in octal.
@@ -66,6 +69,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.Var(&o.mode, "socket-mode", "permission `bits` of the socket; 0666 if Kong runs as another user")
 	f.BoolVar(&o.dump, "dump", false, "print the plugin and its schema, as Kong asks for them, and exit")
 	f.StringVar(&o.checked, "check", "", "check the plugin's configurations in a declarative `file` (kong.yml, decK), functions included, print the problems, and exit: with 1 if there are any, with 2 if the file cannot be read")
+	f.BoolVar(&o.companion, "companion", false, "write the companion handler, two files for Kong, below the directory that is the argument (default "+companion.DefaultDir+"), and exit")
 	f.BoolVar(&o.version, "version", false, "print the version and the commit, and exit")
 	f.StringVar(&o.adminURL, "admin-url", "http://127.0.0.1:8001", "`URL` of Kong's Admin API, to load certificates from: http://, https:// or unix:/path")
 	f.StringVar(&o.token, "admin-token-file", "", "`file` with the token for the Admin API")
@@ -84,7 +88,11 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 {
+	o.companionDir = companion.DefaultDir
+	switch {
+	case o.companion && f.NArg() == 1:
+		o.companionDir = f.Arg(0)
+	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q: settings are flags, see -help", f.Arg(0))
 	}
 	if o.drain < 0 {

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
+	"kafka-upstream/internal/companion"
 	"kafka-upstream/internal/kongpdk"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
@@ -18,7 +20,7 @@ import (
 )
 
 // serve serves until a signal, or the end of Kong, and then drains.
-func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
+func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
 	log, events := logging.Logger, logging.events
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
@@ -54,9 +56,17 @@ func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metric
 	server := kongpdk.NewServer(p, log, kongpdk.Options{
 		Portable: o.portable, RequestVariable: o.variable, Memory: limit, Files: kongpdk.FileLimit(),
 	})
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() { served <- server.Serve(l) }()
-	events.Info("serving", "socket", o.socket, "version", version.Number, "commit", version.Commit())
+	handlers := companion.NewServer(ofCompanion, log, companion.Options{Memory: limit})
+	socket := companion.Path(o.socket)
+	if l, err := kongpdk.Listen(socket, fs.FileMode(o.mode)); err != nil { // the plugin protocol goes without
+		log.Error("the companion handler cannot be served", "error", err)
+		socket = ""
+	} else {
+		go func() { served <- handlers.Serve(l) }()
+	}
+	events.Info("serving", "socket", o.socket, "companion", socket, "version", version.Number, "commit", version.Commit())
 
 	select {
 	case err = <-served:
@@ -66,7 +76,7 @@ func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metric
 	}
 	m.NotReady("shutting down")
 
-	undelivered, closeErr := drain(draining, server, pool, o.drain)
+	undelivered, closeErr := drain(draining, pool, o.drain, server, handlers)
 	err = errors.Join(err, closeErr)
 	s := pool.Stats().Totals()
 	logging.flush()
@@ -80,15 +90,28 @@ func serve(o *options, p *kongpdk.Plugin, pool *producer.Pool, m *metrics.Metric
 	return err
 }
 
+// door is a server that requests come through.
+type door interface {
+	Shutdown(ctx context.Context) error
+}
+
 // drain shuts down within timeout, or when ctx ends: it waits until the requests in flight are
 // answered, then drains the buffers. After half of the timeout it rejects the requests still in
 // flight, to have time for the buffers. It returns the number of undelivered records, and an
 // error if connections were closed before their requests were done.
-func drain(ctx context.Context, server *kongpdk.Server, pool *producer.Pool, timeout time.Duration) (undelivered int64, err error) {
+func drain(ctx context.Context, pool *producer.Pool, timeout time.Duration, doors ...door) (undelivered int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answered := make(chan error, 1)
-	go func() { answered <- server.Shutdown(ctx) }()
+	go func() {
+		errs := make([]error, len(doors))
+		var wg sync.WaitGroup
+		for i, d := range doors {
+			wg.Go(func() { errs[i] = d.Shutdown(ctx) })
+		}
+		wg.Wait()
+		answered <- errors.Join(errs...)
+	}()
 	select {
 	case err = <-answered:
 		return pool.Close(ctx), err

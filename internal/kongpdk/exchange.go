@@ -7,6 +7,7 @@ import (
 
 	pdk "github.com/Kong/go-pdk"
 
+	"kafka-upstream/internal/bodyfile"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/plugin"
 )
@@ -91,10 +92,8 @@ func (x *Exchange) reply(i int) ([]byte, error) {
 	return x.session.in.bytes(x.replies[i]), nil
 }
 
-// peerUID returns the id of the user that the connection's peer, a worker of Kong, runs as.
-// It costs a system call. The error is [errors.ErrUnsupported] on systems that do not
-// provide it.
-func (x *Exchange) peerUID() (uint32, error) { return peerUID(x.session.driver.detach().nc) }
+// PeerUID implements [bodyfile.Lender]. It costs a system call.
+func (x *Exchange) PeerUID() (uint32, error) { return bodyfile.PeerUID(x.session.driver.detach().nc) }
 
 // log adds a line for Kong's error log, at one of the levels of kong.log. It is sent with the
 // exit, and costs Kong one more call.

@@ -418,7 +418,7 @@ func TestPeerIsTheUserWhoHasConnected(t *testing.T) {
 		f := newFixture(t)
 		f.access = func(x *Exchange) {
 			for range 2 {
-				if uid, err := x.peerUID(); err != nil && !errors.Is(err, errors.ErrUnsupported) || err == nil && uid != uint32(os.Geteuid()) {
+				if uid, err := x.PeerUID(); err != nil && !errors.Is(err, errors.ErrUnsupported) || err == nil && uid != uint32(os.Geteuid()) {
 					t.Errorf("the peer is %d, %v", uid, err)
 				}
 			}

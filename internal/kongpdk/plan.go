@@ -7,6 +7,7 @@ import (
 
 	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 
+	"kafka-upstream/internal/bodyfile"
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/request"
 )
@@ -194,6 +195,12 @@ func textReply(x *Exchange, call int) ([]byte, error) {
 	return parseText(b)
 }
 
+// bodyExchange is the part of [Exchange] that reading a body needs.
+type bodyExchange interface {
+	bodyfile.Lender
+	WillBlock()
+}
+
 func (p *plan) readBody(s *scratch, reply []byte, x bodyExchange) error {
 	content, path, reason, err := parseBody(reply)
 	switch {
@@ -203,7 +210,7 @@ func (p *plan) readBody(s *scratch, reply []byte, x bodyExchange) error {
 		return &request.BodyError{Reason: fmt.Sprintf("Kong could not read the request body: %.500q", reason)}
 	case len(path) > 0:
 		x.WillBlock() // a disk may be slow
-		s.file, err = readFile(s.file, string(path), p.fields.MaxBody, x)
+		s.file, err = bodyfile.Read(s.file, string(path), p.fields.MaxBody, x)
 		if err == nil {
 			s.request.Body = s.file
 		}

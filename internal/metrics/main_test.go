@@ -112,7 +112,7 @@ func failed(n int64) (counts [kafkaerr.Classes]int64) {
 func everything() *Metrics {
 	m := New("1.2.3", func() producer.Stats { return producer.Stats{Topics: []producer.TopicStats{busyTopic("orders")}} })
 	m.Memory(memory.NewLimit(1000))
-	m.Requests(new(plugin.Counters).Counts)
+	m.Requests(DoorProtocol, new(plugin.Counters).Counts)
 	m.Schemas(new(registry.Pool).Stats)
 	return m
 }

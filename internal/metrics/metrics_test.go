@@ -27,43 +27,43 @@ func TestRequestsAreCountedByStatusAndReason(t *testing.T) {
 	c.Answered(plugin.Sent, 150*time.Microsecond)
 	c.Answered(plugin.BufferFull, time.Second)
 	c.Answered(plugin.ShuttingDown, time.Second)
-	m.Requests(c.Counts)
+	m.Requests(DoorProtocol, c.Counts)
 	const want = `
-# HELP kafka_upstream_requests_total Requests that were answered, by the HTTP status of the answer and its reason.
+# HELP kafka_upstream_requests_total Requests that were answered, by the HTTP status of the answer, its reason, and how the request came here.
 # TYPE kafka_upstream_requests_total counter
-kafka_upstream_requests_total{reason="bad_config",status="500"} 0
-kafka_upstream_requests_total{reason="bad_request",status="400"} 0
-kafka_upstream_requests_total{reason="buffer_full",status="503"} 1
-kafka_upstream_requests_total{reason="filtered",status="200"} 0
-kafka_upstream_requests_total{reason="function_failed",status="500"} 0
-kafka_upstream_requests_total{reason="memory_full",status="503"} 0
-kafka_upstream_requests_total{reason="mismatch",status="400"} 0
-kafka_upstream_requests_total{reason="no_body",status="500"} 0
-kafka_upstream_requests_total{reason="no_certificate",status="502"} 0
-kafka_upstream_requests_total{reason="no_schema",status="502"} 0
-kafka_upstream_requests_total{reason="no_token",status="502"} 0
-kafka_upstream_requests_total{reason="not_delivered",status="502"} 0
-kafka_upstream_requests_total{reason="panic",status="500"} 0
-kafka_upstream_requests_total{reason="sent",status="200"} 2
-kafka_upstream_requests_total{reason="shutting_down",status="503"} 1
-kafka_upstream_requests_total{reason="timed_out",status="502"} 0
-kafka_upstream_requests_total{reason="too_large",status="413"} 0
-kafka_upstream_requests_total{reason="topic_not_allowed",status="502"} 0
-kafka_upstream_requests_total{reason="unexpected",status="500"} 0
-kafka_upstream_requests_total{reason="unhealthy",status="503"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="bad_config",status="500"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="bad_request",status="400"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="buffer_full",status="503"} 1
+kafka_upstream_requests_total{door="plugin_protocol",reason="filtered",status="200"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="function_failed",status="500"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="memory_full",status="503"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="mismatch",status="400"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="no_body",status="500"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="no_certificate",status="502"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="no_schema",status="502"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="no_token",status="502"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="not_delivered",status="502"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="panic",status="500"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="sent",status="200"} 2
+kafka_upstream_requests_total{door="plugin_protocol",reason="shutting_down",status="503"} 1
+kafka_upstream_requests_total{door="plugin_protocol",reason="timed_out",status="502"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="too_large",status="413"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="topic_not_allowed",status="502"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="unexpected",status="500"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="unhealthy",status="503"} 0
 `
 	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "kafka_upstream_requests_total"); err != nil {
 		t.Error(err)
 	}
 	expect(t, m, map[string]float64{
-		`kafka_upstream_request_duration_seconds_count{status="200"}`: 2,
-		`kafka_upstream_request_duration_seconds_sum{status="200"}`:   0.0003,
-		`kafka_upstream_request_duration_seconds_sum{status="503"}`:   2,
-		`kafka_upstream_request_duration_seconds_count{status="500"}`: 0,
+		`kafka_upstream_request_duration_seconds_count{door="plugin_protocol",status="200"}`: 2,
+		`kafka_upstream_request_duration_seconds_sum{door="plugin_protocol",status="200"}`:   0.0003,
+		`kafka_upstream_request_duration_seconds_sum{door="plugin_protocol",status="503"}`:   2,
+		`kafka_upstream_request_duration_seconds_count{door="plugin_protocol",status="500"}`: 0,
 	})
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	for _, series := range []string{`{status="503",le="0.5"} 0`, `{status="503",le="1"} 2`, `{status="200",le="0.00025"} 2`, `{status="200",le="60"} 2`} {
+	for _, series := range []string{`{door="plugin_protocol",status="503",le="0.5"} 0`, `{door="plugin_protocol",status="503",le="1"} 2`, `{door="plugin_protocol",status="200",le="0.00025"} 2`, `{door="plugin_protocol",status="200",le="60"} 2`} {
 		if !strings.Contains(w.Body.String(), "kafka_upstream_request_duration_seconds_bucket"+series+"\n") {
 			t.Errorf("there is no bucket %s", series)
 		}
@@ -196,9 +196,9 @@ func TestTwoSetsOfMetricsKeepApart(t *testing.T) {
 	a, b := New("1", none), New("1", none)
 	var counts plugin.Counters
 	counts.Answered(plugin.Sent, 0)
-	a.Requests(counts.Counts)
-	b.Requests(new(plugin.Counters).Counts)
-	const series = `kafka_upstream_requests_total{reason="sent",status="200"}`
+	a.Requests(DoorProtocol, counts.Counts)
+	b.Requests(DoorProtocol, new(plugin.Counters).Counts)
+	const series = `kafka_upstream_requests_total{door="plugin_protocol",reason="sent",status="200"}`
 	expect(t, a, map[string]float64{series: 1})
 	expect(t, b, map[string]float64{series: 0})
 }
@@ -284,7 +284,7 @@ func FuzzTopic(f *testing.F) {
 
 func TestMetricsThatAreOffDoNothing(t *testing.T) {
 	var m *Metrics
-	m.Requests(nil)
+	m.Requests(DoorProtocol, nil)
 	m.NotReady("shutting down")
 	if m.Handler() == nil {
 		t.Error("there is no handler")

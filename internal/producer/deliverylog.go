@@ -222,7 +222,7 @@ func (l *deliveryLog) line() string {
 
 // namesBroker matches the beginning of errors that name the broker themselves, or concern none.
 // Text that a broker sent comes only after it.
-var namesBroker = regexp.MustCompile(`^(gave up after \S+: )?((cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d|could not get (token |AWS credentials:))`)
+var namesBroker = regexp.MustCompile(`^(gave up after \S+: )?((cannot reach broker|broker|SASL \S+ with broker|negotating API versions with kafka broker at) \S+:\d|could not get (token[ :]|AWS credentials:))`)
 
 // wording makes sentences of errors.
 type wording struct {

@@ -35,6 +35,7 @@ func TestSentenceOfAnErrorNamesTheBroker(t *testing.T) {
 		{errors.New("cannot reach broker kafka-4:9092: connection refused"), at, "cannot reach broker kafka-4:9092: connection refused"},
 		{errors.New("gave up after 1m0s: cannot reach broker [::1]:9092: connection refused"), noPartition, "gave up after 1m0s: cannot reach broker [::1]:9092: connection refused"},
 		{errors.New("SASL PLAIN with broker kafka-1:9092: the exchange is over"), noPartition, "SASL PLAIN with broker kafka-1:9092: the exchange is over"},
+		{errors.New("could not get token: no bearer token has these characters"), at, "could not get token: no bearer token has these characters"},
 		// What a broker says does not pass for the name of another one.
 		{fmt.Errorf("%w: broker other:9092: all is well", kafka.SASLAuthenticationFailed), at, "broker kafka-3:9092, partition 3: [58] SASL Authentication Failed"},
 		{errors.New("no answer within 14s"), at, "broker kafka-3:9092, partition 3: no answer within 14s"},

@@ -69,6 +69,9 @@ func (p *Provider) Certificates() *certs.Store { return p.certs }
 // Close ends the background work. What is in use stays usable.
 func (p *Provider) Close() { p.certs.Close() }
 
+// Offer is [certs.Store.Offer].
+func (p *Provider) Offer(id string, cert, key []byte) { p.certs.Offer(id, cert, key) }
+
 // Access returns the way to the brokers of a configuration, to be released. It may wait for
 // the certificate, until ctx ends; not for an access token. After an error another call may
 // succeed.

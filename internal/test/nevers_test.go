@@ -45,6 +45,12 @@ func TestNevers(t *testing.T) {
 		{"schema", module, false},
 		{"internal/kongpdk", module + "internal/producer", true},
 		{"internal/kongpdk", module + "internal/config", true},
+		{"internal/companion", module + "internal/producer", true},
+		{"internal/companion", module + "internal/config", true},
+		{"internal/companion", module + "internal/kongpdk", false},
+		{"internal/kongpdk", module + "internal/companion", false},
+		{"internal/plugin", module + "internal/companion", false},
+		{"internal/record", module + "internal/companion", false},
 	} {
 		p, ok := all[module+never.importer]
 		if !ok {

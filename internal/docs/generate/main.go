@@ -1,4 +1,5 @@
-// Command generate writes the generated parts of the documents. go generate
+// Command generate writes the generated parts of the documents, and the companion
+// handler's schema. go generate
 // runs it, in the directory of package docs.
 package main
 
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 
 	"kafka-upstream/internal/docs"
+	"kafka-upstream/schema"
 )
 
 func main() {
@@ -32,5 +34,12 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, document, 0o644)
+	if err := os.WriteFile(file, document, 0o644); err != nil {
+		return err
+	}
+	lua, err := docs.Schema(schema.JSON())
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join("..", "..", docs.SchemaFile), lua, 0o644)
 }

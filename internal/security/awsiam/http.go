@@ -38,6 +38,8 @@ func newClient(config *tls.Config) *http.Client {
 // do sends a request and returns its answer. The error ends a sentence that starts with the
 // server.
 func do(client *http.Client, r *http.Request) (status int, body []byte, err error) {
+	// A Transport goes on connecting for a request that was given up, without a limit: this ends it.
+	defer client.CloseIdleConnections()
 	response, err := client.Do(r)
 	if err != nil {
 		return 0, nil, unreachable(r.Context(), err)

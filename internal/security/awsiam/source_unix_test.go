@@ -4,8 +4,10 @@ package awsiam
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -205,6 +207,41 @@ func TestSourceThatDoesNotAnswerIsGivenUp(t *testing.T) {
 			wantFailure(t, err, "did not answer in time")
 			cancel()
 		}
+	}
+}
+
+// A peer that accepts connections and stays silent would otherwise keep one for each attempt.
+func TestConnectionOfAnAttemptThatWasGivenUpIsClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w, err := newWebIdentity(Options{RoleARN: "arn:aws:iam::123456789012:role/gateway", WebIdentityTokenFile: writeToken(t, webToken), Region: "eu-central-1"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.url = "https://" + l.Addr().String() + "/"
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() {
+		_, err := w.fetch(ctx)
+		given <- err
+	}()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	if err := <-given; err == nil {
+		t.Error("no error")
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection stays open")
 	}
 }
 

@@ -101,6 +101,8 @@ func (a *adminAPI) get(ctx context.Context, id, token string) (*tls.Certificate,
 	if a.tokenFile != "" {
 		request.Header.Set("Kong-Admin-Token", token)
 	}
+	// A Transport goes on connecting for a request that was given up, without a limit: this ends it.
+	defer a.client.CloseIdleConnections()
 	response, err := a.client.Do(request)
 	if err != nil {
 		return nil, a.unreachable(ctx, err)

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 )
 
 // maxSize bounds a response of the Admin API, and a file with a certificate, a key or a
@@ -34,10 +37,38 @@ type Options struct {
 	Log    *slog.Logger // not for first loads that fail, whose error is returned
 }
 
-// source loads certificates from a directory, or else from Kong's Admin API.
+// source loads certificates from a directory, or else takes those that Kong has offered, or
+// else loads them from Kong's Admin API.
 type source struct {
 	dir   string
 	admin *adminAPI // nil for none
+
+	mu      sync.Mutex
+	offered map[string]*tls.Certificate
+}
+
+// maxOffered bounds how many certificates are kept that Kong has offered.
+const maxOffered = 1024
+
+// offer keeps a certificate. It reports whether it is another one than before.
+func (s *source) offer(id string, c *tls.Certificate) (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.offered[id]
+	if old == nil && len(s.offered) >= maxOffered {
+		return false, fmt.Errorf("there are %d others already", maxOffered)
+	}
+	if s.offered == nil {
+		s.offered = make(map[string]*tls.Certificate)
+	}
+	s.offered[id] = c
+	return old == nil || !slices.EqualFunc(old.Certificate, c.Certificate, bytes.Equal), nil
+}
+
+func (s *source) fromKong(id string) *tls.Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.offered[id]
 }
 
 func newSource(o Options) (*source, error) {
@@ -60,9 +91,12 @@ func (s *source) load(ctx context.Context, id string) (*tls.Certificate, error) 
 		if !errors.Is(err, errNotInDir) {
 			return certificate, err
 		}
-		if s.admin == nil {
+		if s.admin == nil && s.fromKong(id) == nil {
 			return nil, fmt.Errorf("there is no %s.crt in %s: put it there with its key, or set -admin-url", id, s.dir)
 		}
+	}
+	if certificate := s.fromKong(id); certificate != nil {
+		return certificate, nil
 	}
 	if s.admin == nil {
 		return nil, errors.New("there is nowhere to load it from: set -admin-url or -certificates")

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -189,6 +190,37 @@ func TestAdminAPIThatIsNotThereIsOneSentence(t *testing.T) {
 			t.Errorf("the password shows: %v", err)
 		}
 		wantNoKey(t, err.Error(), client1)
+	}
+}
+
+// A peer that accepts connections and stays silent would otherwise keep one for each load.
+func TestConnectionOfALoadThatWasGivenUpIsClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := testSource(t, Options{AdminURL: "https://" + l.Addr().String()})
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() {
+		_, err := s.load(ctx, id1)
+		given <- err
+	}()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	if err := <-given; err == nil {
+		t.Error("no error")
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection stays open")
 	}
 }
 

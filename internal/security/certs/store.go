@@ -1,5 +1,6 @@
 // Package certs holds the client certificates that producers present to brokers, by their ID
-// in Kong. It loads them from a directory or from Kong's Admin API, and loads them again when
+// in Kong. It loads them from a directory, from what
+// Kong has sent itself, or from Kong's Admin API, and loads them again when
 // they are rotated. Nothing in it prints a private key, or the Admin API's token.
 package certs
 
@@ -60,8 +61,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // again every minute for as long as it is held, by one goroutine, which ends with the last
 // Release. Its methods may be called from many goroutines at once.
 type Store struct {
-	load func(ctx context.Context, id string) (*tls.Certificate, error)
-	log  *slog.Logger
+	load  func(ctx context.Context, id string) (*tls.Certificate, error)
+	offer func(id string, c *tls.Certificate) (changed bool, err error) // nil in tests
+	log   *slog.Logger
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -100,7 +102,9 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStore(s.load, o.Log), nil
+	store := newStore(s.load, o.Log)
+	store.offer = s.offer
+	return store, nil
 }
 
 func newStore(load func(context.Context, string) (*tls.Certificate, error), log *slog.Logger) *Store {
@@ -143,6 +147,32 @@ func (s *Store) Acquire(ctx context.Context, id string) (*Certificate, error) {
 		return nil, &Error{id, err}
 	}
 	return &Certificate{store: s, entry: e}, nil
+}
+
+// Offer keeps a certificate that Kong itself has sent, with its key, in PEM: it is used unless
+// the directory has one with that ID. If it is another one than before, it is presented soon. One
+// that cannot be used is logged, without its key.
+func (s *Store) Offer(id string, cert, key []byte) {
+	certificate, err := parsePair(cert, key)
+	if err == nil && !IsID(id) {
+		err = errNoUUID
+	}
+	changed := false
+	if err == nil {
+		changed, err = s.offer(id, certificate)
+	}
+	if err != nil {
+		s.log.Warn("a certificate that Kong has sent is not used", "error", &Error{id, err})
+	}
+	if !changed {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.failed, id)
+	if e := s.entries[id]; e != nil {
+		e.requestCheck()
+	}
 }
 
 // hold takes a reference to the entry with that ID. If there is none, it starts a load.
@@ -318,9 +348,11 @@ func (c *Certificate) Present(*tls.CertificateRequestInfo) (*tls.Certificate, er
 // Recheck has the certificate loaded soon, at most once a second, and returns at once. It is
 // for a connection that failed after the TCP connect: the broker may no longer accept the
 // version in use.
-func (c *Certificate) Recheck() {
+func (c *Certificate) Recheck() { c.entry.requestCheck() }
+
+func (e *entry) requestCheck() {
 	select {
-	case c.entry.recheck <- struct{}{}:
+	case e.recheck <- struct{}{}:
 	default:
 	}
 }

@@ -50,9 +50,10 @@ func (r *refusal) Error() string {
 }
 
 // isClient reports whether it is the client's authentication that was refused, so that
-// another method may be accepted: RFC 6749, section 5.2.
+// another method may be accepted: RFC 6749, section 5.2. An endpoint that does not know Basic
+// misses the field client_id, and calls that an invalid request.
 func (r *refusal) isClient() bool {
-	return r.status == 401 || r.status == 400 && r.code == "invalid_client"
+	return r.status == 401 || r.status == 400 && (r.code == "invalid_client" || r.code == "invalid_request")
 }
 
 // parseAnswer reads the answer of a token endpoint: RFC 6749, sections 5.1 and 5.2. The error

@@ -45,7 +45,15 @@ func newEndpoint(o Options, env Env) (*endpoint, error) {
 	return e, nil
 }
 
-// fetch gets a token. sent is when it was asked for. The error is one line without secrets.
+// fetchError is why a request gave no token: one line without secrets.
+type fetchError struct {
+	text    string
+	refused bool // by a status of 400 to 499: the same request will hardly be accepted soon
+}
+
+func (e *fetchError) Error() string { return e.text }
+
+// fetch gets a token. sent is when it was asked for. The error is a *[fetchError].
 func (e *endpoint) fetch(ctx context.Context) (a answer, sent time.Time, err error) {
 	for i, method := range e.methods {
 		var refused bool
@@ -73,7 +81,7 @@ func (e *endpoint) ask(ctx context.Context, method string) (a answer, refused bo
 		refused = ok && refusal.isClient()
 		// A peer may echo what it was sent, an assertion included.
 		secrets := append(e.o.Secrets(), form.Get("client_assertion"))
-		err = errors.New(foreign.NewRedactor(secrets...).Text(err.Error()))
+		err = &fetchError{foreign.NewRedactor(secrets...).Text(err.Error()), ok && refusal.status/100 == 4}
 	}
 	return a, refused, err
 }

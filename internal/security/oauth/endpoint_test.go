@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -147,6 +148,7 @@ func TestOnlyARefusedClientIsTriedByAnotherMethod(t *testing.T) {
 		{idp.Behaviour{Status: 401, Body: `{"error":"invalid_client"}`}, both},
 		{idp.Behaviour{Status: 401, Body: `denied`}, both},
 		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_client"}`}, both},
+		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_request","error_description":"client_id is missing"}`}, both},
 		{idp.Behaviour{Status: 400, Body: `{"error":"invalid_scope"}`}, first},
 		{idp.Behaviour{Status: 403, Body: `{"error":"invalid_client"}`}, first},
 		{idp.Behaviour{Status: 503, Body: `{}`}, first},
@@ -170,6 +172,22 @@ func TestAuthorizationOfOnesOwn(t *testing.T) {
 	o := Options{TokenURL: p.TokenURL, AuthMethod: methodNone, Headers: map[string]string{"Authorization": "Basic " +
 		base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(clientID)+":"+url.QueryEscape(clientSecret)))}}
 	token(t, open(t, o, Env{}))
+}
+
+func TestRefusalsAreToldFromFaults(t *testing.T) {
+	p := provider(t)
+	e, err := newEndpoint(optionsFor(p), Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	for status, want := range map[int]bool{400: true, 401: true, 403: true, 429: true, 302: false, 500: false, 503: false, 200: false} {
+		p.Behave(func(b *idp.Behaviour) { *b = idp.Behaviour{Status: status, Body: `{"error":"no"}`} })
+		_, _, err := e.fetch(t.Context())
+		if f, ok := errors.AsType[*fetchError](err); !ok || f.refused != want {
+			t.Errorf("status %d: %#v", status, err)
+		}
+	}
 }
 
 func TestWhatIsWrongIsInTheError(t *testing.T) {

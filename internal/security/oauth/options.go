@@ -130,13 +130,13 @@ func (o Options) Secrets() []string {
 // HTTP client in a record beside it, whose name ends in "_client".
 func (o Options) Check(prefix string) []string {
 	c := checker{prefix: prefix}
-	endpoint := ".token_endpoint"
+	endpoint, missing := ".token_endpoint", "is empty: set the URL of the token endpoint"
 	if strings.HasSuffix(prefix, "oauthbearer") {
-		endpoint = ".token_endpoint_url"
+		endpoint, missing = ".token_endpoint_url", missing+" (a vault reference that cannot be resolved arrives empty)"
 	}
 	switch u, err := url.Parse(o.TokenURL); {
 	case o.TokenURL == "":
-		c.add(endpoint, "is empty: set the URL of the token endpoint")
+		c.add(endpoint, missing)
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		c.add(endpoint, "must be a URL such as https://host/path")
 	case u.User != nil:

@@ -77,7 +77,7 @@ func TestCheckNamesTheFieldThatIsWrong(t *testing.T) {
 			t.Errorf("New: %v", err)
 		}
 	}
-	if got := (Options{ClientID: "a", ClientSecret: "b"}).Check("authentication.oauthbearer"); len(got) != 1 || !strings.HasPrefix(got[0], "authentication.oauthbearer.token_endpoint_url is empty") {
+	if got := (Options{ClientID: "a", ClientSecret: "b"}).Check("authentication.oauthbearer"); len(got) != 1 || !strings.HasPrefix(got[0], "authentication.oauthbearer.token_endpoint_url is empty: set the URL of the token endpoint (a vault reference") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -134,7 +134,7 @@ func TestOptionsAndSourcePrintNothing(t *testing.T) {
 	var log logbook
 	logger := slog.New(slog.NewJSONHandler(&log, nil))
 	s := open(t, full(), Env{Log: logger})
-	s.finish(answer{"t0ken", time.Minute}, time.Now(), nil)
+	s.finish(answer{"t0ken", time.Minute}, time.Now(), nil, 0)
 	type owner struct {
 		Options Options
 		Pointer *Options

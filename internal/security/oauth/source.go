@@ -24,8 +24,9 @@ import (
 const (
 	// renewAt is the part of its lifetime after which a token is renewed, in percent.
 	renewAt = 80
-	// minInterval and maxInterval bound the time between two attempts after a failure. For
-	// minInterval its error answers all who need a token.
+	// minInterval and maxInterval bound the time between two attempts after a failure, which
+	// doubles. For minInterval its error answers all who need a token; for all of that time, if
+	// the token endpoint refused us: it may count failures, and limits how often it is asked.
 	minInterval = time.Second
 	maxInterval = 30 * time.Second
 )
@@ -74,7 +75,7 @@ type Source struct {
 	token    string    // the newest
 	expires  time.Time // of token, by the monotonic clock
 	err      error     // of the newest attempt, a *TokenError
-	failed   time.Time // when that was
+	retry    time.Time // until when err answers all who need a token
 	fetching bool
 	attempt  *attempt // the one that is being made, or else the next one
 }
@@ -130,8 +131,8 @@ func newSource(endpoint string, fetch func(context.Context) (answer, time.Time, 
 func (*Source) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, foreign.Redacted) }
 
 // Token returns a token that has not expired. It waits only if there is none, for one request
-// that all callers share, and not longer than ctx. For a second after a failed request it
-// returns that one's error. Its error is always a *[TokenError]. After Close it returns the
+// that all callers share, and not longer than ctx. For a second after a failed request, or up
+// to 30 s if it was refused, it returns that one's error. Its error is always a *[TokenError]. After Close it returns the
 // last token until that expires.
 func (s *Source) Token(ctx context.Context) (string, error) {
 	attempt, token, err := s.current()
@@ -166,7 +167,7 @@ func (s *Source) current() (_ *attempt, token string, err error) {
 		return nil, s.token, nil
 	case s.closed:
 		return nil, "", &TokenError{s.endpoint, errClosed}
-	case s.err != nil && now.Sub(s.failed) < minInterval:
+	case s.err != nil && now.Before(s.retry):
 		return nil, "", s.err
 	case s.fetching:
 	default:
@@ -188,7 +189,7 @@ func (s *Source) run() {
 	for {
 		select {
 		case <-s.ctx.Done():
-			s.finish(answer{}, time.Time{}, errClosed)
+			s.finish(answer{}, time.Time{}, errClosed, 0)
 			return
 		case <-timer.C:
 		case <-s.needed:
@@ -198,11 +199,16 @@ func (s *Source) run() {
 		if s.ctx.Err() != nil {
 			err = errClosed
 		}
-		s.finish(a, sent, err)
+		interval := min(minInterval<<min(failures, 8), maxInterval)
+		hold := minInterval
+		if e, ok := errors.AsType[*fetchError](err); ok && e.refused {
+			hold = interval
+		}
+		s.finish(a, sent, err, hold)
 		switch {
 		case s.ctx.Err() != nil:
 		case err != nil:
-			timer.Reset(min(minInterval<<min(failures, 8), maxInterval))
+			timer.Reset(interval)
 			if failures++; failures == 1 {
 				s.log.Warn("cannot get an access token: the last one, if any, stays in use until it expires", "error", err)
 			}
@@ -226,8 +232,8 @@ func (s *Source) begin() {
 	}
 }
 
-// finish ends an attempt.
-func (s *Source) finish(a answer, sent time.Time, err error) {
+// finish ends an attempt. For hold its error answers all who need a token.
+func (s *Source) finish(a answer, sent time.Time, err error, hold time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fetching = false
@@ -235,7 +241,7 @@ func (s *Source) finish(a answer, sent time.Time, err error) {
 		s.token, s.expires, s.err = a.token, sent.Add(a.lifetime), nil
 		s.attempt.token = a.token
 	} else {
-		s.err, s.failed = &TokenError{s.endpoint, err}, time.Now()
+		s.err, s.retry = &TokenError{s.endpoint, err}, time.Now().Add(hold)
 		s.attempt.err = s.err
 	}
 	close(s.attempt.done)

@@ -186,6 +186,19 @@ func TestFailureIsRememberedForASecond(t *testing.T) {
 	})
 }
 
+// A client that is not accepted does not become so by asking every second, and an identity
+// provider may answer nobody of its owner's any more after too many requests.
+func TestRefusalIsRememberedUntilTheNextAttempt(t *testing.T) {
+	refuse := func(int) (answer, error) { return answer{}, &fetchError{"no", true} }
+	run(t, refuse, func(t *testing.T, s *Source, script *script) {
+		for range 1000 {
+			wantError(t, t.Context(), s, "no")
+			time.Sleep(100 * time.Millisecond)
+		}
+		wantAttempts(t, script, 0, 1, 3, 7, 15, 31, 61, 91)
+	})
+}
+
 func TestCallerWaitsNotLongerThanItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reply := make(chan answer)

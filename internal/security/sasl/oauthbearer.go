@@ -48,10 +48,13 @@ type tokenSource interface {
 var _ TokenMechanism = (*oauthBearer)(nil)
 
 // The shortest and the longest time between two tokens that are dropped because brokers refused
-// them. What brokers refuse again and again does not become better by asking for another.
+// them. What brokers refuse again and again does not become better by asking for another. The time
+// doubles, until none was refused for dropRest; that a broker accepts one does not end it, because
+// another may still refuse each.
 const (
 	minDropPause = time.Second
 	maxDropPause = 30 * time.Second
+	dropRest     = 2 * maxDropPause
 )
 
 func newOAuthBearer(c Credentials, env Env) (sasl.Mechanism, error) {
@@ -139,7 +142,7 @@ func (m *oauthBearer) token(ctx context.Context) (string, error) {
 	token, err := m.source.Token(ctx)
 	switch {
 	case err == nil && !bearerToken.MatchString(token):
-		err = errors.New("could not get token: what was received has characters that no bearer token has")
+		err = errors.New("could not get token: what the token endpoint sent has characters that no bearer token has")
 	case err == nil:
 		return token, nil
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -178,7 +181,11 @@ func (m *oauthBearer) Rejected(err error) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now := time.Now(); m.sent[0] != m.dropped && now.Sub(m.droppedAt) >= m.pause {
+	now := time.Now()
+	if since := now.Sub(m.droppedAt); m.sent[0] != m.dropped && since >= m.pause {
+		if since >= dropRest {
+			m.pause = 0
+		}
 		m.dropped, m.droppedAt, m.pause = m.sent[0], now, min(max(2*m.pause, minDropPause), maxDropPause)
 		m.source.Drop(m.dropped)
 	}
@@ -214,7 +221,7 @@ func (e *oauthExchange) Next(ctx context.Context, challenge []byte) (done bool, 
 	case len(challenge) == 0:
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.refusal, m.pause = nil, 0
+		m.refusal = nil
 		return true, nil, nil
 	}
 	e.refused = newExchangeError(ctx, oauthBearerName, parseRefusal(challenge, m.redactor))

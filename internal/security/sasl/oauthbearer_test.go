@@ -207,10 +207,40 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 		if done, _, err := state.Next(t.Context(), nil); !done || err != nil {
 			t.Fatal(err)
 		}
-		_ = m.Rejected(refused) // an accepted token ends the pauses
+		time.Sleep(dropRest) // which ends the pauses
+		_ = m.Rejected(refused)
 		login("e")
 		if got := fmt.Sprint(m.Secrets()); got != "[e d]" {
 			t.Errorf("the secrets are %s", got)
+		}
+	})
+}
+
+// Such as brokers of which one does not know the issuer's new keys yet.
+func TestBrokersThatDisagreeDoNotCostATokenEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := make([]string, 1000)
+		for i := range all {
+			all[i] = fmt.Sprint(i)
+		}
+		m, s := bearer(all...)
+		for range 10 * 60 * 2 { // two minutes
+			state, _, err := m.Start(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if done, _, err := state.Next(t.Context(), nil); !done || err != nil {
+				t.Fatal(done, err)
+			}
+			if _, _, err := m.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_ = m.Rejected(kafkasError("no"))
+			time.Sleep(100 * time.Millisecond)
+		}
+		// After 0, 1, 3, 7, 15, 31, 61 and 91 s.
+		if n := len(all) - len(s.tokens); n != 8 {
+			t.Errorf("%d tokens were dropped", n)
 		}
 	})
 }

@@ -14,11 +14,24 @@ import (
 	"kafka-upstream/internal/test/kafkatest"
 )
 
-// Every row of the table of answers in docs/answers.md, but for health gating and several
-// records, which have tests of their own.
-func TestAnswers(t *testing.T) {
-	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
-	away := []string{rig.ClosedPort(t)}
+// answerRow is a row of the table of answers in docs/answers.md.
+type answerRow struct {
+	name    string
+	config  []byte
+	kong    *rig.Kong
+	before  int // requests that are sent before, for what they leave behind
+	status  int
+	body    string
+	headers map[string]string
+	log     string // in Kong's error log; "" for nothing there
+
+	protocol bool // only the plugin protocol can come to this
+}
+
+// answerRows returns every row of the table, but for health gating and several records, which
+// have tests of their own. Nothing listens at the address away.
+func answerRows(t *testing.T, f *kafkatest.Fake, away []string) []answerRow {
+	t.Helper()
 	sparse := filepath.Join(t.TempDir(), "sparse")
 	if err := os.WriteFile(sparse, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -31,16 +44,7 @@ func TestAnswers(t *testing.T) {
 	functions := func(chunk string) map[string]any {
 		return map[string]any{"message_by_lua_functions": []string{chunk}, "producer_async": false}
 	}
-	rows := []struct {
-		name    string
-		config  []byte
-		kong    *rig.Kong
-		before  int // requests that are sent before, for what they leave behind
-		status  int
-		body    string
-		headers map[string]string
-		log     string // in Kong's error log; "" for nothing there
-	}{
+	return []answerRow{
 		{name: "async: accepted into the buffer", config: rig.Settings(t, f.Addrs(), nil),
 			status: 200, body: `{"message":"message sent"}`},
 		{name: "async: accepted while the broker is away", config: rig.Settings(t, away, nil),
@@ -94,17 +98,45 @@ func TestAnswers(t *testing.T) {
 			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "at least one of forward_method"},
 		{name: "configuration with SASL and no user", config: rig.Settings(t, f.Addrs(), map[string]any{"authentication": map[string]any{"strategy": "sasl", "mechanism": "PLAIN"}}),
 			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "authentication.user is empty"},
-		{name: "configuration that is no JSON", config: []byte("{"),
+		{name: "configuration that is no JSON", config: []byte("{"), protocol: true,
 			status: 500, body: `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, log: "not JSON"},
 		{name: "body in a file that cannot be read", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: rig.InFile("/nowhere/0000000001")},
 			status: 500, body: `{"message":"Internal Server Error","error":"could not read request body"}`, log: "nginx_http_client_body_buffer_size"},
 		{name: "body that Kong cannot read", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Body: &pb.RawBodyResult{Kind: &pb.RawBodyResult_Error{Error: "its reason"}}},
 			status: 500, body: `{"message":"Internal Server Error","error":"could not read request body"}`, log: "its reason"},
-		{name: "reply that cannot be understood", config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Replies: map[string][]byte{"kong.request.get_headers": {0xff}}},
+		{name: "reply that cannot be understood", protocol: true, config: rig.Settings(t, f.Addrs(), nil), kong: &rig.Kong{Replies: map[string][]byte{"kong.request.get_headers": {0xff}}},
 			status: 500, body: `{"message":"An unexpected error occurred"}`, log: "unexpected reply from Kong"},
 		{name: "panic", config: rig.Settings(t, f.Addrs(), map[string]any{"topic": "fault-panic"}),
 			status: 500, body: `{"message":"An unexpected error occurred"}`},
 	}
+}
+
+// log is what Kong's error log has of the request.
+func (row *answerRow) check(t *testing.T, status int, body []byte, header func(string) string, log string) {
+	t.Helper()
+	if status != row.status || string(body) != row.body {
+		t.Errorf("got  %d %s\nwant %d %s", status, body, row.status, row.body)
+	}
+	if got := header("Content-Type"); got != "application/json; charset=utf-8" {
+		t.Errorf("content type is %q", got)
+	}
+	if !json.Valid(body) {
+		t.Error("the body is not JSON")
+	}
+	for name, want := range row.headers {
+		if got := header(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if !strings.Contains(log, row.log) || (row.log == "") != (log == "") {
+		t.Errorf("Kong's error log has %q, want %q", log, row.log)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	away := []string{rig.ClosedPort(t)}
+	rows := answerRows(t, f, away)
 	s := rig.Start(t, "-admin-url", "http://"+away[0], "-drain-timeout", "500ms")
 	w := s.Worker()
 	for _, row := range rows {
@@ -122,23 +154,7 @@ func TestAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if exit.Status != row.status || string(exit.Body) != row.body {
-				t.Errorf("got  %d %s\nwant %d %s", exit.Status, exit.Body, row.status, row.body)
-			}
-			if got := exit.Header("Content-Type"); got != "application/json; charset=utf-8" {
-				t.Errorf("content type is %q", got)
-			}
-			if !json.Valid(exit.Body) {
-				t.Error("the body is not JSON")
-			}
-			for name, want := range row.headers {
-				if got := exit.Header(name); got != want {
-					t.Errorf("%s is %q, want %q", name, got, want)
-				}
-			}
-			if log := row.kong.Log(); !strings.Contains(log, row.log) || (row.log == "") != (log == "") {
-				t.Errorf("Kong's error log has %q, want %q", log, row.log)
-			}
+			row.check(t, exit.Status, exit.Body, exit.Header, row.kong.Log())
 		})
 	}
 	if n := w.Stats().Retries; n != 0 {

@@ -53,6 +53,6 @@ func TestProcessLivesWhileTenTopicsHaveNoBrokers(t *testing.T) {
 	}
 	rig.Eventually(t, "the refused requests are counted", func() bool {
 		_, exposition := get(t, "http://"+address+"/metrics")
-		return int64(sample(exposition, `kafka_upstream_requests_total{reason="memory_full",status="503"}`)) == refused.Load()
+		return int64(sample(exposition, `kafka_upstream_requests_total{door="plugin_protocol",reason="memory_full",status="503"}`)) == refused.Load()
 	})
 }

@@ -54,17 +54,17 @@ func TestMetricsTellWhatBecameOfRequestsAndRecords(t *testing.T) {
 	rig.SendN(t, w, rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"forward_body": false})), 2)
 	rig.SendN(t, w, rig.NewPlugin(rig.Settings(t, f.Addrs(), map[string]any{"topic": "fault-panic"})), 1)
 	want := map[string]float64{
-		`kafka_upstream_requests_total{reason="sent",status="200"}`:        39,
-		`kafka_upstream_requests_total{reason="buffer_full",status="503"}`: 6,
-		`kafka_upstream_requests_total{reason="bad_config",status="500"}`:  2,
-		`kafka_upstream_requests_total{reason="panic",status="500"}`:       1,
-		`kafka_upstream_accepted_records_total{topic="t"}`:                 30,
-		`kafka_upstream_delivered_records_total{topic="t"}`:                30,
-		`kafka_upstream_delivered_records_total{topic="zero"}`:             0,
-		`kafka_upstream_sent_records_total{topic="zero"}`:                  5,
-		`kafka_upstream_accepted_records_total{topic="away"}`:              4,
-		`kafka_upstream_buffered_records{topic="away"}`:                    4,
-		`kafka_upstream_buffered_records{topic="t"}`:                       0,
+		`kafka_upstream_requests_total{door="plugin_protocol",reason="sent",status="200"}`:        39,
+		`kafka_upstream_requests_total{door="plugin_protocol",reason="buffer_full",status="503"}`: 6,
+		`kafka_upstream_requests_total{door="plugin_protocol",reason="bad_config",status="500"}`:  2,
+		`kafka_upstream_requests_total{door="plugin_protocol",reason="panic",status="500"}`:       1,
+		`kafka_upstream_accepted_records_total{topic="t"}`:                                        30,
+		`kafka_upstream_delivered_records_total{topic="t"}`:                                       30,
+		`kafka_upstream_delivered_records_total{topic="zero"}`:                                    0,
+		`kafka_upstream_sent_records_total{topic="zero"}`:                                         5,
+		`kafka_upstream_accepted_records_total{topic="away"}`:                                     4,
+		`kafka_upstream_buffered_records{topic="away"}`:                                           4,
+		`kafka_upstream_buffered_records{topic="t"}`:                                              0,
 	}
 	// A request is counted once it was answered, so the last ones may be on their way.
 	for name, v := range want {

@@ -68,7 +68,7 @@ func TestValuesAndKeysAreEncodedBySchemas(t *testing.T) {
 	text := []string{"content-type: text/plain"}
 	const anna = `{"name":"Anna","age":30}`
 	const encoded = `"\x00\x00\x00\x01\x02\bAnna<"`
-	checkFeatures(t, []feature{
+	runFeatures(t, []feature{
 		{name: "schema-latest", config: r.config("user", nil), sent: []sent{{target: "/", body: anna}, {target: "/", body: strings.Repeat(" ", 60000) + anna}}, want: []string{"null " + encoded, "null " + encoded}},
 		{name: "schema-fixed", config: r.config("user", fixed), sent: []sent{
 			{target: "/", body: `{"age":30,"name":"Anna"}`},

@@ -1,4 +1,4 @@
-package kongpdk
+package bodyfile
 
 import (
 	"errors"
@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user id that the peer's process had when it made the connection
-// (SO_PEERCRED in unix(7)).
-func peerUID(s stream) (uint32, error) {
-	f, ok := s.(syscall.Conn)
+// PeerUID returns the user id that the process of a unix socket's peer had when it made the
+// connection (SO_PEERCRED in unix(7)). conn is a [syscall.Conn]; of anything else the error is
+// [errors.ErrUnsupported]. It costs a system call.
+func PeerUID(conn any) (uint32, error) {
+	f, ok := conn.(syscall.Conn)
 	if !ok {
 		return 0, errors.ErrUnsupported
 	}

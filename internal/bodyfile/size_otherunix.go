@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package kongpdk
+package bodyfile
 
 // sizeUnknown reports false: on these systems a wrong size shows only when more can be read.
 func sizeUnknown(int) bool { return false }

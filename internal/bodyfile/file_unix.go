@@ -1,6 +1,6 @@
 //go:build unix
 
-package kongpdk
+package bodyfile
 
 import (
 	"os"

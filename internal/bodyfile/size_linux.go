@@ -1,4 +1,4 @@
-package kongpdk
+package bodyfile
 
 import "golang.org/x/sys/unix"
 

@@ -1,4 +1,6 @@
-package kongpdk
+// Package bodyfile reads the bodies of requests that nginx has put into files: those above
+// client_body_buffer_size.
+package bodyfile
 
 import (
 	"errors"
@@ -10,13 +12,6 @@ import (
 	"kafka-upstream/internal/request"
 )
 
-// bodyExchange is the part of [Exchange] that reading a body needs.
-type bodyExchange interface {
-	WillBlock()
-	peerUID() (uint32, error)
-	Reserve(bytes int64) bool
-}
-
 // Reading a file blocks a thread of the process if the file system hangs, such as a network
 // file system whose server is down, or one that the peer itself serves. So only filesAtOnce
 // files are read at once, and a request waits for its turn for at most fileTimeout.
@@ -27,7 +22,19 @@ const (
 
 var fileTurns = make(chan struct{}, filesAtOnce)
 
-// readFile reads a request's body from the file into b, or into memory that it reserves.
+// Lender is what a door lends for reading a body.
+type Lender interface {
+	// PeerUID returns the id of the user that the connection's peer, a worker of Kong, runs
+	// as. The error is [errors.ErrUnsupported] on systems that do not provide it.
+	PeerUID() (uint32, error)
+	// Reserve takes memory for the body, and reports false if there is too little.
+	Reserve(bytes int64) bool
+}
+
+// Read reads a request's body from the file into b, or into memory that it reserves. It may
+// wait for a disk. The error is a [*request.BodyError], [request.ErrTooLarge] for a body above
+// limit bytes, or [memory.ErrFull].
+//
 // Kong's worker has made the file for this request, with its own user as the owner and mode
 // 0600, and removes it when the request is answered.
 //
@@ -39,7 +46,7 @@ var fileTurns = make(chan struct{}, filesAtOnce)
 // Kong starts the server. Directories in the path may be links, because Kong's prefix often
 // lies behind one. The length of the file must be its size: files in /proc have the size 0, and
 // content.
-func readFile(b []byte, path string, limit int, x bodyExchange) ([]byte, error) {
+func Read(b []byte, path string, limit int, x Lender) ([]byte, error) {
 	turn := time.NewTimer(fileTimeout)
 	defer turn.Stop()
 	select {
@@ -49,7 +56,7 @@ func readFile(b []byte, path string, limit int, x bodyExchange) ([]byte, error) 
 	}
 	defer func() { <-fileTurns }()
 
-	owner, err := x.peerUID()
+	owner, err := x.PeerUID()
 	if errors.Is(err, errors.ErrUnsupported) {
 		owner, err = ownUID(), nil
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package kongpdk
+package bodyfile
 
 import (
 	"errors"
@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	pb "github.com/Kong/go-pdk/server/kong_plugin_protocol"
 	"golang.org/x/sys/unix"
 
 	"kafka-upstream/internal/memory"
@@ -24,10 +23,9 @@ type aLender struct {
 	memory *memory.Limit
 }
 
-func (aLender) WillBlock()             {}
 func (l aLender) Reserve(n int64) bool { return l.memory.Take(n) }
 
-func (l aLender) peerUID() (uint32, error) {
+func (l aLender) PeerUID() (uint32, error) {
 	if l.uid != nil {
 		return l.uid()
 	}
@@ -36,15 +34,20 @@ func (l aLender) peerUID() (uint32, error) {
 
 // readPath reads the body that is said to be in the file, and fails the test if that
 // takes long.
-func readPath(t *testing.T, path string, l aLender) (*scratch, error) {
+func readPath(t *testing.T, path string, l aLender) ([]byte, error) {
 	t.Helper()
-	reply := bodyReply(t, &pb.RawBodyResult{Kind: &pb.RawBodyResult_BodyFilepath{BodyFilepath: path}})
-	r := new(scratch)
-	done := make(chan error, 1)
-	go func() { done <- newPlan(request.Fields{Body: true, MaxBody: 1 << 20}, "").readBody(r, reply, l) }()
+	type result struct {
+		body []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		b, err := Read(nil, path, 1<<20, l)
+		done <- result{b, err}
+	}()
 	select {
-	case err := <-done:
-		return r, err
+	case r := <-done:
+		return r.body, r.err
 	case <-time.After(20 * time.Second):
 		t.Fatalf("%s holds its request", path)
 		return nil, nil
@@ -78,8 +81,8 @@ func TestOnlyRegularFilesAreBodies(t *testing.T) {
 		filepath.Join(dir, "nothing"): "no such file", strings.Repeat("/x", 3000): "file name too long", "/\x00": "invalid argument",
 	} {
 		r, err := readPath(t, path, aLender{})
-		if bad, ok := errors.AsType[*request.BodyError](err); !ok || !strings.Contains(bad.Reason, want) || len(r.request.Body) > 0 {
-			t.Errorf("%.60s: %q, %v, want %s", path, r.request.Body, err, want)
+		if bad, ok := errors.AsType[*request.BodyError](err); !ok || !strings.Contains(bad.Reason, want) || len(r) > 0 {
+			t.Errorf("%.60s: %q, %v, want %s", path, r, err, want)
 		}
 		if err != nil && len(err.Error()) > 1000 {
 			t.Errorf("%.60s: the reason has %d bytes", path, len(err.Error()))
@@ -94,8 +97,8 @@ func TestBodyFileBehindALinkedDirectoryIsRead(t *testing.T) {
 	if err := os.Symlink(filepath.Dir(path), link); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := readPath(t, filepath.Join(link, filepath.Base(path)), aLender{}); err != nil || string(r.request.Body) != "content" {
-		t.Errorf("%q, %v", r.request.Body, err)
+	if r, err := readPath(t, filepath.Join(link, filepath.Base(path)), aLender{}); err != nil || string(r) != "content" {
+		t.Errorf("%q, %v", r, err)
 	}
 }
 
@@ -112,8 +115,8 @@ func TestBodyFileOfAnotherUserThanThePeerIsNotRead(t *testing.T) {
 		"failing":  {func() (uint32, error) { return own, unix.EBADF }, "bad file descriptor"},
 	} {
 		r, err := readPath(t, path, aLender{uid: c.uid})
-		if c.want == "" && (err != nil || string(r.request.Body) != "secret") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || len(r.request.Body) > 0) {
-			t.Errorf("%s: %q, %v", name, r.request.Body, err)
+		if c.want == "" && (err != nil || string(r) != "secret") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || len(r) > 0) {
+			t.Errorf("%s: %q, %v", name, r, err)
 		}
 	}
 }
@@ -136,20 +139,20 @@ func TestBodyFileThatIsNotAsLongAsItSaysIsRefused(t *testing.T) {
 			t.Errorf("%d bytes: %v, want %v", len(change), err, want)
 		}
 	}
-	if r, err := readPath(t, write(t, ""), aLender{}); err != nil || r.request.Body == nil || len(r.request.Body) > 0 {
-		t.Errorf("empty: %q, %v", r.request.Body, err)
+	if r, err := readPath(t, write(t, ""), aLender{}); err != nil || r == nil || len(r) > 0 {
+		t.Errorf("empty: %q, %v", r, err)
 	}
 }
 
 func TestBodyFileForWhichThereIsNoMemoryIsNotRead(t *testing.T) {
 	path := write(t, strings.Repeat("x", 1000))
 	limit := memory.NewLimit(999)
-	if r, err := readPath(t, path, aLender{memory: limit}); !errors.Is(err, memory.ErrFull) || cap(r.file) > 0 || limit.Used() != 0 {
-		t.Errorf("%v, %d bytes were taken, %d of the limit", err, cap(r.file), limit.Used())
+	if r, err := readPath(t, path, aLender{memory: limit}); !errors.Is(err, memory.ErrFull) || cap(r) > 0 || limit.Used() != 0 {
+		t.Errorf("%v, %d bytes were taken, %d of the limit", err, cap(r), limit.Used())
 	}
 	limit = memory.NewLimit(1000)
-	if r, err := readPath(t, path, aLender{memory: limit}); err != nil || len(r.request.Body) != 1000 || limit.Used() != 1000 {
-		t.Errorf("%v, a body of %d bytes, %d of the limit", err, len(r.request.Body), limit.Used())
+	if r, err := readPath(t, path, aLender{memory: limit}); err != nil || len(r) != 1000 || limit.Used() != 1000 {
+		t.Errorf("%v, a body of %d bytes, %d of the limit", err, len(r), limit.Used())
 	}
 }
 
@@ -175,4 +178,13 @@ func lowestFile(t *testing.T) int {
 	}
 	_ = unix.Close(fd)
 	return fd
+}
+
+func TestBodyFileOfAnotherUserSaysWhatToDo(t *testing.T) {
+	err := fileError("/tmp/x", &os.PathError{Op: "open", Path: "/tmp/x", Err: os.ErrPermission})
+	for _, want := range []string{"/tmp/x", "run the plugin server as that user", "set nginx_http_client_body_buffer_size"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q lacks %q", err, want)
+		}
+	}
 }
