@@ -85,7 +85,8 @@ type Serializer interface {
 	// Append appends the form of text to dst and returns the longer slice. A value is JSON,
 	// or the client's claim that it is; a key is any text. It keeps nothing of them, does not
 	// wait, and may write to all of dst's capacity. The error is a [*BadRequest] if the text
-	// does not fit the schema.
+	// does not fit the schema, and [request.ErrTooLarge] if what becomes of it is far above
+	// the limit.
 	Append(dst, text []byte) ([]byte, error)
 }
 

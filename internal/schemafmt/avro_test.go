@@ -285,6 +285,10 @@ func TestAvroIsBounded(t *testing.T) {
 	ambiguous := `{"type":"record","name":"R","fields":[{"name":"R","type":["null","R",{"type":"record","name":"S","fields":[{"name":"R","type":["null","R","S","int"]}]}]}]}`
 	nested := strings.Repeat(`{"R":`, 200) + `"x"` + strings.Repeat(`}`, 200)
 	large := avroRecordOf(`{"name":"a","type":"string","default":"` + strings.Repeat("x", 10000) + `"}`)
+	alike := new(strings.Builder)
+	for i := range 200 {
+		fmt.Fprintf(alike, `{"type":"record","name":"r%d","fields":[{"name":"a","type":"int"}]},`, i)
+	}
 	for _, test := range []struct {
 		schema, doc, reason string
 		o                   Options
@@ -292,6 +296,8 @@ func TestAvroIsBounded(t *testing.T) {
 		{many, empty, "takes too much work by the schema", Options{}},
 		{ambiguous, nested, "takes too much work by the schema", Options{}},
 		{`{"type":"array","items":` + large + `}`, empty, "becomes too large", Options{MaxValue: 1 << 20}},
+		{`{"type":"fixed","name":"F","size":2000000000,"logicalType":"decimal","precision":9}`, `1`, "becomes too large", Options{}},
+		{"[" + alike.String() + `"null"]`, `{` + strings.Repeat(`"x":1,`, 1<<17) + `"x":1}`, "takes too much work by the schema", Options{}},
 	} {
 		e, err := test.o.Compile(Avro, test.schema, nil)
 		if err != nil {
@@ -299,7 +305,7 @@ func TestAvroIsBounded(t *testing.T) {
 		}
 		_, err = e.AppendJSON(nil, []byte(test.doc))
 		var fit *FitError
-		if !errors.As(err, &fit) || fit.Reason != test.reason {
+		if !errors.As(err, &fit) || fit.Reason != test.reason || fit.TooLarge != (test.reason == "becomes too large") {
 			t.Errorf("%v, want %s", err, test.reason)
 		}
 	}

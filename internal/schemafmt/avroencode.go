@@ -135,6 +135,7 @@ func (w *avroWalk) array(n *avroNode, at uint32) bool {
 	for i := at + 1; i < v.next; i = w.values[i].next {
 		count++
 	}
+	w.work -= count / 16
 	if count > 0 {
 		w.dst = binary.AppendVarint(w.dst, int64(count))
 	}
@@ -158,6 +159,7 @@ func (w *avroWalk) mapping(n *avroNode, at uint32) bool {
 	for i := at + 1; i < v.next; i = w.values[i+1].next {
 		count++
 	}
+	w.work -= count / 16
 	if count > 0 {
 		w.dst = binary.AppendVarint(w.dst, int64(count))
 	}
@@ -191,6 +193,7 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 		} else if w.strict {
 			return w.fail("has a member that is not a field of the record", n.name)
 		}
+		w.work--
 	}
 	for i := range n.fields {
 		f := &n.fields[i]

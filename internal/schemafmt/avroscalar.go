@@ -66,6 +66,9 @@ func (w *avroWalk) bytes(n *avroNode, v *value) bool {
 	if v.kind != jsonText {
 		return w.fail("must be a string of bytes", "")
 	}
+	if !w.spend(int(v.end-v.start) / 4) {
+		return false
+	}
 	w.scratch = w.appendString(w.scratch[:0], v)
 	b := w.scratch[:0] // a character is as long as its byte, or longer
 	for s := w.scratch; len(s) > 0; {
@@ -118,6 +121,10 @@ func (w *avroWalk) decimal(n *avroNode, v *value) bool {
 	}
 	if len(b) > n.size {
 		return w.fail("must fit "+strconv.Itoa(n.size)+" bytes", "")
+	}
+	if len(w.dst)+n.size > w.limit { // before it takes memory: a size is whatever a schema says
+		w.exhausted = true
+		return w.fail(tooLarge, "")
 	}
 	var fill byte
 	if i.Sign() < 0 {

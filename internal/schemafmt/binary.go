@@ -50,7 +50,7 @@ func (w *binaryWalk) spend(n int) bool {
 	}
 	if len(w.dst) > w.limit {
 		w.exhausted = true
-		return w.fail("becomes too large", "")
+		return w.fail(tooLarge, "")
 	}
 	return true
 }

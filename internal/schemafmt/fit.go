@@ -15,6 +15,9 @@ import (
 type FitError struct {
 	Path   string // where the first fault is, as a JSON pointer; "" is the whole document. "*" stands for a name that the schema does not have
 	Reason string // such as "must be an integer of 32 bits"
+	// TooLarge says that only its size keeps what is made of the document from being appended:
+	// it would have more than [Options.MaxValue] bytes.
+	TooLarge bool
 }
 
 func (e *FitError) Error() string {
@@ -29,6 +32,9 @@ const (
 	maxReason = 512
 	maxQuoted = 96
 )
+
+// tooLarge is the reason of a FitError that is TooLarge.
+const tooLarge = "becomes too large"
 
 // foreignName stands in a path for a name that is the client's.
 const foreignName = "*"
@@ -67,7 +73,7 @@ func (f *fault) inItem(index int) bool {
 func (f *fault) copy() fault { return fault{f.reason, f.name, slices.Clone(f.path)} }
 
 func (f *fault) error() *FitError {
-	e := &FitError{Reason: f.reason}
+	e := &FitError{Reason: f.reason, TooLarge: f.reason == tooLarge}
 	if f.name != "" {
 		e.Reason += " " + quote(f.name)
 	}

@@ -2,7 +2,7 @@ package schemafmt
 
 // object validates the members of an object. Each of several members with the same name must
 // be valid, and each counts, because readers differ in which one they use.
-func (w *jsonWalk) object(r *objectRules, at uint32, told evaluated, hops int) bool {
+func (w *jsonWalk) object(r *objectRules, at uint32, told evaluated) bool {
 	if r.min > 0 || r.max >= 0 {
 		n := w.count(at)
 		if n < r.min {
@@ -25,7 +25,7 @@ func (w *jsonWalk) object(r *objectRules, at uint32, told evaluated, hops int) b
 		return false
 	}
 	for i := range r.dependent {
-		if !w.dependency(&r.dependent[i], at, told, hops) {
+		if !w.dependency(&r.dependent[i], at, told) {
 			return false
 		}
 	}
@@ -36,7 +36,10 @@ func (w *jsonWalk) members(r *objectRules, at uint32, first int, told evaluated)
 	v := w.values[at]
 	index := 0
 	for i := at + 1; i < v.next; i = w.values[i+1].next {
-		if r.names != nil && !w.valid(r.names, i, nil, 0) {
+		if !w.spend(1 + int(w.values[i].end-w.values[i].start)/16) {
+			return false
+		}
+		if r.names != nil && !w.valid(r.names, i, nil) {
 			return !w.exhausted && w.fail("has a property whose name does not fit the schema's propertyNames")
 		}
 		known := false
@@ -47,17 +50,18 @@ func (w *jsonWalk) members(r *objectRules, at uint32, first int, told evaluated)
 				w.seen[first+p.required] = true
 			}
 			if p.node != nil {
-				if known = true; !w.valid(p.node, i+1, nil, 0) {
+				if known = true; !w.valid(p.node, i+1, nil) {
 					return w.fault.in(name)
 				}
 			}
 		}
 		for k := range r.patterns {
-			if !w.spend(1) {
+			text := w.chars(&w.values[i])
+			if !w.spend(1 + r.patterns[k].pattern.work(len(text))) {
 				return false
 			}
-			if r.patterns[k].pattern.Match(w.chars(&w.values[i])) {
-				if known = true; !w.valid(r.patterns[k].node, i+1, nil, 0) {
+			if r.patterns[k].pattern.Match(text) {
+				if known = true; !w.valid(r.patterns[k].node, i+1, nil) {
 					return w.fault.in(name)
 				}
 			}
@@ -66,7 +70,7 @@ func (w *jsonWalk) members(r *objectRules, at uint32, first int, told evaluated)
 			if r.additional.never {
 				return w.fail("has an additional property, which is not allowed")
 			}
-			if known = true; !w.valid(r.additional, i+1, nil, 0) {
+			if known = true; !w.valid(r.additional, i+1, nil) {
 				return w.fault.in(name)
 			}
 		}
@@ -83,7 +87,7 @@ func (w *jsonWalk) members(r *objectRules, at uint32, first int, told evaluated)
 	return true
 }
 
-func (w *jsonWalk) dependency(d *jsonDependency, at uint32, told evaluated, hops int) bool {
+func (w *jsonWalk) dependency(d *jsonDependency, at uint32, told evaluated) bool {
 	if !w.has(at, d.name) {
 		return !w.exhausted
 	}
@@ -92,7 +96,7 @@ func (w *jsonWalk) dependency(d *jsonDependency, at uint32, told evaluated, hops
 			return !w.exhausted && w.failName("lacks the property, which others need,", name)
 		}
 	}
-	return d.node == nil || w.also(d.node, at, told, hops)
+	return d.node == nil || w.also(d.node, at, told)
 }
 
 // has reports whether an object has a member of that name.
@@ -116,7 +120,7 @@ func (w *jsonWalk) unevaluated(n *jsonNode, at uint32, told evaluated) bool {
 	case v.kind == jsonArray && n.arrays != nil && n.arrays.unevaluated != nil:
 		index := 0
 		for i := at + 1; i < v.next; i = w.values[i].next {
-			if !told[index] && !w.valid(n.arrays.unevaluated, i, nil, 0) {
+			if !told[index] && !w.valid(n.arrays.unevaluated, i, nil) {
 				return w.fault.inItem(index)
 			}
 			index++
@@ -130,7 +134,7 @@ func (w *jsonWalk) unevaluated(n *jsonNode, at uint32, told evaluated) bool {
 				if p := n.objects.properties[string(w.chars(&w.values[i]))]; p != nil {
 					name = p.name
 				}
-				if !w.valid(n.objects.unevaluated, i+1, nil, 0) {
+				if !w.valid(n.objects.unevaluated, i+1, nil) {
 					return w.fault.in(name)
 				}
 			}

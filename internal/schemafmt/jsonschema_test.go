@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -80,7 +81,7 @@ func TestJSONSchemasAreProperlyValidated(t *testing.T) {
 		{`{"if":{"properties":{"country":{"const":"US"}}},"then":{"required":["zip"]},"else":{"required":["code"]}}`, `{"country":"US"}`, `lacks the property "zip"`},
 		{`{"if":{"properties":{"country":{"const":"US"}}},"then":{"required":["zip"]},"else":{"required":["code"]}}`, `{"country":"DE"}`, `lacks the property "code"`},
 		{`{"definitions":{"tree":{"properties":{"children":{"items":{"$ref":"#/definitions/tree"}},"n":{"type":"integer"}}}},"$ref":"#/definitions/tree"}`, `{"children":[{},{"children":[{"n":"client"}]}]}`, `at /children/1/children/0/n: must be of type "integer"`},
-		{`{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"$ref":"#/definitions/a"}},"$ref":"#/definitions/a"}`, `1`, "cannot be checked: the schema refers to itself without end"},
+		{`{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"$ref":"#/definitions/a"}},"$ref":"#/definitions/a"}`, `1`, "cannot be checked: the schema refers to itself without end, or nests too deep"},
 		{`{"properties":{"a/b~c":{"type":"null"}}}`, `{"a/b~c":1}`, `at /a~1b~0c: must be of type "null"`},
 
 		// Formats are asserted up to draft 7, and only annotations from 2019-09 on.
@@ -195,7 +196,29 @@ func TestJSONSchemaText(t *testing.T) {
 
 // What a client can make a schema cost is bounded by the length of the document.
 func TestJSONSchemaIsBounded(t *testing.T) {
+	members := new(strings.Builder)
+	for i := range 50000 {
+		fmt.Fprintf(members, `"m%d":1,`, i)
+	}
+	object := "{" + members.String() + `"m":1}`
+	others := new(strings.Builder)
+	for i := range 2000 {
+		fmt.Fprintf(others, `{"required":["x%d"]},`, i)
+	}
+	objects := new(strings.Builder)
+	for i := range 9000 {
+		fmt.Fprintf(objects, `{"a":%d},`, i)
+	}
+	const unevaluated = `{"$schema":"https://json-schema.org/draft/2020-12/schema","unevaluatedProperties":true,`
+	far := "[" + strings.Repeat("1e999,", 1<<16) + "1]"
 	for _, test := range []struct{ name, schema, doc string }{
+		{"numbers that are far from 1", `{"items":{"minimum":0}}`, far},
+		{"multiples that are far from 1", `{"items":{"multipleOf":0.01}}`, far},
+		{"members that no schema has", `{"anyOf":[` + others.String() + `false]}`, object},
+		{"members that no schema has evaluated", unevaluated + `"anyOf":[` + others.String() + `true]}`, object},
+		{"an enum of objects", `{"enum":[` + objects.String() + `null]}`, object},
+		{"a pattern of many states", `{"pattern":"[a-z]{1,900}!"}`, `"` + strings.Repeat("x", 1<<20) + `"`},
+		{"a pattern of many states for names", `{"patternProperties":{"[a-z]{1,900}!":true}}`, `{"` + strings.Repeat("x", 1<<20) + `":1}`},
 		{"a recursive anyOf", `{"anyOf":[{"type":"integer"},{"type":"array","items":{"$ref":"#"}},{"type":"array","maxItems":9,"items":{"$ref":"#"}}]}`, strings.Repeat("[", 500) + `"x"` + strings.Repeat("]", 500)},
 	} {
 		e, err := Compile(JSONSchema, test.schema, nil)
@@ -206,6 +229,24 @@ func TestJSONSchemaIsBounded(t *testing.T) {
 		var fit *FitError
 		if !errors.As(err, &fit) || fit.Reason != "takes too much work by the schema" {
 			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// A value can be in many schemas that refer to one another, and in it another one: what stack that
+// takes is bounded, too.
+func TestStackOfAJSONSchemaIsBounded(t *testing.T) {
+	of := func(hops int) string {
+		return `{"$defs":{"a":` + strings.Repeat(`{"oneOf":[`, hops) + `{"items":{"$ref":"#/$defs/a"}}` + strings.Repeat(`]}`, hops) + `},"$ref":"#/$defs/a"}`
+	}
+	doc := []byte(strings.Repeat("[", 900) + strings.Repeat("]", 900))
+	for hops, fits := range map[int]bool{8: true, 480: false} {
+		e, err := Compile(JSONSchema, of(hops), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.AppendJSON(nil, doc); (err == nil) != fits {
+			t.Errorf("%d schemas for each value: %v", hops, err)
 		}
 	}
 }

@@ -24,11 +24,11 @@ func (e *jsonEncoder) AppendJSON(dst, doc []byte) ([]byte, error) {
 		return dst, &FitError{Reason: wrong}
 	}
 	if len(doc) > e.o.MaxValue {
-		return dst, &FitError{Reason: "is too large"}
+		return dst, &FitError{Reason: tooLarge, TooLarge: true}
 	}
 	w.work, w.exhausted = minWork+workPerByte*len(doc), false
 	w.fault.clear()
-	if !w.valid(e.root, 0, nil, 0) {
+	if !w.valid(e.root, 0, nil) {
 		return dst, w.fault.error()
 	}
 	return append(dst, doc...), nil
@@ -58,6 +58,7 @@ func quoteJSON(text []byte) []byte {
 type jsonWalk struct {
 	tape
 	work      int
+	nested    int // schemas of equal values that are being walked
 	exhausted bool
 	scratch   []byte
 	seen      []bool // which required members the objects around have
@@ -97,8 +98,9 @@ func (e evaluated) fresh() evaluated {
 	return make(evaluated, len(e))
 }
 
-// maxHops bounds how many schemas in a row apply to one value: more refer to themselves.
-const maxHops = 500
+// maxNested bounds how deep the schemas that apply to a value and to the values around it may
+// nest, because each takes stack. More than that mostly means that they refer to themselves.
+const maxNested = 10000
 
 func (w *jsonWalk) fail(reason string) bool {
 	w.fault.set(reason, "")
@@ -118,33 +120,31 @@ func (w *jsonWalk) spend(n int) bool {
 	return true
 }
 
-// valid validates the value at a position of the tape, to which as many other schemas as hops
-// were applied before. If it returns false, fault has the reason. If it returns true, it has
-// marked in told, unless that is nil, what was evaluated.
-func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated, hops int) bool {
+// valid validates the value at a position of the tape. If it returns false, fault has the
+// reason. If it returns true, it has marked in told, unless that is nil, what was evaluated.
+func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated) bool {
 	if !w.spend(1) {
 		return false
 	}
 	if n.never {
 		return w.fail("is not allowed")
 	}
-	if hops > maxHops {
-		w.exhausted = true
-		return w.fail("cannot be checked: the schema refers to itself without end")
-	}
 	v := &w.values[at]
 	if n.types != 0 && n.types&w.types(v) == 0 {
 		return w.failName("must be of type", n.typeNames)
+	}
+	if v.kind == jsonText && !w.spend(int(v.end-v.start)/16) {
+		return false
 	}
 	own := told
 	if n.unevaluate { // evaluations by enclosing schemas do not count here
 		own = make(evaluated, w.count(at))
 	}
 	if n.constant != nil && !w.equal(n.constant, at) {
-		return w.fail("must be the value of the schema's const")
+		return !w.exhausted && w.fail("must be the value of the schema's const")
 	}
 	if n.enumTexts != nil && !w.inEnum(n, at) {
-		return w.fail("must be one of the values of the schema's enum")
+		return !w.exhausted && w.fail("must be one of the values of the schema's enum")
 	}
 	switch v.kind {
 	case jsonText:
@@ -160,24 +160,24 @@ func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated, hops int) bool 
 			return false
 		}
 	case jsonObject:
-		if n.objects != nil && !w.object(n.objects, at, own, hops) {
+		if n.objects != nil && !w.object(n.objects, at, own) {
 			return false
 		}
 	}
-	if n.ref != nil && !w.also(n.ref, at, own, hops) {
+	if n.ref != nil && !w.also(n.ref, at, own) {
 		return false
 	}
 	for _, s := range n.all {
-		if !w.also(s, at, own, hops) {
+		if !w.also(s, at, own) {
 			return false
 		}
 	}
-	if n.any != nil && !w.anyOf(n.any, at, own, hops) ||
-		n.one != nil && !w.oneOf(n.one, at, own, hops) {
+	if n.any != nil && !w.anyOf(n.any, at, own) ||
+		n.one != nil && !w.oneOf(n.one, at, own) {
 		return false
 	}
 	if n.not != nil {
-		if w.valid(n.not, at, nil, hops+1) {
+		if w.also(n.not, at, nil) {
 			return w.fail("must not fit the schema's not")
 		} else if w.exhausted {
 			return false
@@ -185,12 +185,12 @@ func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated, hops int) bool 
 	}
 	if n.condition != nil {
 		then := n.no
-		if w.also(n.condition, at, own, hops) {
+		if w.also(n.condition, at, own) {
 			then = n.yes
 		} else if w.exhausted {
 			return false
 		}
-		if then != nil && !w.also(then, at, own, hops) {
+		if then != nil && !w.also(then, at, own) {
 			return false
 		}
 	}
@@ -204,21 +204,28 @@ func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated, hops int) bool 
 }
 
 // also validates the same value by another schema.
-func (w *jsonWalk) also(n *jsonNode, at uint32, told evaluated, hops int) bool {
-	more := told.fresh()
-	if !w.valid(n, at, more, hops+1) {
-		return false
+func (w *jsonWalk) also(n *jsonNode, at uint32, told evaluated) bool {
+	if w.nested++; w.nested > maxNested {
+		w.exhausted = true
+		w.nested--
+		return w.fail("cannot be checked: the schema refers to itself without end, or nests too deep")
 	}
-	told.add(more)
-	return true
+	w.work -= len(told) / 16
+	more := told.fresh()
+	ok := w.valid(n, at, more)
+	w.nested--
+	if ok {
+		told.add(more)
+	}
+	return ok
 }
 
-func (w *jsonWalk) anyOf(all []*jsonNode, at uint32, told evaluated, hops int) bool {
+func (w *jsonWalk) anyOf(all []*jsonNode, at uint32, told evaluated) bool {
 	var deep fault
 	deeper, found := 0, false
 	for _, n := range all {
 		switch {
-		case w.also(n, at, told, hops):
+		case w.also(n, at, told):
 			if found = true; told == nil {
 				return true
 			}
@@ -241,12 +248,12 @@ func (w *jsonWalk) anyOf(all []*jsonNode, at uint32, told evaluated, hops int) b
 	return w.fail("must fit one of the schemas of anyOf")
 }
 
-func (w *jsonWalk) oneOf(all []*jsonNode, at uint32, told evaluated, hops int) bool {
+func (w *jsonWalk) oneOf(all []*jsonNode, at uint32, told evaluated) bool {
 	var deep fault
 	deeper, fit := 0, 0
 	for _, n := range all {
 		switch {
-		case w.also(n, at, told, hops):
+		case w.also(n, at, told):
 			if fit++; fit == 2 {
 				return w.fail("must fit only one of the schemas of oneOf")
 			}
@@ -298,6 +305,7 @@ func (w *jsonWalk) count(at uint32) (n int) {
 	for i := at + 1; i < v.next; i = w.values[i+step].next {
 		n++
 	}
+	w.work -= n / 16
 	return n
 }
 
@@ -314,9 +322,6 @@ func (w *jsonWalk) text(n *jsonNode, v *value) bool {
 	if n.texts == nil && n.format == nil {
 		return true
 	}
-	if !w.spend(int(v.end-v.start) / 16) {
-		return false
-	}
 	s := w.chars(v)
 	if r := n.texts; r != nil {
 		if r.min > 0 || r.max >= 0 {
@@ -328,8 +333,13 @@ func (w *jsonWalk) text(n *jsonNode, v *value) bool {
 				return w.fail("must have at most " + plural(r.max, "character", "characters"))
 			}
 		}
-		if r.pattern != nil && !r.pattern.Match(s) {
-			return w.failName("must match the pattern", r.pattern.String())
+		if r.pattern != nil {
+			if !w.spend(r.pattern.work(len(s))) {
+				return false
+			}
+			if !r.pattern.Match(s) {
+				return w.failName("must match the pattern", r.pattern.String())
+			}
 		}
 	}
 	if n.format != nil && n.format.Validate(string(s)) != nil {
@@ -366,7 +376,7 @@ func (w *jsonWalk) number(r *numberRules, v *value) bool {
 		}
 		if rat == nil {
 			var ok bool
-			if rat, ok = parseRat(s); !ok {
+			if rat, ok = w.rat(s); !ok {
 				return 0, false
 			}
 		}
@@ -400,7 +410,7 @@ func (w *jsonWalk) number(r *numberRules, v *value) bool {
 		}
 		if rat == nil {
 			var ok bool
-			if rat, ok = parseRat(s); !ok {
+			if rat, ok = w.rat(s); !ok {
 				return w.fail("is a number that is too long, or too far from 1, to be compared")
 			}
 		}
@@ -409,6 +419,15 @@ func (w *jsonWalk) number(r *numberRules, v *value) bool {
 		}
 	}
 	return true
+}
+
+// rat is parseRat, of which long numbers, and short ones such as 1e999, take a lot of work.
+func (w *jsonWalk) rat(s []byte) (*big.Rat, bool) {
+	r, ok := parseRat(s)
+	if ok {
+		w.work -= (r.Num().BitLen() + r.Denom().BitLen()) / 8
+	}
+	return r, ok
 }
 
 // String returns the number in at most 40 bytes.
@@ -438,7 +457,7 @@ func (w *jsonWalk) array(r *arrayRules, at uint32, told evaluated) bool {
 			item = r.prefix[index]
 		}
 		if item != nil {
-			if !w.valid(item, i, nil, 0) {
+			if !w.valid(item, i, nil) {
 				return w.fault.inItem(index)
 			}
 			if told != nil {
@@ -446,7 +465,7 @@ func (w *jsonWalk) array(r *arrayRules, at uint32, told evaluated) bool {
 			}
 		}
 		if r.contains != nil {
-			if w.valid(r.contains, i, nil, 0) {
+			if w.valid(r.contains, i, nil) {
 				if matched++; told != nil && r.containsTold {
 					told[index] = true
 				}

@@ -113,6 +113,21 @@ func TestFirstRequestWaitsForTheFirstFetchAndNotForever(t *testing.T) {
 	})
 }
 
+func TestFirstRequestWaitsForBothSchemasNoLongerThanForOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *Pool, d *direct, fake *srfake.Registry, _ *logged) {
+		seedUser(fake, 1, 5)
+		d.serves(slowly(9*time.Second, d.handler))
+		o := value("user")
+		o.Key = Subject{Name: "key"}
+		fake.SeedSchema("key", 1, 6, schemaOf(sr.TypeAvro, `"string"`, sr.SchemaReference{Name: "user", Subject: "user", Version: 1}))
+		s := acquire(t, p, o)
+		before := time.Now()
+		if err := ready(t, s); err == nil || time.Since(before) != readyTimeout {
+			t.Errorf("%v after %v", err, time.Since(before))
+		}
+	})
+}
+
 func slowly(wait time.Duration, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {

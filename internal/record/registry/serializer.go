@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/request"
 	"kafka-upstream/internal/schemafmt"
 )
 
@@ -27,12 +28,17 @@ type Blocker interface{ WillBlock() }
 // It waits only for first fetches, until ctx ends and ten seconds at most, and tells x before it
 // waits. The error is an [*UnavailableError] or a [*SchemaError]; a later call may succeed.
 func (s *Schemas) Ready(ctx context.Context, x Blocker) error {
+	var cancel context.CancelFunc // of the time for both
 	for _, z := range [...]*Serializer{s.Value, s.Key} {
 		if z == nil {
 			continue
 		}
 		if _, err := z.entry.current(); err == nil {
 			continue
+		}
+		if cancel == nil {
+			ctx, cancel = context.WithTimeout(ctx, readyTimeout)
+			defer cancel()
 		}
 		if err := z.entry.wait(ctx, x); err != nil {
 			return err
@@ -41,14 +47,12 @@ func (s *Schemas) Ready(ctx context.Context, x Blocker) error {
 	return nil
 }
 
-// wait waits for the first fetch.
+// wait waits for the first fetch, not longer than ctx.
 func (e *entry) wait(ctx context.Context, x Blocker) error {
 	select {
 	case <-e.loaded:
 	default:
 		x.WillBlock()
-		ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-		defer cancel()
 		select {
 		case <-e.loaded:
 		case <-ctx.Done():
@@ -102,8 +106,11 @@ func (z *Serializer) Append(dst, text []byte) ([]byte, error) {
 		return out, nil
 	}
 	fit, ok := errors.AsType[*schemafmt.FitError](err)
-	if !ok {
+	switch {
+	case !ok:
 		return dst, err
+	case fit.TooLarge:
+		return dst, request.ErrTooLarge
 	}
 	return dst, &record.BadRequest{Schema: true, Reason: fmt.Sprintf("%s does not fit schema %s version %d: %s", what, z.entry.name, s.answer.Version, reason(fit))}
 }

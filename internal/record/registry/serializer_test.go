@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"kafka-upstream/internal/record"
+	"kafka-upstream/internal/request"
 )
 
 // serialize returns what becomes of a text, or the error's.
@@ -72,6 +73,23 @@ func TestValuesAndKeysAreInTheWireFormat(t *testing.T) {
 			if got := serialize(row.z, row.text); !strings.HasPrefix(got, row.prefix) || strings.Contains(got, "hush") {
 				t.Errorf("%q is %s, want %s", row.text, got, row.prefix)
 			}
+		}
+	})
+}
+
+// A message that is too large in the form of its schema is answered as any other, however large
+// it is.
+func TestValuesThatBecomeFarTooLargeAreTooLarge(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *Pool, _ *direct, fake *srfake.Registry, _ *logged) {
+		fake.SeedSchema("wide", 1, 5, schemaOf(sr.TypeAvro, `{"type":"array","items":{"type":"record","name":"R","fields":[{"name":"a","type":"string","default":"`+strings.Repeat("x", 100)+`"}]}}`))
+		o := value("wide")
+		o.MaxValue = 1000
+		s := acquire(t, p, o)
+		if err := ready(t, s); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Value.Append(nil, []byte("["+strings.Repeat("{},", 100)+"{}]")); err != request.ErrTooLarge {
+			t.Error(err)
 		}
 	})
 }

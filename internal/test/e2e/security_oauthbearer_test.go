@@ -77,7 +77,7 @@ func TestAccessTokens(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 	_, exposition := get(t, "http://"+metrics+"/metrics")
-	if n := sample(exposition, `kafka_upstream_requests_total{reason="no_token",status="502"}`); n != 6 {
+	if n := sample(exposition, `kafka_upstream_requests_total{door="plugin_protocol",reason="no_token",status="502"}`); n != 6 {
 		t.Errorf("%v requests were answered for want of a token", n)
 	}
 	if n := sample(exposition, `kafka_upstream_failed_records_total{reason="no_token",topic="t"}`); n != 6 {
