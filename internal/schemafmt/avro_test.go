@@ -19,6 +19,9 @@ func avroRecordOf(fields string) string {
 
 func field(name, typ string) string { return fmt.Sprintf(`{"name":%q,"type":%s}`, name, typ) }
 
+// events is a union of records of which the second has more fields.
+const events = `[{"type":"record","name":"Created","fields":[{"name":"id","type":"long"}]},{"type":"record","name":"Paid","fields":[{"name":"id","type":"long"},{"name":"amount","type":"long"}]}]`
+
 // Each document's encoding, in the hexadecimal digits that %x writes.
 func TestAvroEncodes(t *testing.T) {
 	for _, test := range []struct{ name, schema, doc, want string }{
@@ -64,6 +67,12 @@ func TestAvroEncodes(t *testing.T) {
 		{"a tag without the namespace", `[{"type":"enum","name":"E","namespace":"n","symbols":["A"]},"string"]`, `{"E":"A"}`, "0000"},
 		{"a tag with the logical type", `["null",{"type":"long","logicalType":"timestamp-millis"}]`, `{"long.timestamp-millis":1}`, "0202"},
 		{"a tag that JSON's first branch would hide", `["string",{"type":"enum","name":"E","symbols":["A"]}]`, `{"E":"A"}`, "0200"},
+		{"the record of a union that knows all members", events, `{"id":1,"amount":5}`, "02020a"},
+		{"a record of a union with fewer", events, `{"id":1}`, "0002"},
+		{"the record of a union that knows most members", events, `{"id":1,"amount":5,"more":0}`, "02020a"},
+		{"the first record of a union of those that know as many", events, `{"id":1,"more":0}`, "0002"},
+		{"a map, before a record that would drop all", `[{"type":"record","name":"D","fields":[{"name":"a","type":"int","default":7}]},{"type":"map","values":"int"}]`, `{"x":1}`, "020202780200"},
+		{"members that are not known further down", `[{"type":"record","name":"A","fields":[{"name":"r","type":{"type":"record","name":"X","fields":[]}}]},{"type":"record","name":"B","fields":[{"name":"r","type":{"type":"map","values":"int"}}]}]`, `{"r":{"k":1}}`, "0202026b0200"},
 		{"a map in a union", `["null",{"type":"map","values":"int"}]`, `{"a":1,"b":2}`, "020402610202620400"},
 		{"a map whose only name is that of a branch", `["int",{"type":"map","values":"string"}]`, `{"int":"x"}`, "020206696e74027800"},
 		{"the second of two records", `["null",{"type":"record","name":"A","fields":[{"name":"a","type":"int"}]},{"type":"record","name":"B","fields":[{"name":"b","type":"int"}]}]`, `{"b":1}`, "0402"},

@@ -2,6 +2,7 @@ package schemafmt
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 	"unicode/utf8"
 )
@@ -62,7 +63,10 @@ func appendText(dst, s []byte) []byte {
 }
 
 // avroWalk encodes one document.
-type avroWalk struct{ binaryWalk }
+type avroWalk struct {
+	binaryWalk
+	ignored int // how many members there were that are no fields
+}
 
 var avroWalks = sync.Pool{New: func() any { return new(avroWalk) }}
 
@@ -192,6 +196,8 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 			expected = f + 1
 		} else if w.strict {
 			return w.fail("has a member that is not a field of the record", n.name)
+		} else {
+			w.ignored++
 		}
 		w.work--
 	}
@@ -224,8 +230,10 @@ func (w *avroWalk) field(n *avroNode, name *value, expected int) int {
 }
 
 // union encodes null as the null branch, an object whose one member is called as a branch as
-// that branch, and everything else as the first branch that it fits. An object that does not
-// fit the branch that its member is called as may still fit a record or a map.
+// that branch, and everything else as the first branch that it fits. Of several records and
+// maps it is the first of those that ignore the fewest members: a record whose fields all have
+// defaults would take any object, and drop what is in it. An object that does not fit the
+// branch that its member is called as may still fit a record or a map.
 func (w *avroWalk) union(n *avroNode, at uint32) bool {
 	v := w.values[at]
 	if v.kind == jsonNull {
@@ -249,20 +257,32 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 			w.work -= len(tagged.path) / 8
 		}
 	}
-	tried := 0
+	tried, size, ignored := 0, len(w.dst), w.ignored
+	var lossy []byte // the branch that fits and ignores the fewest members
+	fewest := 0
 	for i, b := range n.branches {
 		if !b.takes(v.kind, n) {
 			continue
 		}
 		tried++
 		if w.try(n, i, at) {
-			return true
+			if w.ignored == ignored || !n.hasBranchAfter(i, v.kind) && lossy == nil {
+				return true
+			}
+			if n := w.ignored - ignored; (lossy == nil || n < fewest) && w.spend(len(w.dst[size:])/8) {
+				lossy, fewest = append(lossy[:0], w.dst[size:]...), n
+			}
+			w.dst, w.ignored = w.dst[:size], ignored
 		}
 		if w.exhausted {
 			return false
 		}
 	}
 	switch {
+	case lossy != nil:
+		w.dst = append(w.dst, lossy...)
+		w.ignored += fewest
+		return true
 	case tagged.reason != "":
 		w.fault = tagged
 	case tried != 1: // of one branch the fault is known, and perhaps deeper
@@ -273,13 +293,19 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 
 // try encodes the value as a branch. If that fails, it restores everything but the fault.
 func (w *avroWalk) try(n *avroNode, branch int, at uint32) bool {
-	size, slots := len(w.dst), len(w.slots)
+	size, slots, ignored := len(w.dst), len(w.slots), w.ignored
 	w.dst = binary.AppendVarint(w.dst, int64(branch))
 	if w.append(n.branches[branch], at) {
 		return true
 	}
-	w.dst, w.slots = w.dst[:size], w.slots[:slots]
+	w.dst, w.slots, w.ignored = w.dst[:size], w.slots[:slots], ignored
 	return false
+}
+
+// hasBranchAfter reports whether another branch of the union than that one and those before it
+// is tried for a value of that kind.
+func (n *avroNode) hasBranchAfter(branch int, k kind) bool {
+	return slices.ContainsFunc(n.branches[branch+1:], func(b *avroNode) bool { return b.takes(k, n) })
 }
 
 // takes reports whether a branch is tried for a value of that kind. A string is a number that
