@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -188,3 +189,35 @@ func TestDocumentsAreUTF8WithoutTrailingSpace(t *testing.T) {
 		}
 	}
 }
+
+// Tests that documents name are there.
+func TestTestsThatAreNamedExist(t *testing.T) {
+	tests := make(map[string]bool)
+	for _, dir := range []string{"internal", "cmd", "bench"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			for _, m := range testFunction.FindAllSubmatch(b, -1) {
+				tests[string(m[1])] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range documents(t) {
+		for _, m := range testName.FindAllStringSubmatch(d.prose, -1) {
+			if !tests[m[1]] {
+				t.Errorf("%s names %s, and there is no such test", d.name, m[1])
+			}
+		}
+	}
+}
+
+var (
+	testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
+	testName     = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`")
+)

@@ -110,6 +110,29 @@ func TestContentIsKeptByEveryWay(t *testing.T) {
 	}
 }
 
+// A consumer finds a record at its batch's offset and the delta in the record.
+func TestRecordsOfABatchHaveConsecutiveOffsets(t *testing.T) {
+	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
+		t.Run(codec, func(t *testing.T) {
+			f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+			p := newTestProducer(t, f.Addrs(), func(o *Options) { o.Compression, o.BatchRecords, o.Linger = codec, 100, time.Hour })
+			for range 300 {
+				send(t, p, strings.Repeat("x", 100))
+			}
+			settled(t, p)
+			records := f.Records(t, "t", 300)
+			for i, r := range records {
+				if r.Offset != int64(i) {
+					t.Fatalf("record %d has the offset %d", i, r.Offset)
+				}
+			}
+			if n := len(f.Produces()); n > 10 {
+				t.Errorf("%d requests: the records are in no batches", n)
+			}
+		})
+	}
+}
+
 func TestContentIsKeptWhereThePartitionIsGone(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(8, "t"))
 	p := newTestProducer(t, f.Addrs(), func(o *Options) {
