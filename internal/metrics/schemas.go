@@ -17,11 +17,11 @@ type schemaCollector func() registry.Stats
 
 var (
 	descSchemas = description("schemas",
-		"Schemas that configurations use, by state: current, stale while a newer version cannot be fetched, or missing while requests are refused for lack of it.", "state")
+		"Schemas that configurations use, by state: current, stale while a newer version cannot be fetched, or missing while requests are rejected because no version can be used.", "state")
 	descSchemaStale = description("schema_stale_seconds",
 		"Longest time for which a schema in use could not be fetched; 0 while all is well.")
 	descSchemaFetches = description("schema_fetches_total",
-		"Fetches of schemas, with those that they refer to, by result: fetched, unavailable, or unusable if it is no schema that can be used.", "result")
+		"Fetches of schemas, each with its references, by result: fetched, unavailable, or unusable if the schema cannot be used.", "result")
 )
 
 // Describe implements prometheus.Collector.

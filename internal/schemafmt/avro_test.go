@@ -156,9 +156,9 @@ func TestAvroFaults(t *testing.T) {
 		{deep, `{"id":1,"lines":[{"sku":"a","more":{}},{"sku":"b","more":{"client":1}}]}`, "/lines/1/more/*", "must be true or false"},
 		{deep, `{"id":1,"lines":[{"sku":"a","price":{"int":"7"},"more":{}}]}`, "/lines/0/price/int", "must be an integer"},
 		{deep, `{"id":1,"lines":[{"sku":"a","price":1.5,"more":{}}]}`, "/lines/0/price", "must be an integer of 32 bits"},
-		{avroRecordOf(field("a", `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`)), `{"a":1.234}`, "/a", "must have 2 decimal places at most"},
-		{avroRecordOf(field("a", `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`)), `{"a":100}`, "/a", "must have 4 digits at most"},
-		{avroRecordOf(field("a", `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`)), `{"a":1e999999999}`, "/a", "must have 4 digits at most"},
+		{avroRecordOf(field("a", `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`)), `{"a":1.234}`, "/a", "must have at most 2 decimal places"},
+		{avroRecordOf(field("a", `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`)), `{"a":100}`, "/a", "must have at most 4 digits"},
+		{avroRecordOf(field("a", `{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}`)), `{"a":1e999999999}`, "/a", "must have at most 4 digits"},
 		{`{"type":"fixed","name":"D","size":1,"logicalType":"decimal","precision":2,"scale":0}`, `"ab"`, "", "must be a string of 1 bytes"},
 		{`"int"`, ``, "", notJSON},
 		{`"int"`, `1 1`, "", notJSON},
@@ -166,7 +166,7 @@ func TestAvroFaults(t *testing.T) {
 		{`"string"`, "\"\xff\"", "", notJSON},
 		{`"string"`, "\"\n\"", "", notJSON},
 		{`"double"`, `NaN`, "", notJSON},
-		{`{"type":"array","items":"int"}`, strings.Repeat("[", MaxDepth+1), "", "must not be nested that deep"},
+		{`{"type":"array","items":"int"}`, strings.Repeat("[", MaxDepth+1), "", "is nested too deeply"},
 	} {
 		e, err := Compile(Avro, test.schema, nil)
 		if err != nil {
@@ -186,7 +186,7 @@ func TestAvroRejectsUnknownMembersIfStrict(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = e.AppendJSON(nil, []byte(`{"a":1,"client":2}`))
-	if err == nil || err.Error() != `has a member that is no field of the record "n.R"` {
+	if err == nil || err.Error() != `has a member that is not a field of the record "n.R"` {
 		t.Error(err)
 	}
 }

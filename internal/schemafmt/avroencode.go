@@ -195,7 +195,7 @@ func (w *avroWalk) record(n *avroNode, at uint32) bool {
 			w.slots[base+f] = i + 1
 			expected = f + 1
 		} else if w.strict {
-			return w.fail("has a member that is no field of the record", n.name)
+			return w.fail("has a member that is not a field of the record", n.name)
 		} else {
 			w.ignored++
 		}
@@ -291,7 +291,7 @@ func (w *avroWalk) union(n *avroNode, at uint32) bool {
 	return false
 }
 
-// try encodes the value as a branch, or leaves everything as it was but the fault.
+// try encodes the value as a branch. If that fails, it restores everything but the fault.
 func (w *avroWalk) try(n *avroNode, branch int, at uint32) bool {
 	size, slots, ignored := len(w.dst), len(w.slots), w.ignored
 	w.dst = binary.AppendVarint(w.dst, int64(branch))

@@ -99,10 +99,10 @@ func (w *avroWalk) decimal(n *avroNode, v *value) bool {
 		zeros = 0
 	}
 	if zeros < 0 {
-		return w.fail("must have "+strconv.Itoa(n.scale)+" decimal places at most", "")
+		return w.fail("must have at most "+strconv.Itoa(n.scale)+" decimal places", "")
 	}
 	if len(d.digits)+zeros > n.precision {
-		return w.fail("must have "+strconv.Itoa(n.precision)+" digits at most", "")
+		return w.fail("must have at most "+strconv.Itoa(n.precision)+" digits", "")
 	}
 	for range zeros {
 		d.digits = append(d.digits, '0')

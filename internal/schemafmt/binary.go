@@ -1,6 +1,6 @@
 package schemafmt
 
-// binaryWalk is what walks that encode one document in a binary form have in common.
+// binaryWalk is the state of a walk that encodes one document in a binary form.
 type binaryWalk struct {
 	tape
 	dst       []byte
@@ -27,7 +27,8 @@ func (w *binaryWalk) begin(dst []byte, size int, o *Options) {
 	w.fault.clear()
 }
 
-// end drops what is the caller's, and reports whether w may be kept for other documents.
+// end drops references to the caller's memory, and reports whether w may be kept for other
+// documents.
 func (w *binaryWalk) end() bool {
 	w.doc, w.dst = nil, nil
 	w.fault.clear()

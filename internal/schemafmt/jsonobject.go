@@ -1,15 +1,15 @@
 package schemafmt
 
-// object validates the members of an object. Of members with equal names each has to be
-// valid, because it is not known which of them a reader takes; each counts.
+// object validates the members of an object. Each of several members with the same name must
+// be valid, and each counts, because readers differ in which one they use.
 func (w *jsonWalk) object(r *objectRules, at uint32, told evaluated) bool {
 	if r.min > 0 || r.max >= 0 {
 		n := w.count(at)
 		if n < r.min {
-			return w.fail("must have " + plural(r.min, "property", "properties") + " at least")
+			return w.fail("must have at least " + plural(r.min, "property", "properties"))
 		}
 		if r.max >= 0 && n > r.max {
-			return w.fail("must have " + plural(r.max, "property", "properties") + " at most")
+			return w.fail("must have at most " + plural(r.max, "property", "properties"))
 		}
 	}
 	if !w.spend(len(r.required)) {
@@ -113,7 +113,7 @@ func (w *jsonWalk) has(at uint32, name string) bool {
 	return false
 }
 
-// unevaluated validates the items or members that no other keyword has spoken of.
+// unevaluated validates the items or members that no other keyword has evaluated.
 func (w *jsonWalk) unevaluated(n *jsonNode, at uint32, told evaluated) bool {
 	v := w.values[at]
 	switch {

@@ -156,7 +156,7 @@ func (o *Options) compileJSONSchema(text string, refs []Reference) (Encoder, err
 		}
 		name, err := url.Parse(r.Name)
 		if err != nil {
-			return nil, fmt.Errorf("the name of the schema's reference %s is no URI", quote(r.Name))
+			return nil, fmt.Errorf("the name of the schema's reference %s is not a URI", quote(r.Name))
 		}
 		for _, b := range bases {
 			l[b.ResolveReference(name).String()] = d

@@ -17,8 +17,8 @@ func TestJSONSchemasAreProperlyValidated(t *testing.T) {
 	for _, test := range []struct{ schema, doc, fault string }{ // fault: "" fits
 		{jsonUser, `{"username":"john_doe","age":30}`, ""},
 		{jsonUser, `{"username":"joe","age":0,"more":null}`, ""},
-		{jsonUser, `{"username":"jo","age":30}`, "at /username: must have 3 characters at least"},
-		{jsonUser, `{"username":"äö","age":30}`, "at /username: must have 3 characters at least"},
+		{jsonUser, `{"username":"jo","age":30}`, "at /username: must have at least 3 characters"},
+		{jsonUser, `{"username":"äö","age":30}`, "at /username: must have at least 3 characters"},
 		{jsonUser, `{"username":"😀😀😀","age":30}`, ""},
 		{jsonUser, `{"username":"john_doe","age":-1}`, "at /age: must be at least 0"},
 		{jsonUser, `{"username":"john_doe","age":-0.0}`, ""},
@@ -46,19 +46,19 @@ func TestJSONSchemasAreProperlyValidated(t *testing.T) {
 		{`{"additionalProperties":{"type":"integer"}}`, `{"client":"2"}`, `at /*: must be of type "integer"`},
 		{`{"patternProperties":{"^x-":{"type":"string"}}}`, `{"x-client":1}`, `at /*: must be of type "string"`},
 		{`{"propertyNames":{"maxLength":3}}`, `{"client":1}`, "has a property whose name does not fit the schema's propertyNames"},
-		{`{"minProperties":1,"maxProperties":2}`, `{}`, "must have 1 property at least"},
-		{`{"maxProperties":1}`, `{"a":1,"b":2}`, "must have 1 property at most"},
+		{`{"minProperties":1,"maxProperties":2}`, `{}`, "must have at least 1 property"},
+		{`{"maxProperties":1}`, `{"a":1,"b":2}`, "must have at most 1 property"},
 		{`{"dependencies":{"card":["address"]}}`, `{"card":1}`, `lacks the property, which others need, "address"`},
 		{`{"dependencies":{"card":{"required":["address"]}}}`, `{"card":1}`, `lacks the property "address"`},
 		{`{"dependencies":{"card":["address"]}}`, `{}`, ""},
 		{`{"items":{"type":"integer"}}`, `[1,2,"x"]`, `at /2: must be of type "integer"`},
 		{`{"items":[{"type":"integer"}],"additionalItems":false}`, `[1,2]`, "at /1: is not allowed"},
-		{`{"minItems":2}`, `[1]`, "must have 2 items at least"},
-		{`{"maxItems":1}`, `[1,2]`, "must have 1 item at most"},
+		{`{"minItems":2}`, `[1]`, "must have at least 2 items"},
+		{`{"maxItems":1}`, `[1,2]`, "must have at most 1 item"},
 		{`{"uniqueItems":true}`, `[1,{"a":1,"b":2},"1",true]`, ""},
 		{`{"uniqueItems":true}`, `[{"a":1,"b":[2]},{"b":[2.0],"a":10e-1}]`, "must not have two items that are equal"},
 		{`{"contains":{"const":1}}`, `[2,1]`, ""},
-		{`{"contains":{"const":1}}`, `[2]`, "must contain 1 item at least that fit the schema's contains"},
+		{`{"contains":{"const":1}}`, `[2]`, "must contain at least 1 item that fit the schema's contains"},
 		{`{"maximum":10}`, `10.000000000000000000000000001`, "must be at most 10"},
 		{`{"maximum":9007199254740993}`, `9007199254740993`, ""},
 		{`{"maximum":9007199254740992}`, `9007199254740993`, "must be at most 9007199254740992"},
@@ -99,7 +99,7 @@ func TestJSONSchemasAreProperlyValidated(t *testing.T) {
 
 		{`{}`, `{`, notJSON},
 		{`{}`, `{} {}`, notJSON},
-		{`{}`, strings.Repeat("[", MaxDepth+1), "must not be nested that deep"},
+		{`{}`, strings.Repeat("[", MaxDepth+1), "is nested too deeply"},
 	} {
 		e, err := Compile(JSONSchema, test.schema, nil)
 		if err != nil {
@@ -133,7 +133,7 @@ func TestJSONSchemasThatCannotBeUsed(t *testing.T) {
 		{`{"minimum":1e999999999}`, "a number that is too long, or too far from 1"},
 		{`{"enum":[` + strings.Repeat("{},", maxSchemaObjects) + `1]}`, "more than 10000 objects"},
 		{`{"$schema":"https://json-schema.org/draft/2020-12/schema","$defs":{"a":{"$id":"a","$dynamicAnchor":"x"}},"$dynamicAnchor":"x","items":{"$dynamicRef":"#x"}}`, "several schemas with the $dynamicAnchor"},
-		{strings.Repeat(`{"not":`, MaxDepth+1), "nested that deep"},
+		{strings.Repeat(`{"not":`, MaxDepth+1), "nested too deeply"},
 	} {
 		_, err := Compile(JSONSchema, test.schema, nil)
 		if err == nil || !strings.Contains(err.Error(), test.want) || len(err.Error()) > 2*maxReason {
@@ -276,7 +276,7 @@ func FuzzJSONSchema(f *testing.F) {
 		_, err = e.AppendJSON(nil, doc)
 		if err != nil {
 			checkFit(t, err, doc, schema)
-			for _, limit := range []string{"to be compared", "too much work", "without end", "nested that deep"} {
+			for _, limit := range []string{"to be compared", "too much work", "without end", "nested too deeply"} {
 				if strings.Contains(err.Error(), limit) {
 					return
 				}

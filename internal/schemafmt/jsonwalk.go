@@ -75,8 +75,8 @@ func (w *jsonWalk) free() {
 	}
 }
 
-// evaluated says which items or members of a value some keyword has spoken of. Only schemas
-// with unevaluatedItems or unevaluatedProperties ask.
+// evaluated marks the items or members of a value that some keyword has evaluated. Only
+// unevaluatedItems and unevaluatedProperties need it.
 type evaluated []bool
 
 func (e evaluated) all() {
@@ -98,8 +98,8 @@ func (e evaluated) fresh() evaluated {
 	return make(evaluated, len(e))
 }
 
-// maxNested bounds how deep schemas of equal values may nest, over all values around: each takes
-// stack. More mostly refer to themselves.
+// maxNested bounds how deep the schemas that apply to a value and to the values around it may
+// nest, because each takes stack. More than that mostly means that they refer to themselves.
 const maxNested = 10000
 
 func (w *jsonWalk) fail(reason string) bool {
@@ -120,8 +120,8 @@ func (w *jsonWalk) spend(n int) bool {
 	return true
 }
 
-// valid validates the value at a position of the tape. If it returns false, fault says why.
-// told, unless it is nil, is told what has been evaluated if it returns true.
+// valid validates the value at a position of the tape. If it returns false, fault has the
+// reason. If it returns true, it has marked in told, unless that is nil, what was evaluated.
 func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated) bool {
 	if !w.spend(1) {
 		return false
@@ -137,7 +137,7 @@ func (w *jsonWalk) valid(n *jsonNode, at uint32, told evaluated) bool {
 		return false
 	}
 	own := told
-	if n.unevaluate { // what schemas around say of the value does not count here
+	if n.unevaluate { // evaluations by enclosing schemas do not count here
 		own = make(evaluated, w.count(at))
 	}
 	if n.constant != nil && !w.equal(n.constant, at) {
@@ -327,10 +327,10 @@ func (w *jsonWalk) text(n *jsonNode, v *value) bool {
 		if r.min > 0 || r.max >= 0 {
 			length := characters(s)
 			if length < r.min {
-				return w.fail("must have " + plural(r.min, "character", "characters") + " at least")
+				return w.fail("must have at least " + plural(r.min, "character", "characters"))
 			}
 			if r.max >= 0 && length > r.max {
-				return w.fail("must have " + plural(r.max, "character", "characters") + " at most")
+				return w.fail("must have at most " + plural(r.max, "character", "characters"))
 			}
 		}
 		if r.pattern != nil {
@@ -444,10 +444,10 @@ func (w *jsonWalk) array(r *arrayRules, at uint32, told evaluated) bool {
 	if r.min > 0 || r.max >= 0 {
 		n := w.count(at)
 		if n < r.min {
-			return w.fail("must have " + plural(r.min, "item", "items") + " at least")
+			return w.fail("must have at least " + plural(r.min, "item", "items"))
 		}
 		if r.max >= 0 && n > r.max {
-			return w.fail("must have " + plural(r.max, "item", "items") + " at most")
+			return w.fail("must have at most " + plural(r.max, "item", "items"))
 		}
 	}
 	index, matched := 0, 0
@@ -477,10 +477,10 @@ func (w *jsonWalk) array(r *arrayRules, at uint32, told evaluated) bool {
 	}
 	if r.contains != nil {
 		if matched < r.least {
-			return w.fail("must contain " + plural(r.least, "item", "items") + " at least that fit the schema's contains")
+			return w.fail("must contain at least " + plural(r.least, "item", "items") + " that fit the schema's contains")
 		}
 		if r.most >= 0 && matched > r.most {
-			return w.fail("must contain " + plural(r.most, "item", "items") + " at most that fit the schema's contains")
+			return w.fail("must contain at most " + plural(r.most, "item", "items") + " that fit the schema's contains")
 		}
 	}
 	return !r.unique || w.unique(at)

@@ -15,7 +15,7 @@ type decimal struct {
 // farExponent stands for all exponents beyond it: no such number fits anything.
 const farExponent = 1 << 30
 
-// parseDecimal takes s, a JSON number, apart. The digits lie in scratch.
+// parseDecimal splits s, a JSON number, into digits and exponent. The digits are in scratch.
 func parseDecimal(scratch, s []byte) decimal {
 	d := decimal{digits: scratch[:0]}
 	i, point := 0, -1

@@ -74,14 +74,14 @@ func TestProtobufFaults(t *testing.T) {
 		{`{"state":"client"}`, "/state", `must be of type "shop.State"`},
 		{`{"at":"client"}`, "/at", `must be of type "google.protobuf.Timestamp"`},
 		{`{"free":{"client":[1,1e999]}}`, "/free/*/1", `must be a number in the range of a double`},
-		{`{"id":1,"id":2}`, "", `has twice the field "id"`},
+		{`{"id":1,"id":2}`, "", `has a duplicate field "id"`},
 		{`{"a":1,"b":2}`, "", `has several fields of a oneof, among them "b"`},
-		{`{"client":1}`, "", `has a member that is no field of the message "shop.Order"`},
-		{`{"lines":[{"client":1}]}`, "/lines/0", `has a member that is no field of the message "shop.Line"`},
+		{`{"client":1}`, "", `has a member that is not a field of the message "shop.Order"`},
+		{`{"lines":[{"client":1}]}`, "/lines/0", `has a member that is not a field of the message "shop.Line"`},
 		{`[]`, "", `must be an object, the message "shop.Order"`},
 		{`"client"`, "", `must be an object, the message "shop.Order"`},
 		{`{`, "", notJSON},
-		{strings.Repeat("[", MaxDepth+1), "", "must not be nested that deep"},
+		{strings.Repeat("[", MaxDepth+1), "", "is nested too deeply"},
 	} {
 		e, err := Options{Strict: true}.Compile(Protobuf, schema, nil)
 		if err != nil {

@@ -73,13 +73,13 @@ func (w *protoWalk) message(m *protoMessage, at uint32) bool {
 		k, known := m.byName[string(w.chars(&w.values[i]))]
 		if !known {
 			if w.strict {
-				return w.fail("has a member that is no field of the message", m.name)
+				return w.fail("has a member that is not a field of the message", m.name)
 			}
 			continue
 		}
 		f := &m.fields[k]
 		if *slots(k) != 0 {
-			return w.fail("has twice the field", f.name)
+			return w.fail("has a duplicate field", f.name)
 		}
 		*slots(k) = i + 1
 		if f.oneof >= 0 && (w.values[i+1].kind != jsonNull || f.null) {
@@ -144,7 +144,7 @@ func (w *protoWalk) field(f *protoField, at uint32) bool {
 	return !f.packed || w.close(start)
 }
 
-// single encodes a field that has one value. The default is not written if it means nothing.
+// single encodes a field that has one value. Without field presence, the default is not written.
 func (w *protoWalk) single(f *protoField, at uint32) bool {
 	before := len(w.dst)
 	if !f.implicit {

@@ -19,7 +19,7 @@ type Reference struct {
 	Name       string // what the schema calls it: a full name in Avro, a URI in JSON Schema, the path of an import in Protobuf
 	Subject    string // where the registry has it; not used here
 	Text       string
-	References []Reference // what the text itself refers to. They may as well stand before it in the list
+	References []Reference // what the text itself refers to, unless that stands before it in the list
 }
 
 // Options bound what schemas and documents may cost, and say what is accepted. The zero value

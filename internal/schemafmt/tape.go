@@ -55,7 +55,7 @@ func (t *tape) read(doc []byte, maxDepth int) (wrong string) {
 		switch c := doc[i]; c {
 		case '{', '[':
 			if len(t.open) >= maxDepth {
-				return "must not be nested that deep"
+				return "is nested too deeply"
 			}
 			v.kind = jsonArray
 			if c == '{' {

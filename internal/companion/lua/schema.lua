@@ -451,7 +451,7 @@ return {
                           type = "string",
                           len_max = 4096,
                           referenceable = true,
-                          description = "The URL of the token endpoint, http or https. Tokens are got by the grant client_credentials.",
+                          description = "The URL of the token endpoint, http or https. The grant type is client_credentials.",
                         },
                       },
                       {
@@ -479,7 +479,7 @@ return {
                             type = "string",
                             len_max = 4096,
                           },
-                          description = "The scopes that are asked for.",
+                          description = "The scopes to request.",
                         },
                       },
                       {
@@ -512,21 +512,21 @@ return {
                               },
                             },
                           },
-                          description = "What is sent in the SASL handshake beside the token (KIP-342), such as logicalCluster and identityPoolId: names are letters, values are printable ASCII.",
+                          description = "SASL extensions to send with the token (KIP-342), such as logicalCluster and identityPoolId. Names consist of letters, values of printable ASCII.",
                         },
                       },
                       {
                         token_endpoint_tls_verify = {
                           type = "boolean",
                           default = true,
-                          description = "Whether the certificate of the token endpoint is verified.",
+                          description = "Whether to verify the token endpoint's certificate.",
                         },
                       },
                       {
                         token_file = {
                           type = "string",
                           len_max = 4096,
-                          description = "A file with the access token, in place of a token endpoint: it is read at each login, so that the token may change, as a projected token of Kubernetes does.",
+                          description = "A file with the access token, instead of a token endpoint. It is read at each login, so the token may be replaced, as Kubernetes does with projected tokens.",
                         },
                       },
                     },
@@ -544,14 +544,14 @@ return {
                   aws = {
                     type = "record",
                     required = false,
-                    description = "Where the mechanism AWS_MSK_IAM gets its credentials: keys, a web identity, a container's endpoint, or, without any of these, the instance.",
+                    description = "Where the mechanism AWS_MSK_IAM gets its credentials: keys, a web identity, a container endpoint or, without any of these, the instance's role.",
                     fields = {
                       {
                         region = {
                           type = "string",
                           len_max = 4096,
                           referenceable = true,
-                          description = "The region of the cluster, if the names in bootstrap_servers do not have it.",
+                          description = "The cluster's AWS region, if the host names in bootstrap_servers do not contain it.",
                         },
                       },
                       {
@@ -578,7 +578,7 @@ return {
                           len_max = 65536,
                           referenceable = true,
                           encrypted = true,
-                          description = "The session token, with temporary keys.",
+                          description = "The session token of temporary keys.",
                         },
                       },
                       {
@@ -586,7 +586,7 @@ return {
                           type = "string",
                           len_max = 4096,
                           referenceable = true,
-                          description = "The ARN of the role to assume by a web identity, as with IRSA.",
+                          description = "The ARN of the role to assume with a web identity, as with IRSA.",
                         },
                       },
                       {
@@ -594,7 +594,7 @@ return {
                           type = "string",
                           len_max = 4096,
                           referenceable = true,
-                          description = "The file with the web identity token, which is read at each renewal.",
+                          description = "The file with the web identity token. It is read at each renewal.",
                         },
                       },
                       {
@@ -602,7 +602,7 @@ return {
                           type = "string",
                           len_max = 4096,
                           referenceable = true,
-                          description = "The name of the session of that role; kafka-upstream if there is none.",
+                          description = "The session name for role_arn; unset means kafka-upstream.",
                         },
                       },
                       {
@@ -610,7 +610,7 @@ return {
                           type = "string",
                           len_max = 4096,
                           referenceable = true,
-                          description = "Where the credentials of a container are: a path at the address of ECS, or a URL of EKS Pod Identity or of this machine.",
+                          description = "Where a container gets its credentials: a path on the ECS endpoint, or a URL of EKS Pod Identity or of this machine.",
                         },
                       },
                       {
@@ -618,7 +618,7 @@ return {
                           type = "string",
                           len_max = 4096,
                           referenceable = true,
-                          description = "The file with the token for container_credentials_uri, which is read at each renewal.",
+                          description = "The file with the token for container_credentials_uri. It is read at each renewal.",
                         },
                       },
                     },
@@ -1331,13 +1331,13 @@ return {
             schema_registry = {
               type = "record",
               required = false,
-              description = "Where the schemas are by which values and keys are encoded.",
+              description = "The schema registry with the schemas that validate and encode values and keys.",
               fields = {
                 {
                   confluent = {
                     type = "record",
                     required = false,
-                    description = "A registry with Confluent's REST API. Without a url there is none.",
+                    description = "A registry with Confluent's REST API. Without a url no registry is used.",
                     fields = {
                       {
                         url = {
@@ -1359,7 +1359,7 @@ return {
                               err = "must begin with http:// or https://, and name a host",
                             },
                           },
-                          description = "The URL of the registry, with a path or not, such as https://registry:8081 or http://apicurio:8080/apis/ccompat/v7.",
+                          description = "The URL of the registry, which may have a path, such as https://registry:8081 or http://apicurio:8080/apis/ccompat/v7.",
                         },
                       },
                       {
@@ -1369,14 +1369,14 @@ return {
                             0,
                             3600,
                           },
-                          description = "After how many seconds the latest version of a schema is fetched again, in the background; unset means 300. With less than 1, that is at each use, and at most once a second. A fixed version is fetched once.",
+                          description = "How many seconds pass until the latest version of a schema is fetched again, in the background; unset means 300. Below 1, it is fetched after each use, at most once a second. A numbered version is fetched once.",
                         },
                       },
                       {
                         ssl_verify = {
                           type = "boolean",
                           default = true,
-                          description = "Whether the registry's certificate is verified, against the certificate authorities of -ca-file and the system's.",
+                          description = "Whether to verify the registry's certificate, against the system's authorities and those of -ca-file.",
                         },
                       },
                       {
@@ -1384,20 +1384,20 @@ return {
                           type = "string",
                           required = false,
                           uuid = true,
-                          description = "The id of the client certificate in Kong to present to the registry, as security.certificate_id is for brokers. The url must begin with https://.",
+                          description = "The ID of the Kong certificate to present to the registry (mTLS). The url must begin with https://.",
                         },
                       },
                       {
                         value_schema = {
                           type = "record",
                           required = false,
-                          description = "The schema of records' values. Without a subject_name they stay as they are.",
+                          description = "The schema of the records' values. Without a subject_name they are not encoded.",
                           fields = {
                             {
                               subject_name = {
                                 type = "string",
                                 len_max = 1024,
-                                description = "The subject of the schema of records' values. Unset, values stay as they are.",
+                                description = "The subject of the values' schema. If unset, values are not encoded.",
                               },
                             },
                             {
@@ -1411,7 +1411,7 @@ return {
                                   },
                                   err = "must be the number of a version, or latest",
                                 },
-                                description = "The number of the schema's version, or latest; unset means latest.",
+                                description = "The schema's version, a number or latest; unset means latest.",
                               },
                             },
                             {
@@ -1422,7 +1422,7 @@ return {
                                   "avro_json",
                                   "simple_json",
                                 },
-                                description = "The form of JSON that is encoded with an Avro schema. Both are read, whichever it is: branches of unions with their names, or without.",
+                                description = "How the JSON for an Avro schema is written: branches of unions with their names (avro_json) or without (simple_json). Both are accepted, whichever is set.",
                               },
                             },
                           },
@@ -1432,13 +1432,13 @@ return {
                         key_schema = {
                           type = "record",
                           required = false,
-                          description = "The schema of records' keys. Without a subject_name they stay as they are.",
+                          description = "The schema of the records' keys. Without a subject_name they are not encoded.",
                           fields = {
                             {
                               subject_name = {
                                 type = "string",
                                 len_max = 1024,
-                                description = "The subject of the schema of records' keys. Unset, keys stay as they are.",
+                                description = "The subject of the keys' schema. If unset, keys are not encoded.",
                               },
                             },
                             {
@@ -1452,7 +1452,7 @@ return {
                                   },
                                   err = "must be the number of a version, or latest",
                                 },
-                                description = "The number of the schema's version, or latest; unset means latest.",
+                                description = "The schema's version, a number or latest; unset means latest.",
                               },
                             },
                             {
@@ -1463,7 +1463,7 @@ return {
                                   "avro_json",
                                   "simple_json",
                                 },
-                                description = "The form of JSON that is encoded with an Avro schema. Both are read, whichever it is: branches of unions with their names, or without.",
+                                description = "How the JSON for an Avro schema is written: branches of unions with their names (avro_json) or without (simple_json). Both are accepted, whichever is set.",
                               },
                             },
                           },
@@ -1484,14 +1484,14 @@ return {
                                   "basic",
                                   "oauth2",
                                 },
-                                description = "How to authenticate to the registry; oauth2 with an access token of OAuth 2.0.",
+                                description = "How to authenticate to the registry; oauth2 means with an OAuth 2.0 access token.",
                               },
                             },
                             {
                               basic = {
                                 type = "record",
                                 required = false,
-                                description = "Basic authentication.",
+                                description = "The user for mode basic.",
                                 fields = {
                                   {
                                     username = {
@@ -1500,7 +1500,7 @@ return {
                                       len_max = 4096,
                                       referenceable = true,
                                       encrypted = true,
-                                      description = "The user name, with mode basic. A vault reference such as {vault://env/registry-user} works.",
+                                      description = "The user name.",
                                     },
                                   },
                                   {
@@ -1510,7 +1510,7 @@ return {
                                       len_max = 65536,
                                       referenceable = true,
                                       encrypted = true,
-                                      description = "The password of the user. A vault reference works.",
+                                      description = "The user's password.",
                                     },
                                   },
                                 },
@@ -1520,21 +1520,21 @@ return {
                               logical_cluster_id = {
                                 type = "string",
                                 len_max = 1024,
-                                description = "The value of the header target-sr-cluster, which Confluent Cloud needs with oauth2.",
+                                description = "The registry's own ID, sent as the header target-sr-cluster. Confluent Cloud needs it with oauth2.",
                               },
                             },
                             {
                               identity_pool_id = {
                                 type = "string",
                                 len_max = 1024,
-                                description = "The value of the header Confluent-Identity-Pool-Id.",
+                                description = "The ID of the identity pool, sent as the header Confluent-Identity-Pool-Id.",
                               },
                             },
                             {
                               oauth2 = {
                                 type = "record",
                                 required = false,
-                                description = "The token request for OAuth 2.",
+                                description = "The token request for mode oauth2.",
                                 fields = {
                                   {
                                     token_endpoint = {
@@ -1561,7 +1561,7 @@ return {
                                       len_max = 4096,
                                       referenceable = true,
                                       encrypted = true,
-                                      description = "The ID of the OAuth client. A vault reference works.",
+                                      description = "The ID of the OAuth client.",
                                     },
                                   },
                                   {
@@ -1570,7 +1570,7 @@ return {
                                       len_max = 65536,
                                       referenceable = true,
                                       encrypted = true,
-                                      description = "The secret of the OAuth client. A vault reference works.",
+                                      description = "The secret of the OAuth client.",
                                     },
                                   },
                                   {
@@ -1588,7 +1588,7 @@ return {
                                       len_max = 65536,
                                       referenceable = true,
                                       encrypted = true,
-                                      description = "The password of the user, for the grant type password.",
+                                      description = "The user's password, for the grant type password.",
                                     },
                                   },
                                   {
@@ -1602,7 +1602,7 @@ return {
                                         type = "string",
                                         len_max = 4096,
                                       },
-                                      description = "The scopes that are asked for.",
+                                      description = "The scopes to request.",
                                     },
                                   },
                                   {
@@ -1614,7 +1614,7 @@ return {
                                         type = "string",
                                         len_max = 4096,
                                       },
-                                      description = "The audiences that are asked for.",
+                                      description = "The audiences to request.",
                                     },
                                   },
                                   {
@@ -1630,7 +1630,7 @@ return {
                                         len_max = 65536,
                                         referenceable = true,
                                       },
-                                      description = "Further headers of the token request. Values may be vault references.",
+                                      description = "Additional headers of the token request. Values may be vault references.",
                                     },
                                   },
                                   {
@@ -1646,7 +1646,7 @@ return {
                                         len_max = 65536,
                                         referenceable = true,
                                       },
-                                      description = "Further form fields of the token request. Values may be vault references.",
+                                      description = "Additional form fields of the token request. Values may be vault references.",
                                     },
                                   },
                                 },
@@ -1679,42 +1679,42 @@ return {
                                         "HS256",
                                         "HS512",
                                       },
-                                      description = "The algorithm of client_secret_jwt.",
+                                      description = "The signing algorithm of client_secret_jwt.",
                                     },
                                   },
                                   {
                                     http_proxy = {
                                       type = "string",
                                       len_max = 4096,
-                                      description = "The proxy for http URLs.",
+                                      description = "The proxy for token endpoints with http.",
                                     },
                                   },
                                   {
                                     http_proxy_authorization = {
                                       type = "string",
                                       len_max = 65536,
-                                      description = "The Proxy-Authorization for http_proxy.",
+                                      description = "The Proxy-Authorization header for http_proxy.",
                                     },
                                   },
                                   {
                                     https_proxy = {
                                       type = "string",
                                       len_max = 4096,
-                                      description = "The proxy for https URLs.",
+                                      description = "The proxy for token endpoints with https.",
                                     },
                                   },
                                   {
                                     https_proxy_authorization = {
                                       type = "string",
                                       len_max = 65536,
-                                      description = "The Proxy-Authorization for https_proxy.",
+                                      description = "The Proxy-Authorization header for https_proxy.",
                                     },
                                   },
                                   {
                                     no_proxy = {
                                       type = "string",
                                       len_max = 4096,
-                                      description = "Hosts that are reached without a proxy, separated by commas.",
+                                      description = "Hosts to reach without a proxy, separated by commas.",
                                     },
                                   },
                                   {
@@ -1725,21 +1725,21 @@ return {
                                         1.1,
                                         1.0,
                                       },
-                                      description = "The version of HTTP to speak.",
+                                      description = "The HTTP version to use.",
                                     },
                                   },
                                   {
                                     keep_alive = {
                                       type = "boolean",
                                       default = true,
-                                      description = "Whether connections are used again.",
+                                      description = "Whether connections are reused.",
                                     },
                                   },
                                   {
                                     ssl_verify = {
                                       type = "boolean",
                                       default = true,
-                                      description = "Whether the certificate of the token endpoint is verified.",
+                                      description = "Whether to verify the token endpoint's certificate.",
                                     },
                                   },
                                   {

@@ -85,8 +85,9 @@ const (
 	firstBuffer = 1 << 10
 	keptBuffer  = 64 << 10 // an idle connection keeps no larger one
 
-	// maxSessionMargin is the most time before the end of a login's session in which no request
-	// is sent: a broker may have it complete only later. It is less for a short session.
+	// maxSessionMargin bounds the time before the end of a login's session in which no request
+	// is begun, because the broker may receive all of it only after the end. Short sessions
+	// have a shorter margin.
 	maxSessionMargin = 30 * time.Second
 )
 

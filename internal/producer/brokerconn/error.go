@@ -25,8 +25,8 @@ func (e *Error) NotKafka() bool { return e.notKafka }
 // login.
 func (e *Error) Unsent() bool { return e.unsent }
 
-// Stale reports whether the broker had closed the connection, or was about to, which had been in
-// use before, and nothing of the request was sent: another connection may work.
+// Stale reports whether nothing of the request was sent because the broker had closed, or was
+// about to close, a connection that had been in use: another connection may work.
 func (e *Error) Stale() bool { return e.stale }
 
 // quoted is how many received bytes an error shows: enough for "HTTP/1.1 400".

@@ -345,17 +345,17 @@ func TestReferencesOfARegistryAreNotTrusted(t *testing.T) {
 	}{
 		"a loop": {func(subject string) string {
 			return refers(map[string]string{"user": "a", "a": "b", "b": "a"}[subject])
-		}, "back to it", 3},
-		"itself":       {func(string) string { return refers("user") }, "back to it", 2},
+		}, "form a cycle", 3},
+		"itself":       {func(string) string { return refers("user") }, "form a cycle", 2},
 		"one too many": {func(string) string { return refers(many...) }, "more than 100", 1},
 		"a long chain": {func(subject string) string { return refers(subject + "x") }, "more than 100", 101},
 		"much text": {func(subject string) string {
 			return strings.Replace(refers(subject+"x"), "string", "string"+strings.Repeat(" ", 200<<10), 1)
 		}, "more than 1048576 bytes", 6},
-		"no subject":  {func(string) string { return refers("") }, "no name", 1},
-		"dots":        {func(string) string { return refers("..") }, "no name", 1},
-		"a long name": {func(string) string { return refers(strings.Repeat("x", 2000)) }, "no name", 1},
-		"no version":  {func(string) string { return strings.ReplaceAll(refers("a"), `"version":1}`, `"version":-1}`) }, "no version", 1},
+		"no subject":  {func(string) string { return refers("") }, "no valid subject or version", 1},
+		"dots":        {func(string) string { return refers("..") }, "no valid subject or version", 1},
+		"a long name": {func(string) string { return refers(strings.Repeat("x", 2000)) }, "no valid subject or version", 1},
+		"no version":  {func(string) string { return strings.ReplaceAll(refers("a"), `"version":1}`, `"version":-1}`) }, "no valid subject or version", 1},
 		"not there": {func(subject string) string {
 			if subject == "a" {
 				return "{}"

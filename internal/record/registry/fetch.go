@@ -68,7 +68,7 @@ func (c *client) fetch(ctx context.Context, t target, known *schema) (*schema, e
 func (c *client) compile(t target, answer sr.SubjectSchema, refs []schemafmt.Reference) (s *schema, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s, err = nil, &SchemaError{t.name, answer.Version, c.shown, fmt.Errorf("the compiler of its kind failed: %v", p)}
+			s, err = nil, &SchemaError{t.name, answer.Version, c.shown, fmt.Errorf("its compiler failed: %v", p)}
 		}
 	}()
 	encoder, err := schemafmt.Options{MaxValue: t.maxValue}.Compile(schemafmt.Kind(answer.Type.String()), answer.Schema.Schema, refs)
@@ -118,7 +118,7 @@ func (f *references) add(ctx context.Context, refs []sr.SchemaReference) error {
 	}
 	for _, r := range refs {
 		if r.Subject == "" || r.Subject == "." || r.Subject == ".." || len(r.Subject) > maxName || r.Version < 1 {
-			return unusableError("it refers to a schema that has no name or no version")
+			return unusableError("one of its references has no valid subject or version")
 		}
 		at := place{r.Subject, r.Version}
 		t := f.texts[at]
@@ -140,7 +140,7 @@ func (f *references) add(ctx context.Context, refs []sr.SchemaReference) error {
 			}
 			t.listed = true
 		case !t.listed:
-			return unusableError(fmt.Sprintf("the schemas that it refers to lead from %.200q, version %d, back to it", r.Subject, r.Version))
+			return unusableError(fmt.Sprintf("its references form a cycle through %.200q, version %d", r.Subject, r.Version))
 		}
 		one := schemafmt.Reference{Name: r.Name, Subject: r.Subject, Text: t.answer.Schema.Schema}
 		if !slices.ContainsFunc(f.list, func(l schemafmt.Reference) bool { return l.Name == one.Name && l.Text == one.Text }) {

@@ -106,7 +106,7 @@ func (o *Options) Check(prefix string) []string {
 		Subject
 	}{{"value_schema", o.Value}, {"key_schema", o.Key}} {
 		if s.Name == "." || s.Name == ".." {
-			add(s.field+".subject_name", "is no name that can be asked for")
+			add(s.field+".subject_name", "is not a valid name of a subject")
 		}
 		if _, ok := number(s.Version); !ok {
 			add(s.field+".schema_version", "must be the number of a version, or latest")
@@ -117,7 +117,7 @@ func (o *Options) Check(prefix string) []string {
 			add("certificate_id", "is not a UUID")
 		}
 		if err == nil && u.Scheme != "https" {
-			add("certificate_id", "needs a url with https")
+			add("certificate_id", "needs a url that begins with https://")
 		}
 	}
 	switch a := &o.Auth; a.Mode {

@@ -21,13 +21,12 @@ type Schemas struct {
 // readyTimeout bounds how long a request waits for first fetches.
 const readyTimeout = 10 * time.Second
 
-// Blocker is to be told before anything that may take long.
+// Blocker is told before a wait that may be long.
 type Blocker interface{ WillBlock() }
 
-// Ready returns nil if there are schemas to serialize with, though others may be newer. It waits
-// only for first fetches that are not over, not longer than ten seconds or ctx, and tells x
-// before that. The error is an [*UnavailableError] or a [*SchemaError]; after it
-// another call may succeed.
+// Ready returns nil if there is a version of each schema, even if the registry has a newer one.
+// It waits only for first fetches, until ctx ends and ten seconds at most, and tells x before it
+// waits. The error is an [*UnavailableError] or a [*SchemaError]; a later call may succeed.
 func (s *Schemas) Ready(ctx context.Context, x Blocker) error {
 	var cancel context.CancelFunc // of the time for both
 	for _, z := range [...]*Serializer{s.Value, s.Key} {

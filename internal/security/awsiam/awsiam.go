@@ -16,9 +16,8 @@ import (
 	"kafka-upstream/internal/foreign"
 )
 
-// Options are what a configuration says about AWS. The first of these that it has is where the
-// credentials are from, and no other is tried: another one may be a role with other
-// permissions.
+// Options are what a configuration says about AWS. Credentials come from the first of these
+// sources that it names. No other is tried, because it may be a role with other permissions.
 //
 //  1. keys: AccessKeyID, SecretAccessKey, and SessionToken for temporary ones
 //  2. a web identity, as EKS gives service accounts (IRSA): RoleARN and WebIdentityTokenFile
@@ -93,8 +92,8 @@ func (s *Signer) credentials(ctx context.Context) (credentials, error) {
 	return c, nil
 }
 
-// Payload returns what logs in at the broker of that name, without a port, at that time. For
-// 15 minutes it does so for whoever has it. It waits as Ready does.
+// Payload returns the message that logs in at a broker, given by its host name without a port.
+// Anyone who has it can log in at that broker until 15 minutes after now. It waits as Ready does.
 func (s *Signer) Payload(ctx context.Context, host string, now time.Time) ([]byte, error) {
 	c, err := s.credentials(ctx)
 	if err != nil {

@@ -67,7 +67,7 @@ func (c *container) fetch(ctx context.Context) (credentials, error) {
 	}
 	got, err := parseAnswer(body)
 	if err != nil {
-		return fail(fmt.Errorf("is of no use: %w", err))
+		return fail(fmt.Errorf("cannot be used: %w", err))
 	}
 	return got, nil
 }

@@ -35,8 +35,8 @@ func newClient(config *tls.Config) *http.Client {
 	}
 }
 
-// do sends a request and returns its answer. The error ends a sentence that starts with the
-// server.
+// do sends a request and returns its answer. The error continues a sentence whose subject is
+// the server.
 func do(client *http.Client, r *http.Request) (status int, body []byte, err error) {
 	// A Transport goes on connecting for a request that was given up, without a limit: this ends it.
 	defer client.CloseIdleConnections()
@@ -67,8 +67,8 @@ func unreachable(ctx context.Context, err error) error {
 	return fmt.Errorf("cannot be reached: %w", err)
 }
 
-// refused returns the error of an answer with another status than 200, which ends a sentence
-// that starts with the server. It quotes the beginning of reason, without the secrets.
+// refused returns the error of an answer with a status other than 200, which continues a
+// sentence whose subject is the server. It quotes the beginning of reason, without the secrets.
 func refused(status int, reason string, secrets ...string) error {
 	reason = foreign.Cut(foreign.NewRedactor(secrets...).Redact(strings.TrimSpace(reason)), 256)
 	if reason == "" {

@@ -46,7 +46,7 @@ func (i *instance) get(ctx context.Context) (credentials, error) {
 	case status != http.StatusOK:
 		return credentials{}, refused(status, "")
 	case !sessionForm.MatchString(role): // a role's name has the same form
-		return credentials{}, errors.New("is of no use: its answer is not the name of a role")
+		return credentials{}, errors.New("cannot be used: its answer is not the name of a role")
 	default:
 		status, body, err = i.send(ctx, http.MethodGet, path+role, token)
 	}
@@ -58,7 +58,7 @@ func (i *instance) get(ctx context.Context) (credentials, error) {
 	}
 	c, err := parseAnswer(body)
 	if err != nil {
-		return c, fmt.Errorf("is of no use: %w", err)
+		return c, fmt.Errorf("cannot be used: %w", err)
 	}
 	return c, nil
 }
@@ -78,7 +78,7 @@ func (i *instance) token(ctx context.Context) (string, error) {
 	case status != http.StatusOK:
 		return "", fmt.Errorf("does not have version 2 (IMDSv2), which is required: it answered with status %d", status)
 	case token == "" || !isKey(token):
-		return "", errors.New("is of no use: its answer is not a token")
+		return "", errors.New("cannot be used: its answer is not a token")
 	default:
 		return token, nil
 	}

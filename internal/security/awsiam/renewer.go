@@ -82,7 +82,7 @@ func (r *renewer) get(ctx context.Context) (credentials, error) {
 	case <-a.done:
 		return a.credentials, a.err
 	case <-ctx.Done():
-		return credentials{}, fmt.Errorf("there was no time for it: %w", context.Cause(ctx))
+		return credentials{}, fmt.Errorf("there was no answer in time: %w", context.Cause(ctx))
 	}
 }
 

@@ -15,7 +15,7 @@ type credentials struct {
 	expires                                    time.Time // zero: never
 }
 
-// source is where credentials are from.
+// source provides credentials.
 type source interface {
 	// fetch gets new credentials. The error is one sentence without secrets.
 	fetch(ctx context.Context) (credentials, error)
@@ -64,7 +64,7 @@ func parseAnswer(b []byte) (credentials, error) {
 // credentials returns the credentials of an answer, if they are complete.
 func (a answer) credentials() (credentials, error) {
 	missing := func(name string) (credentials, error) {
-		return credentials{}, errors.New("its answer has no " + name + " that can be used")
+		return credentials{}, errors.New("its answer has no usable " + name)
 	}
 	expires, err := time.Parse(time.RFC3339, a.Expiration)
 	switch {

@@ -163,14 +163,14 @@ func TestSourceThatFailsSaysWhy(t *testing.T) {
 			handler http.Handler
 			want    string
 		}{
-			"empty":       {reply(200, ""), "is of no use: its answer "},
-			"garbage":     {reply(200, "<html>\x00"+testSecret), "is of no use: its answer "},
-			"an array":    {reply(200, `["`+testSecret+`"]`), "is of no use: its answer "},
-			"incomplete":  {reply(200, strings.Replace(e.answer(inAnHour()), testID, "", 1)), "is of no use: its answer has no access key ID"},
-			"no secret":   {reply(200, strings.Replace(e.answer(inAnHour()), testSecret, "", 1)), "is of no use: its answer has no secret access key"},
-			"line feed":   {reply(200, strings.Replace(e.answer(inAnHour()), testToken, "a b", 1)), "is of no use: its answer has no session token"},
-			"no expiry":   {reply(200, e.answer("soon")), "is of no use: its answer has no time of expiry"},
-			"expired":     {reply(200, e.answer("2015-08-30T12:36:00Z")), "is of no use: its credentials expired at 2015-08-30T12:36:00Z: check the clock"},
+			"empty":       {reply(200, ""), "cannot be used: its answer "},
+			"garbage":     {reply(200, "<html>\x00"+testSecret), "cannot be used: its answer "},
+			"an array":    {reply(200, `["`+testSecret+`"]`), "cannot be used: its answer "},
+			"incomplete":  {reply(200, strings.Replace(e.answer(inAnHour()), testID, "", 1)), "cannot be used: its answer has no usable access key ID"},
+			"no secret":   {reply(200, strings.Replace(e.answer(inAnHour()), testSecret, "", 1)), "cannot be used: its answer has no usable secret access key"},
+			"line feed":   {reply(200, strings.Replace(e.answer(inAnHour()), testToken, "a b", 1)), "cannot be used: its answer has no usable session token"},
+			"no expiry":   {reply(200, e.answer("soon")), "cannot be used: its answer has no usable time of expiry"},
+			"expired":     {reply(200, e.answer("2015-08-30T12:36:00Z")), "cannot be used: its credentials expired at 2015-08-30T12:36:00Z: check the clock"},
 			"huge":        {reply(200, strings.Repeat(" ", maxSize)+e.answer(inAnHour())), "sent more than 65536 bytes"},
 			"redirect":    {redirect, "answered with status 307"},
 			"refusal":     {reply(403, ""), "answered with status 403"},
@@ -329,8 +329,8 @@ func TestInstanceWithoutVersion2IsRefused(t *testing.T) {
 		{http.StatusNotFound, "", "does not have version 2 (IMDSv2), which is required: it answered with status 404"},
 		{http.StatusMethodNotAllowed, "", "does not have version 2 (IMDSv2)"},
 		{http.StatusForbidden, "", "is disabled: enable it, with version 2 (IMDSv2)"},
-		{http.StatusOK, "", "is of no use: its answer is not a token"},
-		{http.StatusOK, "a\r\nb", "is of no use: its answer is not a token"},
+		{http.StatusOK, "", "cannot be used: its answer is not a token"},
+		{http.StatusOK, "a\r\nb", "cannot be used: its answer is not a token"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodPut { // version 1
@@ -354,9 +354,9 @@ func TestInstanceWhoseRoleCannotBeUsedIsRefused(t *testing.T) {
 	}{
 		{http.StatusNotFound, "", "has no role: give the instance a profile with one"},
 		{http.StatusUnauthorized, "", "answered with status 401"},
-		{http.StatusOK, "", "is of no use: its answer is not the name of a role"},
-		{http.StatusOK, "../../user-data", "is of no use: its answer is not the name of a role"},
-		{http.StatusOK, "one\ntwo", "is of no use: its answer is not the name of a role"},
+		{http.StatusOK, "", "cannot be used: its answer is not the name of a role"},
+		{http.StatusOK, "../../user-data", "cannot be used: its answer is not the name of a role"},
+		{http.StatusOK, "one\ntwo", "cannot be used: its answer is not the name of a role"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut {

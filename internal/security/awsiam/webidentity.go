@@ -71,7 +71,7 @@ func (w *webIdentity) fetch(ctx context.Context) (credentials, error) {
 	}
 	c, err := parseSTS(body)
 	if err != nil {
-		return fail(fmt.Errorf("is of no use: %w", err))
+		return fail(fmt.Errorf("cannot be used: %w", err))
 	}
 	return c, nil
 }

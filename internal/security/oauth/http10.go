@@ -98,7 +98,7 @@ func (t *transport) connect(conn net.Conn, addr string) error {
 	return nil
 }
 
-// conn10 is a connection for one request, which goes out as one of HTTP/1.0.
+// conn10 is a connection for one request, which it sends as HTTP/1.0.
 type conn10 struct {
 	net.Conn
 	begun bool
@@ -110,6 +110,6 @@ func (c *conn10) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	c.begun = true
-	// Of the same length, so that what was written counts as what was given.
+	// The replacement has the same length, so the count of written bytes is that of b.
 	return c.Conn.Write(bytes.Replace(b, []byte(" HTTP/1.1\r\n"), []byte(" HTTP/1.0\r\n"), 1))
 }

@@ -2,9 +2,9 @@
 // while they live, and renews them in the background. Nothing in it prints a secret or a
 // token: not in an error, not in a log, not when a value is formatted.
 //
-// It has its own request, of about fifty lines, and not golang.org/x/oauth2's: that one
-// puts whole answers into its errors, takes a failed network for a refused client, and
-// counts a token's lifetime from the end of the answer.
+// The token request is written here, in about fifty lines, because golang.org/x/oauth2 puts
+// whole answers into its errors, reports a failed network like a refused client, and counts
+// a token's lifetime from the end of the answer.
 package oauth
 
 import (
@@ -55,9 +55,10 @@ func (e *TokenError) Error() string {
 // Unwrap returns the cause.
 func (e *TokenError) Unwrap() error { return e.Err }
 
-// Source is the access token of one client. It gets the first one when it is asked, and from
-// then on renews it until Close, used or not: whoever connects finds one, even if the token
-// endpoint has been away for a while. Its methods may be called from many goroutines at once.
+// Source is the access token of one client. The first call of Token fetches it; from then on
+// it is renewed until Close even if it is not used, so that a login finds a token although
+// the endpoint has been unavailable for a while. Its methods may be called from many
+// goroutines at once.
 // It prints as "[redacted]".
 type Source struct {
 	endpoint string // for errors
@@ -99,7 +100,7 @@ func New(o Options, env Env) (*Source, error) {
 	}
 	s := newSource(shown(o.TokenURL), endpoint.fetch, endpoint.close, env.Log)
 	if strings.HasPrefix(s.endpoint, "http:") {
-		s.log.Warn("credentials and tokens go over the network in the clear: use a token endpoint under https")
+		s.log.Warn("credentials and tokens are sent in the clear: use a token endpoint with https")
 	}
 	return s, nil
 }
@@ -147,7 +148,7 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 	return attempt.token, attempt.err
 }
 
-// Drop is told that a peer refused a token, although it has not expired. If it is the newest
+// Drop discards a token that a peer refused although it has not expired. If it is the newest
 // one, the next call of Token gets another. Callers limit how often: what is refused again and
 // again does not become better by asking for more.
 func (s *Source) Drop(token string) {

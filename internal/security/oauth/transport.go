@@ -16,8 +16,8 @@ import (
 // maxHeader is how long the header of an answer may be, in bytes.
 const maxHeader = 64 << 10
 
-// transport is the way to a token endpoint. It leaves answers packed, for they could be of any
-// size when unpacked.
+// transport sends requests to a token endpoint. It does not decompress answers, because their
+// size would then be unbounded.
 type transport struct {
 	*http.Transport
 	o     Options

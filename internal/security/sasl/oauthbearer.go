@@ -48,7 +48,7 @@ type tokenSource interface {
 var _ TokenMechanism = (*oauthBearer)(nil)
 
 // The shortest and the longest time between two tokens that are dropped because brokers refused
-// them. What brokers refuse again and again does not become better by asking for another. The time
+// them. If brokers refuse one token after the other, further ones are unlikely to help. The time
 // doubles, until none was refused for dropRest; that a broker accepts one does not end it, because
 // another may still refuse each.
 const (
@@ -99,7 +99,7 @@ func checkOAuthBearer(c Credentials) (problems []string) {
 		case !extensionName.MatchString(name):
 			problems = append(problems, oauthBearerFields+".extensions has a name with other characters than letters, which SASL cannot send")
 		case name == "auth":
-			problems = append(problems, oauthBearerFields+".extensions contains auth, which is the token's own name")
+			problems = append(problems, oauthBearerFields+".extensions contains auth, which is reserved for the token")
 		case !extensionValue.MatchString(value):
 			problems = append(problems, oauthBearerFields+".extensions has a value that is empty, or has characters other than printable ASCII, which SASL cannot send")
 		}
@@ -172,8 +172,9 @@ func (m *oauthBearer) Secrets() []string {
 	return slices.Clone(m.sent[:])
 }
 
-// Rejected implements TokenMechanism. Kafka says why in its answer to the token, and again with
-// the code that ends the exchange; kafka-go's error has that alone, as it came.
+// Rejected implements TokenMechanism. Kafka gives its reason twice: in its answer to the token,
+// and with the error code that ends the exchange. kafka-go's error has only the latter, as it
+// came.
 func (m *oauthBearer) Rejected(err error) error {
 	_, ours := errors.AsType[*exchangeError](err)
 	if !ours && !errors.Is(err, kafka.SASLAuthenticationFailed) {

@@ -67,9 +67,9 @@ type TokenMechanism interface {
 	Close()
 }
 
-// TokenError is the error of a login for which there is no token. Nothing was sent to a broker,
-// and no broker has rejected anything: it is an outage, of others than the brokers. It does not
-// unwrap to its cause, which would be taken for an error of the broker's connection.
+// TokenError is the error of a login for which there is no token. It counts as an outage, not as
+// a rejected login, because nothing was sent to a broker. It does not unwrap to its cause, which
+// would be classified as an error of the connection to the broker.
 type TokenError struct{ cause error }
 
 // NewTokenError returns the error with its cause, whose text has no secrets.

@@ -1,5 +1,5 @@
 // Package apicurio gives tests a genuine schema registry: Apicurio Registry, which serves
-// Confluent's API. Its tests carry the build tag "kafka", for `make kafka` fetches it.
+// Confluent's API. Its tests have the build tag "kafka", because `make kafka` fetches it.
 //
 // TestMain ends the shared one by [StopShared].
 package apicurio

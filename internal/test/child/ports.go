@@ -21,9 +21,9 @@ const (
 )
 
 // Lease is a set of TCP ports of 127.0.0.1 that no other lease, in this process or another,
-// holds until its release; a lock file a port sees to that, and the system drops the locks
-// of a process that dies. Other programs do not know of the leases: a child may still find
-// its port taken.
+// holds until its release. Each port has a lock file, whose lock the system drops when its
+// process dies. Other programs do not know of the leases, so a child may still find its port
+// taken.
 type Lease struct {
 	Ports []int
 	locks []*os.File

@@ -64,6 +64,12 @@ func errorTable(t *testing.T) (table []saying) {
 // Sayings that need more than a test can bring about here, and where they are shown.
 var shownElsewhere = []string{
 	"no acknowledgement within …", // takes 55 s; by the tests of answers
+	// These need a token endpoint, or Amazon's; by the tests of OAUTHBEARER and AWS_MSK_IAM.
+	"could not get token from https://…",
+	`could not get token from file "…"`,
+	`the broker refused the token: status "invalid_token"…`,
+	"[58] SASL Authentication Failed: …: Access denied",
+	"could not get AWS credentials: …",
 }
 
 // listen serves each connection by f until the end of the test, and returns the address.

@@ -1,6 +1,6 @@
 // Package idp is an identity provider in the process: a token endpoint (RFC 6749) that gives
 // JWTs signed with RS256, and the JWKS document with which brokers and registries check them.
-// Tests say how it behaves while it runs, and see what it was asked.
+// Tests set how it behaves while it runs, and see the requests that it got.
 //
 //	p := idp.Start(t, idp.Config{Clients: map[string]string{"orders": "s3cr3t"}})
 //	// TokenURL to the client; JWKSURL, or a file of WriteJWKS, and Issuer to the broker

@@ -106,7 +106,7 @@ func refusal(code, description string) map[string]any {
 	return map[string]any{"error": code, "error_description": description}
 }
 
-// authenticate returns by which method a client says that it is who, and whether it is. A
+// authenticate returns the method by which a client authenticates, and whether it succeeds. A
 // client that uses two methods is refused: RFC 6749, section 2.3.
 func (s *Server) authenticate(r *http.Request) (method, client string, ok bool) {
 	user, password, basic := r.BasicAuth()

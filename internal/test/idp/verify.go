@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Accepts reports whether a token is one of the Server's that has not expired, as whoever takes
-// its tokens finds out.
+// Accepts reports whether a token is one of the Server's that has not expired, checked as a
+// broker or a registry does.
 func (s *Server) Accepts(token string) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

@@ -38,8 +38,8 @@ const (
 	Answer = `{"version":"2020_10_22","request-id":"0e6b9d0c-52b1-4b9e-8e5b-5d7c2a9a4f10"}`
 )
 
-// Guard makes the login of a cluster that of MSK. The brokers believe to be in that region,
-// and to be addressed by that name. Requests without a login are answered, too.
+// Guard gives the brokers of a cluster MSK's login, for that region and that host name. Requests
+// without a login are answered, too.
 func Guard(c *kfake.Cluster, host, region string, keys ...Key) *Gate {
 	g := &Gate{host: host, region: region, keys: keys, answer: []byte(Answer), refusal: func([]byte) string { return Refusal }}
 	control := func(key kmsg.Key, answer func(kmsg.Request) kmsg.Response) {
@@ -74,14 +74,14 @@ func (g *Gate) Accept(keys ...Key) {
 	g.keys = keys
 }
 
-// Answer replaces what clients are told that are accepted.
+// Answer replaces the answer to clients that are accepted.
 func (g *Gate) Answer(answer string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answer = []byte(answer)
 }
 
-// Refuse replaces what clients are told that are not accepted.
+// Refuse replaces the answer to clients that are not accepted.
 func (g *Gate) Refuse(refusal func(payload []byte) string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
