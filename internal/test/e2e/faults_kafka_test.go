@@ -120,7 +120,7 @@ func TestFaultsOfRealKafka(t *testing.T) {
 }
 
 // The only broker of each version is killed, and all batches wait for it.
-func TestFaultOfTheOnlyBroker(t *testing.T) {
+func TestFaultsOfTheOnlyBroker(t *testing.T) {
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		kafka := kafkatest.Start(t, kafkatest.Config{Version: version})
 		fault{topic: "killed", replicas: 1, name: "the only broker killed (SIGKILL) for 3 s, and back", do: func(x *stage) {
