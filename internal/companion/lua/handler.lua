@@ -854,7 +854,8 @@ local function take(c)
   end
   c.seq = c.seq + 1
   c.inflight = c.inflight + 1
-  slot.seq, slot.busy, slot.lost, slot.status, slot.body = c.seq, true, false, nil, nil
+  slot.seq, slot.busy, slot.lost, slot.status = c.seq, true, false, nil
+  slot.body, slot.headers, slot.lines = nil, nil, nil
   return slot
 end
 
