@@ -39,7 +39,8 @@ local MAX_WAITING = 10000 -- requests that wait for the plugin server, in a work
 local MAX_QUEUED = 64 * 1024 * 1024 -- bytes that wait to be sent
 local LARGE = 4096 -- a body of that many bytes is not copied, but sent as it is
 local MAX_HEADERS = 1000 -- Kong's own limit
-local MAX_FACT = 1024 * 1024 -- bytes of what Kong knows of a request
+local MAX_FACT = 1024 * 1024 -- bytes of tables in what Kong knows of a request
+local MAX_FACTS = 8 * 1024 * 1024 -- bytes of all that: a larger frame would end the connection, and so all its requests
 local MAX_DEPTH = 100 -- of tables in it
 
 local JSON = { ["Content-Type"] = "application/json; charset=utf-8" }
@@ -284,6 +285,9 @@ local function encode_facts(facts)
   for _, fact in ipairs(facts) do
     one:reset()
     local ok, err = pcall(encode_fact, one, fact)
+    if ok and #all + #one > MAX_FACTS then
+      ok, err = false, "all that Kong knows of a request may have " .. MAX_FACTS .. " bytes"
+    end
     if not ok then
       log(ngx.ERR, fact.call, fact.call, "(", fact.name, ") cannot be used and counts as nil: ", err)
       one:reset():put("\0")

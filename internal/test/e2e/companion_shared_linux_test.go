@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -33,5 +34,33 @@ func TestCompanionAnswerHasNothingOfAnEarlierOne(t *testing.T) {
 		if retry := resp.Header.Get("Retry-After"); resp.StatusCode != row.status || retry != row.retry {
 			t.Errorf("%s: %d with Retry-After %q", row.name, resp.StatusCode, retry)
 		}
+	}
+}
+
+// What Kong knows of one request is no reason to end the connection of all.
+func TestCompanionLargeFactConcernsOneRequest(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	configs := syncConfig(t, f)
+	configs["fact"] = rig.Settings(t, f.Addrs(), map[string]any{
+		"message_by_lua_functions": []string{"return function(m) return tostring(kong.ctx.shared.big == nil) end"},
+	})
+	_, n := startCompanion(t, kongnginx.Options{Configs: configs, Stub: `
+		local big = ("x"):rep(32 * 1024 * 1024)
+		setmetatable(kong.ctx.shared, { __index = function() return big end })`})
+	for _, name := range []string{"sync", "fact", "sync"} {
+		resp, err := n.Client(t, name, 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, b)
+		}
+	}
+	if log := n.ErrorLog(); strings.Contains(log, "the connection to the plugin server has ended") {
+		t.Error("the connection has ended")
+	} else if !strings.Contains(log, `kong.ctx.shared.get(big) cannot be used and counts as nil`) {
+		t.Error("the error log does not say what is left out")
 	}
 }
