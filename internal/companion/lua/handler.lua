@@ -54,8 +54,7 @@ local w32p = ffi.typeof("uint32_t *")
 -- The state of a worker.
 local current -- the connection that requests are sent over; nil while there is none
 local opening = false -- a timer is connecting
-local waiting = 0 -- how many requests wait for the connection
-local opened -- what they wait on
+local opened -- what requests wait on for the connection; nil as long as none has
 local unusable -- why the plugin server cannot be used at all
 local cause = "it was not asked yet" -- why there is no connection
 local failing -- since when there is none
@@ -80,8 +79,15 @@ local function paths()
   return all
 end
 
--- wake wakes n that wait.
-local function wake(sema, n)
+-- waiting returns how many wait on a semaphore, if there is one. nginx may end a request that waits, because its
+-- client is gone, without a word to its Lua: only the semaphore itself can know.
+local function waiting(sema)
+  return sema and -min(0, sema:count()) or 0
+end
+
+-- wake wakes all that wait.
+local function wake(sema)
+  local n = waiting(sema)
   if n > 0 then
     sema:post(n)
   end
@@ -427,8 +433,7 @@ local function answered(c, slot, status)
   end
   slot.busy = false
   c.inflight = c.inflight - 1
-  if slot.lost then -- nobody waits any more
-    slot.lost = false
+  if waiting(slot.sema) == 0 then -- any more
     c.free[#c.free + 1] = slot.id
     return
   end
@@ -474,7 +479,7 @@ local function read_needs(c, p)
     method = has(1), uri = has(2), query = has(4), headers = has(8), body = has(16),
     max = max, facts = n > 0 and facts or nil,
   }
-  wake(entry.sema, entry.waiting)
+  wake(entry.sema)
 end
 
 -- Connections.
@@ -579,7 +584,7 @@ local function write_loop(c)
       if not ok then
         return finish(c, err)
       end
-    elseif c.inflight == 0 and (c.retired or exiting() and waiting == 0) then
+    elseif c.inflight == 0 and (c.retired or exiting() and waiting(opened) == 0) then
       return finish(c)
     end
   end
@@ -602,7 +607,7 @@ local function serve(c)
     answered(c, slot, slot.seq > c.sent and NOT_SENT or BROKEN)
   end
   for _, entry in pairs(c.asked) do
-    wake(entry.sema, entry.waiting)
+    wake(entry.sema)
   end
   ngx.thread.wait(reader)
   c.sock:close()
@@ -686,7 +691,7 @@ local function connected()
       end
       cause = err
     end
-    if exiting() and waiting == 0 then
+    if exiting() and waiting(opened) == 0 then
       return nil
     end
     if now() - failing >= 1 then -- Kong starts the plugin server after its workers
@@ -707,7 +712,7 @@ local function life()
     return
   end
   current = c
-  wake(opened, waiting)
+  wake(opened)
   serve(c)
 end
 
@@ -782,7 +787,7 @@ end
 -- configure sends a configuration over a connection that does not know it yet.
 local function configure(c, conf)
   c.number = c.number + 1
-  local entry = { number = c.number, sema = semaphore.new(), waiting = 0, token = token(c, c.number) }
+  local entry = { number = c.number, sema = semaphore.new(), token = token(c, c.number) }
   local secrets = find_secrets(conf, conf, {})
   entry.secrets = #secrets > 0 and secrets or nil
   c.configs[conf] = entry
@@ -824,12 +829,10 @@ local function ready(conf, deadline)
     end
     if entry then
       if current == c and not entry.needs then
-        entry.waiting = entry.waiting + 1
         entry.sema:wait(left)
-        entry.waiting = entry.waiting - 1
       end
     else
-      if waiting >= MAX_WAITING then
+      if waiting(opened) >= MAX_WAITING then
         cause = MAX_WAITING .. " requests wait for it"
         return
       end
@@ -837,9 +840,7 @@ local function ready(conf, deadline)
       -- Not earlier: Kong loads handlers in the master process, and a semaphore that is made there
       -- points into memory of nginx's that is gone in the workers after a reload.
       opened = opened or semaphore.new()
-      waiting = waiting + 1
       opened:wait(left)
-      waiting = waiting - 1
     end
   end
 end
@@ -858,7 +859,7 @@ local function take(c)
   end
   c.seq = c.seq + 1
   c.inflight = c.inflight + 1
-  slot.seq, slot.busy, slot.lost, slot.status = c.seq, true, false, nil
+  slot.seq, slot.busy, slot.status = c.seq, true, nil
   slot.body, slot.headers, slot.lines = nil, nil, nil
   return slot
 end
@@ -913,7 +914,6 @@ function Handler:access(conf) -- luacheck: no unused args
       local slot = take(c)
       put_request(c, slot.id, entry, facts or "", flags or 0, body or "")
       if not slot.sema:wait(ANSWER) then
-        slot.lost = true
         return unavailable("a request was answered with 503: no answer from the plugin server within ", ANSWER, " s; it may still be sent")
       end
       local status = slot.status

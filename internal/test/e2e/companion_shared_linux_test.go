@@ -3,10 +3,14 @@
 package e2e
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
@@ -63,4 +67,31 @@ func TestCompanionLargeFactConcernsOneRequest(t *testing.T) {
 	} else if !strings.Contains(log, `kong.ctx.shared.get(big) cannot be used and counts as nil`) {
 		t.Error("the error log does not say what is left out")
 	}
+}
+
+// With lua_check_client_abort, nginx ends the requests of clients that are gone.
+func TestCompanionRequestsOfClientsThatAreGoneDoNotWait(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	n := kongnginx.Start(t, kongnginx.Options{
+		Files: companionFiles(t), Socket: filepath.Join(rig.ShortDir(t), "kafka-upstream.socket"),
+		Configs: syncConfig(t, f), HTTP: "lua_check_client_abort on;",
+	})
+	pid, err := n.WorkerPID("sync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "POST", "http://kong/", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := n.Client(t, "sync", 1).Do(req); err == nil {
+		_ = resp.Body.Close()
+		t.Fatal("the request did not wait")
+	}
+	if err := n.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	rig.Eventually(t, "the old worker ends", func() bool { return syscall.Kill(pid, 0) != nil })
 }
