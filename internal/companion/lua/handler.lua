@@ -39,6 +39,7 @@ local MAX_WAITING = 10000 -- requests that wait for the plugin server, in a work
 local MAX_QUEUED = 64 * 1024 * 1024 -- bytes that wait to be sent
 local LARGE = 4096 -- a body of that many bytes is not copied, but sent as it is
 local MAX_HEADERS = 1000 -- Kong's own limit
+local MAX_CONFIG = 4 * 1024 * 1024 - 4 -- bytes of a configuration: a larger frame would end the connection
 local MAX_FACT = 1024 * 1024 -- bytes of tables in what Kong knows of a request
 local MAX_FACTS = 8 * 1024 * 1024 -- bytes of all that: a larger frame would end the connection, and so all its requests
 local MAX_DEPTH = 100 -- of tables in it
@@ -793,6 +794,9 @@ local function configure(c, conf)
   c.configs[conf] = entry
   c.asked[entry.number] = entry
   local json, err = cjson.encode(conf)
+  if json and #json > MAX_CONFIG then
+    json, err = nil, "it is larger than " .. MAX_CONFIG .. " bytes"
+  end
   local id = type(conf.security) == "table" and conf.security.certificate_id
   if type(id) == "string" then
     entry.certificate = id

@@ -69,6 +69,27 @@ func TestCompanionLargeFactConcernsOneRequest(t *testing.T) {
 	}
 }
 
+func TestCompanionLargeConfigurationConcernsItsRequests(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	configs := syncConfig(t, f)
+	configs["large"] = rig.Settings(t, f.Addrs(), map[string]any{"message_by_lua_functions": []string{"--" + strings.Repeat("x", 5<<20)}})
+	s, n := startCompanion(t, kongnginx.Options{Configs: configs})
+	for name, want := range map[string]int{"sync": 200, "large": 500} {
+		resp, err := n.Client(t, name, 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, b)
+		}
+	}
+	if log := s.Log.String(); strings.Contains(log, "closing a connection") {
+		t.Error("the connection has ended")
+	}
+}
+
 // With lua_check_client_abort, nginx ends the requests of clients that are gone.
 func TestCompanionRequestsOfClientsThatAreGoneDoNotWait(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
