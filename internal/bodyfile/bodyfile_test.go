@@ -77,7 +77,7 @@ func TestOnlyRegularFilesAreBodies(t *testing.T) {
 	for path, want := range map[string]string{
 		fifo: "no regular file", link: "no regular file", socket: "no regular file", dir: "no regular file",
 		"/dev/zero": "no regular file", "/dev/null": "no regular file", "/dev/tty": "no regular file", "/": "no regular file",
-		"relative": "not absolute", "../../etc/passwd": "not absolute",
+		"": "not absolute", "relative": "not absolute", "../../etc/passwd": "not absolute",
 		filepath.Join(dir, "nothing"): "no such file", strings.Repeat("/x", 3000): "file name too long", "/\x00": "invalid argument",
 	} {
 		r, err := readPath(t, path, aLender{})

@@ -4,6 +4,7 @@ package bodyfile
 
 import (
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +21,7 @@ type file int
 // checked again, because the path may have been replaced meanwhile; O_NONBLOCK and
 // O_NOFOLLOW make sure that the open has not blocked or followed a link.
 func openFile(path string, owner uint32) (file, int64, error) {
-	if path[0] != '/' {
+	if !strings.HasPrefix(path, "/") {
 		return -1, 0, errRelative
 	}
 	var info unix.Stat_t

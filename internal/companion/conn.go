@@ -121,13 +121,11 @@ func (c *conn) handOver(x *exchange) {
 	go c.serve()
 }
 
-// flush sends what is in the outbox. It reports false if the connection is broken.
+// flush sends what is in the outbox. It reports false if the connection is broken: the reading
+// goroutine then ends it, and says why once for all requests in flight.
 func (c *conn) flush() bool {
 	err := c.out.flush(c, c.sent)
 	if err != nil {
-		if errors.Is(err, errUnread) {
-			c.server.log.Error("closing the connection of a worker that does not read its answers")
-		}
 		c.stream.hangUp()
 	}
 	return err == nil
@@ -210,7 +208,10 @@ func (c *conn) end() {
 // report logs why the connection has ended, unless it is the usual end.
 func (c *conn) report() {
 	err := c.s.err
+	unsent := c.out.failure()
 	switch log := c.server.log; {
+	case errors.Is(unsent, errUnread), errors.Is(unsent, os.ErrDeadlineExceeded):
+		log.Error("closing the connection of a worker that does not read its answers")
 	case errors.As(err, new(errVersion)):
 		log.Error("the companion handler cannot be served", "error", err)
 	case errors.Is(err, errFrame):

@@ -133,6 +133,13 @@ func (o *outbox) flush(w io.Writer, sent func([]count)) error {
 	return o.err
 }
 
+// failure returns why nothing can be sent any more, nil as long as something can.
+func (o *outbox) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
 // keepOut is the largest buffer that is kept for further answers.
 const keepOut = 64 << 10
 

@@ -344,8 +344,10 @@ func TestTooManyRequestsThatWaitAreRefused(t *testing.T) {
 }
 
 func TestWorkerThatReadsNoAnswersIsCutOff(t *testing.T) {
+	free := make(chan struct{})
 	h := &fakeHandler{handle: func(x plugin.Exchange, _ *request.Request) plugin.Response {
 		x.WillBlock()
+		<-free
 		a := plugin.Sent.Response()
 		a.Body = strings.Repeat("x", 1<<20)
 		return a
@@ -353,11 +355,19 @@ func TestWorkerThatReadsNoAnswersIsCutOff(t *testing.T) {
 	r := start(t, always(h), nil)
 	w := r.connect()
 	for i := range 64 {
-		if _, err := w.Write(post(uint32(i), 1, "")); err != nil {
-			break
-		}
+		w.send(post(uint32(i), 1, ""))
 	}
-	eventually(t, "the connection is cut", func() bool { return strings.Contains(r.log.String(), "does not read its answers") })
+	// Otherwise the reading goroutine may be the one that writes, and take no more requests.
+	eventually(t, "all requests are under way", func() bool { seen, _ := h.handled(); return len(seen) == 64 })
+	close(free)
+	eventually(t, "the requests and the connection have ended", func() bool {
+		r.Server.mu.Lock()
+		defer r.Server.mu.Unlock()
+		return r.held.Load() == 0 && len(r.conns) == 0
+	})
+	if n := strings.Count(r.log.String(), "does not read its answers"); n != 1 {
+		t.Errorf("%d lines say that the worker does not read", n)
+	}
 	other := r.connect()
 	other.send(post(1, 1, ""))
 	other.answered(1)

@@ -39,7 +39,9 @@ local MAX_WAITING = 10000 -- requests that wait for the plugin server, in a work
 local MAX_QUEUED = 64 * 1024 * 1024 -- bytes that wait to be sent
 local LARGE = 4096 -- a body of that many bytes is not copied, but sent as it is
 local MAX_HEADERS = 1000 -- Kong's own limit
-local MAX_FACT = 1024 * 1024 -- bytes of what Kong knows of a request
+local MAX_CONFIG = 4 * 1024 * 1024 - 4 -- bytes of a configuration: a larger frame would end the connection
+local MAX_FACT = 1024 * 1024 -- bytes of tables in what Kong knows of a request
+local MAX_FACTS = 8 * 1024 * 1024 -- bytes of all that: a larger frame would end the connection, and so all its requests
 local MAX_DEPTH = 100 -- of tables in it
 
 local JSON = { ["Content-Type"] = "application/json; charset=utf-8" }
@@ -53,8 +55,7 @@ local w32p = ffi.typeof("uint32_t *")
 -- The state of a worker.
 local current -- the connection that requests are sent over; nil while there is none
 local opening = false -- a timer is connecting
-local waiting = 0 -- how many requests wait for the connection
-local opened -- what they wait on
+local opened -- what requests wait on for the connection; nil as long as none has
 local unusable -- why the plugin server cannot be used at all
 local cause = "it was not asked yet" -- why there is no connection
 local failing -- since when there is none
@@ -79,8 +80,15 @@ local function paths()
   return all
 end
 
--- wake wakes n that wait.
-local function wake(sema, n)
+-- waiting returns how many wait on a semaphore, if there is one. nginx may end a request that waits, because its
+-- client is gone, without a word to its Lua: only the semaphore itself can know.
+local function waiting(sema)
+  return sema and -min(0, sema:count()) or 0
+end
+
+-- wake wakes all that wait.
+local function wake(sema)
+  local n = waiting(sema)
   if n > 0 then
     sema:post(n)
   end
@@ -284,6 +292,9 @@ local function encode_facts(facts)
   for _, fact in ipairs(facts) do
     one:reset()
     local ok, err = pcall(encode_fact, one, fact)
+    if ok and #all + #one > MAX_FACTS then
+      ok, err = false, "all that Kong knows of a request may have " .. MAX_FACTS .. " bytes"
+    end
     if not ok then
       log(ngx.ERR, fact.call, fact.call, "(", fact.name, ") cannot be used and counts as nil: ", err)
       one:reset():put("\0")
@@ -423,8 +434,7 @@ local function answered(c, slot, status)
   end
   slot.busy = false
   c.inflight = c.inflight - 1
-  if slot.lost then -- nobody waits any more
-    slot.lost = false
+  if waiting(slot.sema) == 0 then -- any more
     c.free[#c.free + 1] = slot.id
     return
   end
@@ -470,7 +480,7 @@ local function read_needs(c, p)
     method = has(1), uri = has(2), query = has(4), headers = has(8), body = has(16),
     max = max, facts = n > 0 and facts or nil,
   }
-  wake(entry.sema, entry.waiting)
+  wake(entry.sema)
 end
 
 -- Connections.
@@ -575,7 +585,7 @@ local function write_loop(c)
       if not ok then
         return finish(c, err)
       end
-    elseif c.inflight == 0 and (c.retired or exiting() and waiting == 0) then
+    elseif c.inflight == 0 and (c.retired or exiting() and waiting(opened) == 0) then
       return finish(c)
     end
   end
@@ -598,7 +608,7 @@ local function serve(c)
     answered(c, slot, slot.seq > c.sent and NOT_SENT or BROKEN)
   end
   for _, entry in pairs(c.asked) do
-    wake(entry.sema, entry.waiting)
+    wake(entry.sema)
   end
   ngx.thread.wait(reader)
   c.sock:close()
@@ -682,7 +692,7 @@ local function connected()
       end
       cause = err
     end
-    if exiting() and waiting == 0 then
+    if exiting() and waiting(opened) == 0 then
       return nil
     end
     if now() - failing >= 1 then -- Kong starts the plugin server after its workers
@@ -703,7 +713,7 @@ local function life()
     return
   end
   current = c
-  wake(opened, waiting)
+  wake(opened)
   serve(c)
 end
 
@@ -778,12 +788,15 @@ end
 -- configure sends a configuration over a connection that does not know it yet.
 local function configure(c, conf)
   c.number = c.number + 1
-  local entry = { number = c.number, sema = semaphore.new(), waiting = 0, token = token(c, c.number) }
+  local entry = { number = c.number, sema = semaphore.new(), token = token(c, c.number) }
   local secrets = find_secrets(conf, conf, {})
   entry.secrets = #secrets > 0 and secrets or nil
   c.configs[conf] = entry
   c.asked[entry.number] = entry
   local json, err = cjson.encode(conf)
+  if json and #json > MAX_CONFIG then
+    json, err = nil, "it is larger than " .. MAX_CONFIG .. " bytes"
+  end
   local id = type(conf.security) == "table" and conf.security.certificate_id
   if type(id) == "string" then
     entry.certificate = id
@@ -820,12 +833,10 @@ local function ready(conf, deadline)
     end
     if entry then
       if current == c and not entry.needs then
-        entry.waiting = entry.waiting + 1
         entry.sema:wait(left)
-        entry.waiting = entry.waiting - 1
       end
     else
-      if waiting >= MAX_WAITING then
+      if waiting(opened) >= MAX_WAITING then
         cause = MAX_WAITING .. " requests wait for it"
         return
       end
@@ -833,9 +844,7 @@ local function ready(conf, deadline)
       -- Not earlier: Kong loads handlers in the master process, and a semaphore that is made there
       -- points into memory of nginx's that is gone in the workers after a reload.
       opened = opened or semaphore.new()
-      waiting = waiting + 1
       opened:wait(left)
-      waiting = waiting - 1
     end
   end
 end
@@ -854,7 +863,8 @@ local function take(c)
   end
   c.seq = c.seq + 1
   c.inflight = c.inflight + 1
-  slot.seq, slot.busy, slot.lost, slot.status, slot.body = c.seq, true, false, nil, nil
+  slot.seq, slot.busy, slot.status = c.seq, true, nil
+  slot.body, slot.headers, slot.lines = nil, nil, nil
   return slot
 end
 
@@ -908,7 +918,6 @@ function Handler:access(conf) -- luacheck: no unused args
       local slot = take(c)
       put_request(c, slot.id, entry, facts or "", flags or 0, body or "")
       if not slot.sema:wait(ANSWER) then
-        slot.lost = true
         return unavailable("a request was answered with 503: no answer from the plugin server within ", ANSWER, " s; it may still be sent")
       end
       local status = slot.status
