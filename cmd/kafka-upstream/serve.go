@@ -56,7 +56,7 @@ func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *p
 	server := kongpdk.NewServer(p, log, kongpdk.Options{
 		Portable: o.portable, RequestVariable: o.variable, Memory: limit, Files: kongpdk.FileLimit(),
 	})
-	served := make(chan error, 2)
+	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	handlers := companion.NewServer(ofCompanion, log, companion.Options{Memory: limit})
 	socket := companion.Path(o.socket)
@@ -64,7 +64,11 @@ func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *p
 		log.Error("the companion handler cannot be served", "error", err)
 		socket = ""
 	} else {
-		go func() { served <- handlers.Serve(l) }()
+		go func() {
+			if err := handlers.Serve(l); err != nil {
+				log.Error("the companion handler is not served any more", "error", err)
+			}
+		}()
 	}
 	events.Info("serving", "socket", o.socket, "companion", socket, "version", version.Number, "commit", version.Commit())
 

@@ -731,24 +731,50 @@ end
 
 -- Configurations.
 
--- certificate sends the certificate that a configuration names, if it is another one than last
--- time.
-local function certificate(c, entry)
-  entry.checked = now()
-  local ok, row, err = pcall(kong.db.certificates.select, kong.db.certificates, { id = entry.certificate })
+-- certificate sends a certificate that a configuration names, if it is another one than last time. It reports false if
+-- Kong has none.
+local function certificate(c, id, last)
+  local ok, row, err = pcall(kong.db.certificates.select, kong.db.certificates, { id = id })
   if not ok or not row then
-    log(ngx.ERR, "certificate", "Kong does not provide certificate ", entry.certificate, ": ", ok and (err or "there is none") or row)
-    return
+    log(ngx.ERR, "certificate", "Kong does not provide certificate ", id, ": ", ok and (err or "there is none") or row)
+    return false
   end
-  if row.cert == entry.cert and row.key == entry.key then
-    return
+  if row.cert == last.cert and row.key == last.key then
+    return true
   end
-  entry.cert, entry.key = row.cert, row.key
+  last.cert, last.key = row.cert, row.key
   local b = buffer.new()
-  put_text(b, entry.certificate)
+  put_text(b, id)
   put_text(b, row.cert)
   put_text(b, row.key)
   send_frame(c, CERTIFICATE, b:tostring())
+  return true
+end
+
+-- certificates looks up all certificates that a configuration names. If Kong has not got one, the next look is soon.
+local function certificates(c, entry)
+  entry.checked = now()
+  local all = true
+  for id, last in pairs(entry.certificates) do
+    all = certificate(c, id, last) and all
+  end
+  if not all then
+    entry.checked = entry.checked - CHECK + 1
+  end
+end
+
+-- named returns the certificates that a configuration names, by their ids; nil for none.
+local function named(conf)
+  local registry = type(conf.schema_registry) == "table" and conf.schema_registry.confluent
+  local all
+  for _, record in ipairs({ conf.security or false, registry or false }) do
+    local id = type(record) == "table" and record.certificate_id
+    if type(id) == "string" then
+      all = all or {}
+      all[id] = {}
+    end
+  end
+  return all
 end
 
 -- token returns a value whose end has the configuration with that number forgotten. It ends with
@@ -797,10 +823,9 @@ local function configure(c, conf)
   if json and #json > MAX_CONFIG then
     json, err = nil, "it is larger than " .. MAX_CONFIG .. " bytes"
   end
-  local id = type(conf.security) == "table" and conf.security.certificate_id
-  if type(id) == "string" then
-    entry.certificate = id
-    certificate(c, entry)
+  entry.certificates = named(conf)
+  if entry.certificates then
+    certificates(c, entry)
   end
   local b = buffer.new()
   put_u32(b, entry.number)
@@ -908,8 +933,8 @@ function Handler:access(conf) -- luacheck: no unused args
     if needs.facts and not facts then
       facts = encode_facts(needs.facts)
     end
-    if entry.certificate and now() - entry.checked > CHECK then
-      certificate(c, entry)
+    if entry.certificates and now() - entry.checked > CHECK then
+      certificates(c, entry)
     end
     if c.queued > MAX_QUEUED then
       return unavailable("a request was answered with 503: the plugin server does not read its requests")

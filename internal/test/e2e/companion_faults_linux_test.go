@@ -5,11 +5,13 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -548,6 +550,52 @@ func TestCompanionCertificatesComeFromKong(t *testing.T) {
 	_ = resp.Body.Close()
 	if came := f.came(); resp.StatusCode != 200 || fmt.Sprint(came) != "[kong]" {
 		t.Errorf("%d, the broker saw %q", resp.StatusCode, came)
+	}
+}
+
+// A registry asks for a certificate of its own.
+func TestCompanionCertificatesForRegistriesComeFromKong(t *testing.T) {
+	ca := testcert.New("an authority")
+	came := make(chan string, 10)
+	registry := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		came <- r.TLS.PeerCertificates[0].Subject.CommonName
+		fmt.Fprint(w, `{"subject":"s","version":1,"id":1,"schema":"\"string\""}`)
+	}))
+	registry.TLS = ca.ServerConfig("127.0.0.1")
+	registry.TLS.ClientAuth = tls.RequireAnyClientCert
+	registry.StartTLS()
+	defer registry.Close()
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	dir := t.TempDir()
+	pair := rig.SecretKey(ca.Client("for-the-registry"))
+	for name, b := range map[string][]byte{"crt": pair.Cert, "key": pair.Key, "ca": ca.PEM()} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, n := startCompanion(t, kongnginx.Options{
+		Configs: map[string][]byte{"schema": rig.Settings(t, f.Addrs(), map[string]any{
+			"producer_async": false, "value_format": "body",
+			"schema_registry": map[string]any{"confluent": map[string]any{
+				"url": registry.URL, "certificate_id": certID, "value_schema": map[string]any{"subject_name": "s"},
+			}},
+		})},
+		Stub: fmt.Sprintf(`
+			local function read(name) local f = assert(io.open(%q .. "/" .. name)) local s = f:read("*a") f:close() return s end
+			function kong.db.certificates:select(key)
+				return key.id == %q and { cert = read("crt"), key = read("key") }
+			end`, dir, certID),
+	}, "-admin-url", "", "-ca-file", filepath.Join(dir, "ca"))
+	resp, err := n.Client(t, "schema", 1).Post("http://kong/", "application/json", strings.NewReader(`"x"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 200 {
+		t.Fatalf("it is answered %d", resp.StatusCode)
+	}
+	if name := <-came; name != "for-the-registry" {
+		t.Errorf("the registry saw %q", name)
 	}
 }
 
