@@ -66,7 +66,9 @@ func (g *gateway) close() {
 	}
 }
 
-func openGateway(ctx context.Context, o *options, c candidate, name, handler, files string) (g *gateway, err error) {
+// openGateway starts a gateway. With settings, its configuration has these in place of the
+// baseline's.
+func openGateway(ctx context.Context, o *options, c candidate, name, handler, files string, settings map[string]any) (g *gateway, err error) {
 	g = &gateway{name: name}
 	defer func() {
 		if err != nil {
@@ -77,8 +79,15 @@ func openGateway(ctx context.Context, o *options, c candidate, name, handler, fi
 		return nil, err
 	}
 	options := kongnginx.Options{Files: files, Buffer: "64k"}
-	options.Configs = map[string][]byte{"bench": fmt.Appendf(nil, `{"topic":%q,"bootstrap_servers":[{"host":%q,"port":%d}],
-		"forward_method":true,"forward_uri":true,"forward_headers":true,"forward_body":true}`, topicName(0), g.broker.Host, g.broker.Port)}
+	config, err := json.Marshal(merged(map[string]any{
+		"topic":             topicName(0),
+		"bootstrap_servers": []any{map[string]any{"host": g.broker.Host, "port": g.broker.Port}},
+		"forward_method":    true, "forward_uri": true, "forward_headers": true, "forward_body": true,
+	}, settings))
+	if err != nil {
+		return nil, err
+	}
+	options.Configs = map[string][]byte{"bench": config}
 	if name == protocol || name == companion {
 		if g.plugin, err = startPlugin(ctx, c); err != nil {
 			return nil, err
@@ -221,16 +230,25 @@ func rawRequest(r *httpRequest) []byte {
 	return b.Bytes()
 }
 
+// companionFiles has the candidate write the companion handler's files into a new directory.
+func companionFiles(ctx context.Context, c candidate) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "ku-bench-files-"); err != nil {
+		return "", err
+	}
+	if out, err := exec.CommandContext(ctx, c.Path, "-companion", dir).CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
+		return "", fmt.Errorf("writing the companion handler: %w: %s", err, out)
+	}
+	return dir, nil
+}
+
 // nginxWays measures the ways from a genuine nginx to the broker.
 func nginxWays(ctx context.Context, o *options, candidates []candidate, r *report) error {
-	files, err := os.MkdirTemp("", "ku-bench-files-")
+	files, err := companionFiles(ctx, candidates[0])
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(files)
-	if out, err := exec.CommandContext(ctx, candidates[0].Path, "-companion", files).CombinedOutput(); err != nil {
-		return fmt.Errorf("writing the companion handler: %w: %s", err, out)
-	}
 	type place struct {
 		size, connections int
 		name              string
@@ -251,7 +269,7 @@ func nginxWays(ctx context.Context, o *options, candidates []candidate, r *repor
 						if way.name == resty && o.resty == "" {
 							continue
 						}
-						g, err := openGateway(ctx, o, candidates[0], way.name, way.handler, files)
+						g, err := openGateway(ctx, o, candidates[0], way.name, way.handler, files, nil)
 						if err != nil {
 							return fmt.Errorf("%s: %w", way.name, err)
 						}
@@ -304,7 +322,7 @@ func nginxWays(ctx context.Context, o *options, candidates []candidate, r *repor
 			}
 		}
 	}
-	r.section("nginx", t)
+	r.section("ways", t)
 	at := func(c int, name string) []*passage { return found[place{1 << 10, c, name}] }
 	if mine := at(goalConnections, companion); len(mine) > 0 {
 		r.atLeast("companion's requests/s ÷ plugin protocol's", median(ratiosOf(mine, at(goalConnections, protocol), (*passage).rate)), goalOverProtocol)
