@@ -64,7 +64,7 @@ func measureForms(ctx context.Context, o *options, c candidate, files string) ([
 	}()
 	request := rawRequest(baselineRequest())
 	for _, at := range companionForms {
-		g, err := openGateway(ctx, o, c, companion, "", files, forms[at].settings)
+		g, err := openGateway(ctx, o, way{companion, "", &c}, files, forms[at].settings)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", forms[at].name, err)
 		}
