@@ -39,6 +39,8 @@ type Options struct {
 	Limit int64
 	Log   *slog.Logger // nil: slog.Default()
 	FS    FS           // nil: the operating system's files
+
+	segmentSize int64 // for tests
 }
 
 // Record is what the spool keeps for Kafka.
@@ -136,7 +138,7 @@ type Spool struct {
 func Open(o Options) (*Spool, error) {
 	s := &Spool{
 		fs: o.FS, log: o.Log, root: o.Dir, limit: o.Limit,
-		segmentSize: segmentSize(o.Limit),
+		segmentSize: cmp.Or(o.segmentSize, segmentSize(o.Limit)),
 		adopted:     map[uint64]*directory{},
 		segments:    map[segmentKey]*segment{},
 		queues:      map[queueName]*Queue{},
@@ -194,7 +196,7 @@ func (s *Spool) Queue(destination, topic string) *Queue {
 func (s *Spool) queue(name queueName) *Queue {
 	q := s.queues[name]
 	if q == nil {
-		q = &Queue{spool: s, name: name, waiting: true, sent: map[int32]*sentBatch{}, identities: map[int32]Identity{}}
+		q = &Queue{spool: s, name: name, waiting: true, lanes: map[laneKey]*lane{}, identities: map[int32]Identity{}}
 		s.queues[name] = q
 	}
 	return q
@@ -277,6 +279,15 @@ func (h *health) refuse(err error, backOff bool) {
 		h.delay = min(max(2*h.delay, firstBackOff), lastBackOff)
 		h.until = time.Now().Add(h.delay)
 	}
+}
+
+// retry allows an attempt now: there may be room.
+func (h *health) retry() {
+	if h.until.IsZero() { // the limit was reached
+		*h = health{}
+		return
+	}
+	h.until = time.Now()
 }
 
 // refused returns why an attempt is not worth while now.
