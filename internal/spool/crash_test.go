@@ -7,7 +7,9 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -29,6 +31,7 @@ const (
 	asked    fate = iota // appended, without an answer
 	acked                // on the disk
 	refused              // reported as not stored
+	void                 // the same, and a later record was stored by the same process
 	finished             // Done was called
 )
 
@@ -75,6 +78,11 @@ func (l *ledger) put(s *Spool, q *Queue, n int) error {
 	for i := range n {
 		if err == nil {
 			l.fates[first+i] = acked
+			for n, f := range l.fates {
+				if f == refused {
+					l.fates[n] = void
+				}
+			}
 		} else {
 			l.fates[first+i] = refused
 		}
@@ -122,9 +130,25 @@ func (l *ledger) send(q *Queue, b Batch, stored []Stored) error {
 }
 
 // check compares what a new process finds with what is known: got are all records of the queue.
+// What a process has found is as good as acknowledged for those that come after it. With strict
+// nothing has failed but the machine.
 func (l *ledger) check(got []Stored, recovered []RecoveredBatch, strict bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.compare(got, recovered, strict, strict); err != nil {
+		return err
+	}
+	for _, r := range got {
+		l.fates[int(r.Record.Timestamp)] = acked
+	}
+	for _, b := range recovered {
+		l.batches[b.Partition] = []string{batchName(b.Batch, b.Records)}
+		l.written[b.Partition] = true
+	}
+	return nil
+}
+
+func (l *ledger) compare(got []Stored, recovered []RecoveredBatch, strict, exact bool) error {
 	seen := map[int]bool{}
 	note := func(r Stored) error {
 		n := int(r.Record.Timestamp)
@@ -135,7 +159,7 @@ func (l *ledger) check(got []Stored, recovered []RecoveredBatch, strict bool) er
 			return fmt.Errorf("record %d is there twice", n)
 		}
 		seen[n] = true
-		if f, ok := l.fates[n]; !ok || f == refused && strict {
+		if f, ok := l.fates[n]; !ok || f == void || f == refused && strict {
 			return fmt.Errorf("record %d is there although it was reported as not stored", n)
 		}
 		return nil
@@ -171,6 +195,13 @@ func (l *ledger) check(got []Stored, recovered []RecoveredBatch, strict bool) er
 		if l.written[p] && !partitions[p] && !l.closed[names[len(names)-1]] {
 			return fmt.Errorf("batch %q was not recovered", names)
 		}
+		if exact && l.written[p] && !partitions[p] {
+			for _, n := range strings.Fields(names[len(names)-1])[4:] {
+				if n, _ := strconv.Atoi(n); seen[n] {
+					return fmt.Errorf("record %d of batch %q came back without it", n, names)
+				}
+			}
+		}
 	}
 	for n, f := range l.fates {
 		if f == acked && !seen[n] {
@@ -185,16 +216,17 @@ func (l *ledger) check(got []Stored, recovered []RecoveredBatch, strict bool) er
 
 // work is what a process does with a spool until the machine ends: it appends, sends batches,
 // and is done with most.
-func (l *ledger) work(s *Spool, rounds int) {
+func (l *ledger) work(s *Spool, rounds int, stop func() bool) {
 	q := s.Queue("destination", "topic")
 	var inFlight [2][]Stored
 	sequence := int32(s.directory.id % 1000)
 	for round := range rounds {
-		var wg sync.WaitGroup
 		for range 2 {
 			_ = l.put(s, q, 1+round%3)
+			if stop() {
+				return
+			}
 		}
-		wg.Wait()
 		p := round % 2
 		if len(inFlight[p]) > 0 {
 			l.acknowledge(q, int32(p), inFlight[p])
@@ -247,7 +279,7 @@ func drain(t testing.TB, s *Spool) ([]Stored, []RecoveredBatch) {
 // a second one that ends while it adopts what the first has left.
 func TestEndAtEachOperation(t *testing.T) {
 	seed := testSeed(t)
-	for _, e := range []end{killed, powerLoss, powerLossR} {
+	for _, e := range []end{killed, powerLoss, powerLossR, anyEnd} {
 		t.Run(e.String(), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, uint64(e)))
@@ -298,7 +330,7 @@ func endAt(t *testing.T, k int, e end, random *rand.Rand) bool {
 		} else {
 			until(t, "read", func() bool { return !s.Stats().Reading })
 			if generation == 0 {
-				l.work(s, 12)
+				l.work(s, 12, func() bool { return false })
 			} else {
 				got, recovered := drain(t, s)
 				fs.mu.Lock()
@@ -310,7 +342,7 @@ func endAt(t *testing.T, k int, e end, random *rand.Rand) bool {
 						return false
 					}
 				}
-				if generation == 1 {
+				if generation == 1 && !dead {
 					for _, b := range recovered {
 						q := s.Queue("destination", "topic")
 						l.acknowledge(q, b.Partition, b.Records)
@@ -331,4 +363,137 @@ func endAt(t *testing.T, k int, e end, random *rand.Rand) bool {
 		l.frozen = false
 	}
 	return true
+}
+
+// A write, an fsync or another operation that fails, or several in a row, loses no record that
+// was acknowledged, and what was reported as not stored does not come back: not at all if the
+// file could be cut, else not after the next record was stored.
+func TestAFailureOfEachOperation(t *testing.T) {
+	seed := testSeed(t)
+	for _, burst := range []int{1, 2, 5} {
+		for _, e := range []end{killed, powerLoss, powerLossR} {
+			t.Run(fmt.Sprint(burst, " ", e), func(t *testing.T) {
+				t.Parallel()
+				random := rand.New(rand.NewPCG(seed, uint64(e)))
+				for k := 5; k < 1000 && failAt(t, k, burst, e, random); k++ {
+				}
+			})
+		}
+	}
+}
+
+// failAt fails the operations from k on, and reports whether there were any.
+func failAt(t *testing.T, k, burst int, e end, random *rand.Rand) bool {
+	l := newLedger()
+	fs := newSimFS()
+	fs.random = random
+	failed := false
+	fs.fault = func(op simOp) (int, error) {
+		if op.number < k || op.number >= k+burst {
+			return -1, nil
+		}
+		failed = true
+		n := 0
+		if op.what == "write" && op.size > 0 {
+			n = random.IntN(op.size + 1)
+		}
+		if random.IntN(2) == 0 {
+			return n, syscall.ENOSPC
+		}
+		return n, errIO
+	}
+	o := simOptions
+	o.FS, o.backOff = fs, time.Microsecond
+	s, err := Open(o)
+	if err != nil {
+		return true
+	}
+	goOn := random.IntN(2) == 0
+	l.work(s, 12, func() bool {
+		fs.mu.Lock()
+		defer fs.mu.Unlock()
+		return failed && !goOn
+	})
+	if q := s.Queue("destination", "topic"); goOn {
+		until(t, "the spool takes records again", func() bool { return l.put(s, q, 1) == nil })
+		if state := s.Stats(); state.State != OK {
+			t.Errorf("k=%d: the state is %v", k, state.State)
+		}
+	}
+	l.freeze()
+	now := fs.after(e, random)
+	s.Close()
+	o.FS = now
+	l.frozen = false
+	if s, err = Open(o); err != nil {
+		t.Error(err)
+		return false
+	}
+	defer s.Close()
+	until(t, "read", func() bool { return !s.Stats().Reading })
+	got, recovered := drain(t, s)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.compare(got, recovered, burst == 1, false); err != nil {
+		t.Errorf("k=%d: %v\n%v", k, err, fs.trace)
+		return false
+	}
+	return failed
+}
+
+// While segments are removed, what is done with does not come back, but for a power failure
+// the records of the one that is being removed.
+func TestWhatIsDoneDoesNotComeBackWhileSegmentsAreRemoved(t *testing.T) {
+	seed := testSeed(t)
+	for _, e := range []end{killed, powerLoss, powerLossR} {
+		random := rand.New(rand.NewPCG(seed, uint64(e)))
+		for k := 0; k < 24; k++ {
+			fs := newSimFS()
+			o := simOptions
+			o.FS = fs
+			s := open(t, o)
+			q := s.Queue("destination", "topic")
+			for n := range 200 {
+				mustPut(t, s, q, n, n+1)
+			}
+			got := take(t, q)
+			first := 0
+			fs.mu.Lock()
+			fs.fault = func(op simOp) (int, error) {
+				if first == 0 && op.what == "remove" {
+					first = op.number
+				}
+				if first > 0 && op.number == first+k {
+					return 0, errDead
+				}
+				return -1, nil
+			}
+			fs.mu.Unlock()
+			q.Done(positions(got[:190]))
+			until(t, "the machine is off, or the records are removed", func() bool {
+				fs.mu.Lock()
+				dead := fs.dead
+				fs.mu.Unlock()
+				return dead || s.Stats().Segments <= 1
+			})
+			now := fs.after(e, random)
+			s.Close()
+			o.FS = now
+			s = open(t, o)
+			back := take(t, s.Queue("destination", "topic"))
+			segments := map[uint64]bool{}
+			seen := 0
+			for _, r := range back {
+				if r.Record.Timestamp < 190 {
+					segments[r.Position.segment] = true
+				} else {
+					seen++
+				}
+			}
+			if len(segments) > 1 || e == killed && len(segments) > 0 || seen != 10 {
+				t.Fatalf("%v, k=%d: records of %d segments came back, and %d that are not done with\n%v", e, k, len(segments), seen, fs.trace)
+			}
+			s.Close()
+		}
+	}
 }

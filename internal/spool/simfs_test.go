@@ -23,9 +23,10 @@ type simFS struct {
 
 	// fault is asked before each operation. It returns how many bytes of a write are done,
 	// -1 for all, and the error.
-	fault func(op simOp) (int, error)
-	dead  bool
-	room  int64 // bytes that files may have; 0: no limit
+	fault  func(op simOp) (int, error)
+	dead   bool
+	random *rand.Rand // for what a failed sync leaves; nil: nothing
+	room   int64      // bytes that files may have; 0: no limit
 }
 
 // simOp is an operation: mkdir, lock, names, syncdir, create, open, remove, read, write,
@@ -357,6 +358,11 @@ func (f *simFile) Sync() error {
 	defer f.s.mu.Unlock()
 	if _, err := f.s.do("sync", f.name, 0, true); err != nil {
 		if err != errDead {
+			for _, w := range f.node.pending {
+				if f.s.random != nil {
+					f.node.durable = w.some(f.node.durable, f.s.random)
+				}
+			}
 			f.node.pending = nil
 		}
 		return err
@@ -375,14 +381,18 @@ const (
 	killed     end = iota // the process: all that was written is there
 	powerLoss             // the machine: only what was synced is there
 	powerLossR            // the same, and any of what was not, in any order, torn within writes
+	anyEnd                // one of these
 )
 
-func (e end) String() string { return [...]string{"kill", "power loss", "random power loss"}[e] }
+func (e end) String() string { return [...]string{"kill", "power loss", "random power loss", "any"}[e] }
 
 // after returns what is found after the end.
 func (s *simFS) after(e end, random *rand.Rand) *simFS {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e == anyEnd {
+		e = end(random.IntN(int(anyEnd)))
+	}
 	out := newSimFS()
 	out.dirs = map[string]*simDir{}
 	copied := map[*simNode]*simNode{}

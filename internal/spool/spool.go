@@ -40,7 +40,8 @@ type Options struct {
 	Log   *slog.Logger // nil: slog.Default()
 	FS    FS           // nil: the operating system's files
 
-	segmentSize int64 // for tests
+	segmentSize int64         // for tests
+	backOff     time.Duration // for tests
 }
 
 // Record is what the spool keeps for Kafka.
@@ -143,6 +144,7 @@ func Open(o Options) (*Spool, error) {
 		segments:    map[segmentKey]*segment{},
 		queues:      map[queueName]*Queue{},
 		gated:       true,
+		health:      health{first: cmp.Or(o.backOff, firstBackOff)},
 		closed:      make(chan struct{}),
 	}
 	if s.fs == nil {
@@ -254,6 +256,7 @@ type health struct {
 	refusal error         // wraps ErrFull or ErrFailed; nil: the last commit succeeded
 	until   time.Time     // no attempt before; zero: at once
 	delay   time.Duration // the last back-off
+	first   time.Duration // back-off
 }
 
 // stateOf returns the state that a refusal stands for.
@@ -276,15 +279,18 @@ const (
 func (h *health) refuse(err error, backOff bool) {
 	h.refusal, h.until = err, time.Time{}
 	if backOff {
-		h.delay = min(max(2*h.delay, firstBackOff), lastBackOff)
+		h.delay = min(max(2*h.delay, h.first), lastBackOff)
 		h.until = time.Now().Add(h.delay)
 	}
 }
 
+// recover notes that a commit has succeeded.
+func (h *health) recover() { *h = health{first: h.first} }
+
 // retry allows an attempt now: there may be room.
 func (h *health) retry() {
 	if h.until.IsZero() { // the limit was reached
-		*h = health{}
+		h.recover()
 		return
 	}
 	h.until = time.Now()

@@ -179,7 +179,7 @@ func (s *Spool) publish(g *group) []Position {
 	a.end += int64(len(g.buf))
 	if s.health.refusal != nil {
 		s.log.Info("the spool takes records again")
-		s.health = health{}
+		s.health.recover()
 	}
 	s.stats.groups++
 	s.stats.records += uint64(len(positions))
