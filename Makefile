@@ -8,6 +8,7 @@ TIMEOUT ?= 20m# for the tests of one package
 FUZZTIME ?= 30s# for one fuzz target
 SOAK     ?= 10m# for each mode of soak
 BIN      ?= bin# where the programs are built
+DIST     ?= dist# where packages are built
 
 # The version is in internal/version. The commit is told to the linker, because Go
 # builds nothing where git refuses to read a clone, as one of another user. An
@@ -22,7 +23,7 @@ TOOL := $(GO) tool -modfile=scripts/tools/go.mod
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/kafka-upstream and bin/kafka-upstream-demo
@@ -35,6 +36,16 @@ install: ## install kafka-upstream into PREFIX/bin, its licences into PREFIX/sha
 	install -m 0755 '$(BIN)/kafka-upstream' '$(DESTDIR)$(PREFIX)/bin/kafka-upstream'
 	install -d '$(DESTDIR)$(PREFIX)/share/doc/kafka-upstream'
 	install -m 0644 LICENSE THIRD_PARTY_NOTICES '$(DESTDIR)$(PREFIX)/share/doc/kafka-upstream'
+
+.PHONY: packages
+packages: ## build DIST/*.deb, *.rpm and *.tar.gz for amd64 and arm64, their SBOMs and SHA256SUMS (DIST=dist)
+	scripts/packages.sh '$(DIST)'
+
+.PHONY: test-packages
+test-packages: ## install, upgrade and remove the packages in a chroot with Debian, and build them twice; needs root
+	@scripts/need.sh rpm
+	KAFKA_UPSTREAM_DEBIAN=$$(scripts/debian.sh) && export KAFKA_UPSTREAM_DEBIAN && \
+		$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -count=1 -tags packages ./internal/test/packages
 
 .PHONY: demo
 demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SECURE=1: TLS and SASL; ARGS=: more flags)
@@ -107,4 +118,4 @@ soak: ## faults by chance for SOAK (10m) a mode, or those of SEED
 
 .PHONY: clean
 clean: ## remove what build has made
-	rm -rf bin
+	rm -rf bin dist
