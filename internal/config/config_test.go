@@ -454,7 +454,7 @@ func FuzzParse(f *testing.F) {
 		}
 		_ = c.Validate()
 		_, _ = c.Record(), c.Warnings()
-		if c.Producer().Key() != c.Producer().Key() {
+		if first, second := c.Producer().Key(), c.Producer().Key(); first != second {
 			t.Error("the key differs from call to call")
 		}
 	})
