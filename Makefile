@@ -41,6 +41,11 @@ install: ## install kafka-upstream into PREFIX/bin, its licences into PREFIX/sha
 packages: ## build DIST/*.deb, *.rpm and *.tar.gz for amd64 and arm64, their SBOMs and SHA256SUMS (DIST=dist)
 	scripts/packages.sh '$(DIST)'
 
+.PHONY: release
+release: ## commit and tag the release VERSION, and build its packages; docs/releasing.md has what comes before and after
+	scripts/release.sh '$(VERSION)'
+	$(MAKE) packages
+
 .PHONY: test-packages
 test-packages: ## install, upgrade and remove the packages in a chroot with Debian, and build them twice; needs root
 	@scripts/need.sh rpm

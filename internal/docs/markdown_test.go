@@ -36,10 +36,10 @@ func read(t testing.TB, name string) string {
 	return string(b)
 }
 
-// documents are README.md, CHANGELOG.md, and all of docs and docs/decisions.
+// documents are those at the root, and all of docs and docs/decisions.
 func documents(t testing.TB) []*document {
 	t.Helper()
-	names := []string{"README.md", "CHANGELOG.md"}
+	names := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
 	for _, dir := range []string{"docs", "docs/decisions"} {
 		files, err := filepath.Glob(filepath.Join(root, dir, "*.md"))
 		if err != nil || len(files) == 0 {
@@ -157,7 +157,7 @@ func TestTargetsOfMakeExist(t *testing.T) {
 	}
 }
 
-var pathName = regexp.MustCompile("`((?:cmd|docs|internal|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
+var pathName = regexp.MustCompile("`((?:cmd|compose|docs|internal|packaging|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
 
 func TestPathsExist(t *testing.T) {
 	for _, d := range documents(t) {

@@ -27,6 +27,25 @@ func TestManPageHasTheFlagsOfTheProgram(t *testing.T) {
 	}
 }
 
+// The commands in the lines of kong.conf are those of the package.
+func TestCommandsOfInstalledProgramsStartIt(t *testing.T) {
+	n := 0
+	for _, f := range find(t, "docs/install.md").fences {
+		for _, m := range regexp.MustCompile(`(?m)_cmd = (.+)$`).FindAllStringSubmatch(f.text, -1) {
+			n++
+			checkFlags(t, "/usr/bin/kafka-upstream", strings.Fields(m[1]))
+		}
+		if socket := regexp.MustCompile(`_socket = (.+)`).FindStringSubmatch(f.text); socket != nil {
+			if command := unit(t, "ExecStart"); !strings.Contains(command, "-socket "+socket[1]+" ") || !strings.Contains(f.text, "-socket "+socket[1]+" -dump") {
+				t.Errorf("the socket %s is not that of %q", socket[1], command)
+			}
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d commands were found", n)
+	}
+}
+
 // unit returns the value of a setting of the unit file.
 func unit(t *testing.T, setting string) string {
 	t.Helper()
