@@ -165,7 +165,7 @@ func TestTargetsOfMakeExist(t *testing.T) {
 	}
 }
 
-var pathName = regexp.MustCompile("`((?:cmd|docs|internal|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
+var pathName = regexp.MustCompile("`((?:cmd|docs|examples|internal|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
 
 func TestPathsExist(t *testing.T) {
 	for _, d := range documents(t) {
