@@ -92,6 +92,8 @@ func anchor(heading string) string {
 var (
 	emptyHead = regexp.MustCompile(`<table>\s*<thead>\s*<tr>\s*(?:<th[^>]*></th>\s*)+</tr>\s*</thead>\s*`)
 	flag      = regexp.MustCompile(`<code>(-[^ <]+)</code>`) // a browser may break it after the hyphen
+	cell      = regexp.MustCompile(`<td[^>]*>.*?</td>`)
+	inCode    = regexp.MustCompile(`<code>[^<]*</code>`)
 	omitted   = "<!-- raw HTML omitted -->\n"
 )
 
@@ -124,7 +126,13 @@ func (s *site) render(p *page) (string, error) {
 	}
 	html := emptyHead.ReplaceAllString(b.String(), `<table class="list">`)
 	html = flag.ReplaceAllString(html, `<code class="flag">$1</code>`)
+	html = cell.ReplaceAllStringFunc(html, func(td string) string { return inCode.ReplaceAllStringFunc(td, breakable) })
 	return strings.NewReplacer(omitted, "", "<table", `<div class="scroll"><table`, "</table>", "</table></div>").Replace(html), nil
+}
+
+// breakable lets a long name in a table break where it has parts, and nowhere else.
+func breakable(code string) string {
+	return strings.NewReplacer("</code>", "</code>", "_", "_<wbr>", ".", ".<wbr>", "/", "/<wbr>").Replace(code)
 }
 
 func outside(to string) bool {
