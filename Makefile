@@ -7,6 +7,8 @@ PREFIX  ?= /usr/local
 TIMEOUT ?= 20m# for the tests of one package
 FUZZTIME ?= 30s# for one fuzz target
 SOAK     ?= 10m# for each mode of soak
+BIN      ?= bin# where the programs are built
+DIST     ?= dist# where packages are built
 
 # The version is in internal/version. The commit is told to the linker, because Go
 # builds nothing where git refuses to read a clone, as one of another user. An
@@ -14,23 +16,36 @@ SOAK     ?= 10m# for each mode of soak
 COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null))
 BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X "kafka-upstream/internal/version.commit=$(COMMIT)"'
 
+# The tools have a module of their own, so that go.mod has none of theirs.
+TOOL := $(GO) tool -modfile=scripts/tools/go.mod
+
 .DEFAULT_GOAL := build
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/kafka-upstream and bin/kafka-upstream-demo
-	$(BUILD) -o bin/ ./cmd/kafka-upstream ./cmd/kafka-upstream-demo
+	$(BUILD) -o '$(BIN)/' ./cmd/kafka-upstream ./cmd/kafka-upstream-demo
 
 .PHONY: install
 install: ## install kafka-upstream into PREFIX/bin, its licences into PREFIX/share/doc (PREFIX=/usr/local)
-	$(BUILD) -o bin/ ./cmd/kafka-upstream
+	$(BUILD) -o '$(BIN)/' ./cmd/kafka-upstream
 	install -d '$(DESTDIR)$(PREFIX)/bin'
-	install -m 0755 bin/kafka-upstream '$(DESTDIR)$(PREFIX)/bin/kafka-upstream'
+	install -m 0755 '$(BIN)/kafka-upstream' '$(DESTDIR)$(PREFIX)/bin/kafka-upstream'
 	install -d '$(DESTDIR)$(PREFIX)/share/doc/kafka-upstream'
 	install -m 0644 LICENSE THIRD_PARTY_NOTICES '$(DESTDIR)$(PREFIX)/share/doc/kafka-upstream'
+
+.PHONY: packages
+packages: ## build DIST/*.deb, *.rpm and *.tar.gz for amd64 and arm64, their SBOMs and SHA256SUMS (DIST=dist)
+	scripts/packages.sh '$(DIST)'
+
+.PHONY: test-packages
+test-packages: ## install, upgrade and remove the packages in a chroot with Debian, and build them twice; needs root
+	@scripts/need.sh rpm
+	KAFKA_UPSTREAM_DEBIAN=$$(scripts/debian.sh) && export KAFKA_UPSTREAM_DEBIAN && \
+		$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -count=1 -tags packages ./internal/test/packages
 
 .PHONY: demo
 demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SECURE=1: TLS and SASL; ARGS=: more flags)
@@ -47,7 +62,8 @@ test-go: check-go gcc ## the tests that need only Go, plain and with the race de
 	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- ./... -- -race ./...
 
 .PHONY: check
-check: check-go ## gofmt, go vet and luacheck
+check: check-go ## gofmt, go vet, staticcheck and luacheck
+	$(TOOL) staticcheck -tags kafka,nginx ./...
 	@scripts/need.sh luacheck
 	luacheck -q --std ngx_lua --globals kong --no-max-line-length internal/companion/lua internal/test/kongnginx/kong.lua
 
@@ -59,6 +75,10 @@ check-go:
 	$(GO) vet -tags kafka,nginx ./...
 	cd scripts/manifests && $(GO) vet ./...
 	cd scripts/site && $(GO) vet ./...
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what is linked, in the database of the Go project
+	$(TOOL) govulncheck ./cmd/kafka-upstream
 
 .PHONY: kafka
 kafka: ## fetch Apache Kafka and Apicurio Registry for the tests (and Java and Maven where they are missing and apt-get may)
@@ -106,4 +126,4 @@ soak: ## faults by chance for SOAK (10m) a mode, or those of SEED
 
 .PHONY: clean
 clean: ## remove what build has made
-	rm -rf bin
+	rm -rf bin dist

@@ -90,14 +90,6 @@ func parse(name, text string) *document {
 	return d
 }
 
-var notInAnchor = regexp.MustCompile("[^a-z0-9 _-]")
-
-// anchor is how GitHub names a heading in a link.
-func anchor(heading string) string {
-	s := notInAnchor.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
-	return strings.ReplaceAll(s, " ", "-")
-}
-
 // rows are the cells of the tables in the document's prose.
 func (d *document) rows() [][]string {
 	var all [][]string

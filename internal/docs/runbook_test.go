@@ -41,7 +41,7 @@ func loggedIn(t *testing.T, dir string, all map[string]string) {
 	t.Helper()
 	names, _ := filepath.Glob(filepath.Join(dir, "*.go"))
 	set := token.NewFileSet()
-	consts := make(map[string]string)
+	consts := make(texts)
 	var files []*ast.File
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
@@ -55,7 +55,7 @@ func loggedIn(t *testing.T, dir string, all map[string]string) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if v, ok := n.(*ast.ValueSpec); ok && len(v.Names) == len(v.Values) {
 				for i, name := range v.Names {
-					consts[name.Name] = constantText(v.Values[i], nil)
+					consts[name.Name] = consts.of(v.Values[i])
 				}
 			}
 			return true
@@ -77,11 +77,13 @@ func loggedIn(t *testing.T, dir string, all map[string]string) {
 				if x, ok := method.X.(*ast.Ident); len(call.Args) == 0 || ok && x.Name == "kafka" {
 					return true // err.Error(), kafka.Error(code)
 				}
-				text := constantText(call.Args[0], consts)
-				if text == "" {
+				lines := consts.of(call.Args[0])
+				if len(lines) == 0 {
 					t.Errorf("%s: what is logged is no constant text", at)
 				}
-				all[text] = strings.ToLower(method.Sel.Name)
+				for _, text := range lines {
+					all[text] = strings.ToLower(method.Sel.Name)
+				}
 			case "Log", "LogAttrs":
 				if x, ok := method.X.(*ast.Ident); ok && x.Name == "log" && len(call.Args) > 2 {
 					t.Errorf("%s: call Warn or Error, which this test knows", at)
@@ -94,23 +96,38 @@ func loggedIn(t *testing.T, dir string, all map[string]string) {
 	}
 }
 
-// constantText is the constant part of an expression, "" if there is none.
-func constantText(e ast.Expr, consts map[string]string) string {
+// texts are the values of the package's constants and tables of text, by name.
+type texts map[string][]string
+
+// of returns the texts that an expression may be: of a sum and of a format the constant part, of
+// a table all of its values.
+func (known texts) of(e ast.Expr) []string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
-		if e.Kind == token.STRING {
-			s, _ := strconv.Unquote(e.Value)
-			return strings.TrimSpace(s)
+		if s, err := strconv.Unquote(e.Value); err == nil && e.Kind == token.STRING {
+			return []string{strings.TrimPrefix(strings.TrimSpace(s), "%d ")}
 		}
 	case *ast.Ident:
-		return consts[e.Name]
-	case *ast.BinaryExpr:
-		if s := constantText(e.X, consts); s != "" {
-			return s
+		return known[e.Name]
+	case *ast.IndexExpr:
+		return known.of(e.X)
+	case *ast.CompositeLit:
+		var all []string
+		for _, v := range e.Elts {
+			if pair, ok := v.(*ast.KeyValueExpr); ok {
+				v = pair.Value
+			}
+			all = append(all, known.of(v)...)
 		}
-		return constantText(e.Y, consts)
+		return all
+	case *ast.CallExpr:
+		if f, ok := e.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "Sprintf" {
+			return known.of(e.Args[0])
+		}
+	case *ast.BinaryExpr:
+		return append(known.of(e.X), known.of(e.Y)...)
 	}
-	return ""
+	return nil
 }
 
 var luaLine = regexp.MustCompile(`(?m)^.*(?:ngx\.(ERR|WARN)|unavailable\(").*$`)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"kafka-upstream/internal/producer/cluster"
 )
 
 // topic is the state of one topic in a producer, whose mutex guards it.
@@ -27,6 +29,8 @@ type topic struct {
 	partitioner partitioner
 
 	health health // of the topic alone
+
+	inexact [cluster.Inexactnesses]time.Time // when that was last logged
 }
 
 // topic returns the topic of that name. A topic that is new gets its share of the buffer.

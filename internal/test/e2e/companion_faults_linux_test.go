@@ -599,6 +599,55 @@ func TestCompanionCertificatesForRegistriesComeFromKong(t *testing.T) {
 	}
 }
 
+// A configuration is sent although the request that came first has ended while Kong looked up the
+// certificate.
+func TestCompanionConfigurationOutlivesItsFirstRequest(t *testing.T) {
+	ca := testcert.New("an authority")
+	f := startMutual(t, ca, ca)
+	dir := t.TempDir()
+	pair := rig.SecretKey(ca.Client("kong"))
+	for name, b := range map[string][]byte{"crt": pair.Cert, "key": pair.Key, "ca": ca.PEM()} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, n := startCompanion(t, kongnginx.Options{
+		Configs: map[string][]byte{"tls": rig.Settings(t, f.Addrs(), mutualTLS(certID))},
+		HTTP:    "lua_check_client_abort on;",
+		Stub: fmt.Sprintf(`
+			local function read(name) local f = io.open(%q .. "/" .. name) local s = f and f:read("*a") if f then f:close() end return s end
+			function kong.db.certificates:select(key)
+				while not read("go") do ngx.sleep(0.01) end
+				return key.id == %q and { cert = read("crt"), key = read("key") }
+			end`, dir, certID),
+	}, "-admin-url", "", "-ca-file", filepath.Join(dir, "ca"))
+	send := func(limit time.Duration) (int, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "POST", "http://kong/", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := n.Client(t, "tls", 1).Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	}
+	if status, err := send(300 * time.Millisecond); err == nil {
+		t.Fatalf("the first request did not wait for the certificate: %d", status)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte("go"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := send(30 * time.Second); err != nil || status != 200 {
+		t.Errorf("the next request: %d, %v", status, err)
+	}
+	if came := f.came(); fmt.Sprint(came) != "[kong]" {
+		t.Errorf("the broker saw %q", came)
+	}
+}
+
 func slicesConcat(all ...[]byte) []byte { return bytes.Join(all, nil) }
 
 // HTTP/2 has bodies without a length, and nginx puts large ones into files.
