@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,12 +12,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	yaml "go.yaml.in/yaml/v4"
 
 	"kafka-upstream/internal/config"
+	"kafka-upstream/internal/test/child"
 	"kafka-upstream/internal/test/kafkatest"
+	"kafka-upstream/internal/test/kongsim"
 )
 
 // resources are the resources in a file of Kubernetes' YAML.
@@ -228,4 +232,67 @@ func TestSocketsInExamplesAreThoseThatKongLooksFor(t *testing.T) {
 			t.Errorf("%s: %q does not name the chart's prefix", name, command)
 		}
 	}
+}
+
+// The sidecar's command serves a Kong that asks and looks as the values say, and drains at the
+// end of the pod.
+func TestSidecarInExamplesServesKong(t *testing.T) {
+	lease, err := child.LeasePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(lease.Release)
+	const file = "examples/kubernetes/values-sidecar.yaml"
+	dir := shortDir(t)
+	metrics := fmt.Sprintf("127.0.0.1:%d", lease.Ports[0])
+	here := strings.NewReplacer("/run/kafka-upstream", dir, "0.0.0.0:9542", metrics)
+	all := startCommands(t)
+	dump, err := exec.Command(binary, strings.Fields(here.Replace(all[file+" query_cmd"]))[1:]...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sidecar, err := child.Start(exec.Command(binary, strings.Fields(here.Replace(all[file+" kafka-upstream"]))[1:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sidecar.Kill() })
+	for _, path := range []string{"/healthz", "/readyz"} { // as the kubelet asks
+		for deadline := time.Now().Add(20 * time.Second); probe(t, "http://"+metrics+path) != http.StatusOK; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) || sidecar.Ended() {
+				t.Fatalf("%s does not answer 200", path)
+			}
+		}
+	}
+	socket := here.Replace(text(resources(t, file)[0], "env", "pluginserver_kafka_upstream_socket"))
+	broker := kafkatest.StartFake(t, kfake.SeedTopics(1, "orders"))
+	host, port, _ := net.SplitHostPort(broker.Addrs()[0])
+	sim, err := kongsim.Start(t.Context(), kongsim.Options{Socket: socket, Dump: dump, Workers: 1, Config: fmt.Appendf(nil, `{"_format_version": "3.0", "routes": [{"name": "orders",
+		"paths": ["/"], "plugins": [{"name": "kafka-upstream", "config": {"bootstrap_servers": [{"host": %q, "port": %s}], "topic": "orders", "producer_async_flush_timeout": 3600000}}]}]}`, host, port)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, body := sendText(t, sim, "POST / HTTP/1.1\ncontent-type: text/plain\n\n"+strings.Repeat("tea", 10_000)+"\n"); res.StatusCode != 200 {
+		t.Fatalf("%s %s", res.Status, body)
+	}
+	if err := sim.Close(); err != nil { // Kong ends first, as its container does
+		t.Error(err)
+	}
+	if !sidecar.Stop(20 * time.Second) || sidecar.Err() != nil {
+		t.Errorf("the sidecar did not end by itself: %v", sidecar.Err())
+	}
+	if got := broker.Records(t, "orders", 1); len(got) != 1 {
+		t.Errorf("%d records after the drain", len(got))
+	}
+}
+
+// probe returns the status of an answer, 0 if there is none.
+func probe(t *testing.T, url string) int {
+	t.Helper()
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(url)
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	return res.StatusCode
 }
