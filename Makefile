@@ -58,6 +58,8 @@ demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SEC
 
 .PHONY: test
 test: check gcc kafka nginx ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
+	cd scripts/manifests && $(GO) test ./...
+	cd scripts/site && $(GO) test ./...
 	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- + -count=1 -tags kafka,nginx ./...
 
 .PHONY: test-go
@@ -76,6 +78,8 @@ check-go:
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags kafka,nginx ./...
+	cd scripts/manifests && $(GO) vet ./...
+	cd scripts/site && $(GO) vet ./...
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is linked, in the database of the Go project
@@ -108,6 +112,10 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 .PHONY: docs
 docs: ## write the generated parts of docs/ again
 	$(GO) generate ./...
+
+.PHONY: site
+site: ## make a website of the documents, in bin/site
+	cd scripts/site && $(GO) run . ../.. ../../bin/site
 
 .PHONY: notices
 notices: ## write THIRD_PARTY_NOTICES again, the licences of what is linked

@@ -157,7 +157,7 @@ func TestTargetsOfMakeExist(t *testing.T) {
 	}
 }
 
-var pathName = regexp.MustCompile("`((?:cmd|compose|docs|internal|packaging|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
+var pathName = regexp.MustCompile("`((?:cmd|compose|docs|examples|internal|packaging|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
 
 func TestPathsExist(t *testing.T) {
 	for _, d := range documents(t) {
