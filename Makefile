@@ -3,6 +3,9 @@
 # which wants gcc; what else `make test` needs it fetches.
 
 export GO ?= go
+# All but what the race detector watches is compiled without cgo and with -trimpath, as what is
+# shipped is: Go keeps what it has compiled by such settings, and so compiles it once.
+export CGO_ENABLED := 0
 PREFIX  ?= /usr/local
 TIMEOUT ?= 20m# for the tests of one package
 FUZZTIME ?= 30s# for one fuzz target
@@ -12,7 +15,12 @@ SOAK     ?= 10m# for each mode of soak
 # builds nothing where git refuses to read a clone, as one of another user. An
 # archive has no .git, though a directory above it may.
 COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null))
-BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X "kafka-upstream/internal/version.commit=$(COMMIT)"'
+BUILD  := $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X "kafka-upstream/internal/version.commit=$(COMMIT)"'
+
+# check-go has vetted what is tested. The package whose tests take longest comes first: the
+# others are compiled and tested beside it.
+GOTEST   := $(GO) run -trimpath ./scripts/gotest -timeout=$(TIMEOUT) -vet=off
+PACKAGES := ./internal/test/e2e ./...
 
 .DEFAULT_GOAL := build
 
@@ -38,11 +46,11 @@ demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SEC
 
 .PHONY: test
 test: check gcc kafka nginx ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
-	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- + -count=1 -tags kafka,nginx ./...
+	$(GOTEST) -- -race $(PACKAGES) -- + -count=1 -trimpath -tags=kafka,nginx $(PACKAGES)
 
 .PHONY: test-go
 test-go: check-go gcc ## the tests that need only Go, plain and with the race detector
-	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- ./... -- -race ./...
+	$(GOTEST) -- -trimpath $(PACKAGES) -- -race $(PACKAGES)
 
 .PHONY: check
 check: check-go ## gofmt, go vet and luacheck
@@ -53,8 +61,8 @@ check: check-go ## gofmt, go vet and luacheck
 check-go:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) vet -tags kafka,nginx ./...
+	$(GO) vet -trimpath ./...
+	$(GO) vet -trimpath -tags=kafka,nginx ./...
 
 .PHONY: kafka
 kafka: ## fetch Apache Kafka and Apicurio Registry for the tests (and Java and Maven where they are missing and apt-get may)

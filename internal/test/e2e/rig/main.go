@@ -58,8 +58,8 @@ func build(path string) error {
 	env := os.Environ()
 	if Race {
 		args = append(args, "-race")
-	} else { // the race detector needs cgo; what is shipped is built without
-		env = append(env, "CGO_ENABLED=0")
+	} else { // the race detector needs cgo; what is shipped is built so
+		args, env = append(args, "-trimpath"), append(env, "CGO_ENABLED=0")
 	}
 	if os.Getenv("GOCOVERDIR") != "" {
 		args = append(args, "-cover", "-coverpkg", "kafka-upstream/...")
