@@ -66,8 +66,10 @@ func goTest(args []string) (events io.Reader, wait func() error) {
 	fmt.Println("go " + strings.Join(args, " "))
 	cmd := exec.Command(cmp.Or(os.Getenv("GO"), "go"), args...)
 	cmd.Stderr = os.Stderr
-	if slices.Contains(args, "-race") { // which is written in C
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if slices.Contains(args, "-race") {
+		// The race detector is written in C. It has each process wait a second at its end for
+		// what still runs: most of the time of tests that run programs.
+		cmd.Env = append([]string{"GORACE=atexit_sleep_ms=20"}, append(os.Environ(), "CGO_ENABLED=1")...)
 	}
 	events, err := cmd.StdoutPipe()
 	if err == nil {

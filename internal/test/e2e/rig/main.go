@@ -73,11 +73,13 @@ func build(path string) error {
 }
 
 // Env returns the environment that the program gets: that of Kong's plugin servers, which
-// is empty, and more; and GOCOVERDIR if it is set.
+// is empty, and more; and GOCOVERDIR and GORACE if they are set.
 func Env(more ...string) []string {
 	env := append([]string{}, more...) // not nil, which would be this process's
-	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
-		env = append(env, "GOCOVERDIR="+dir)
+	for _, name := range []string{"GOCOVERDIR", "GORACE"} {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
 	}
 	return env
 }
