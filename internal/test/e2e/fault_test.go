@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -83,6 +84,14 @@ func (x *stage) records(n int) []*kgo.Record {
 	return x.b.RecordsOf(x.T, x.load.topics(), n)
 }
 
+// beside has a test of faults run beside others, for it mostly waits. With -parallel 1, which is
+// how the table of faults is made, the tests keep their order, and have the processors alone.
+func beside(t *testing.T) {
+	if flag.Lookup("test.parallel").Value.String() != "1" {
+		t.Parallel()
+	}
+}
+
 // runFake does the fault to a cluster in the test's process.
 func (f fault) runFake(t *testing.T) {
 	x := &stage{T: t, load: newMixed("t")}
@@ -130,7 +139,7 @@ func (f fault) run(x *stage) {
 	var sending sync.WaitGroup
 	for client := range clients {
 		sending.Go(func() {
-			pace := time.NewTicker(4 * time.Millisecond)
+			pace := time.NewTicker(10 * time.Millisecond)
 			defer pace.Stop()
 			for i := client; ; i += clients {
 				select {

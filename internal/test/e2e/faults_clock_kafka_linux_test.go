@@ -13,6 +13,7 @@ import (
 // hour ahead of its own clock (message.timestamp.after.max.ms, KIP-1030). Such
 // records are lost, counted and told of, and nothing else is.
 func TestFaultsOfTheClockTowardsRealKafka(t *testing.T) {
+	beside(t)
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		kafka := kafkatest.Start(t, kafkatest.Config{Version: version, Brokers: 3})
 		old := version[0] == '3'

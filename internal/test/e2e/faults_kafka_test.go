@@ -22,18 +22,15 @@ import (
 func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
 	f.more = map[string]any{"producer_request_acks": -1}
 	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), load: newMixed(f.topic)}
-	for _, topic := range x.load.topics() {
-		partitions := 2
-		if topic == x.load.plain {
-			partitions = 6
-		}
-		kafka.CreateTopic(t, topic, partitions, cmp.Or(f.replicas, 3), nil)
-	}
+	replicas := cmp.Or(f.replicas, 3)
+	kafka.CreateTopics(t, x.load.keyed, 2, replicas, nil)
+	kafka.CreateTopic(t, x.load.plain, 6, replicas, nil)
 	f.run(x)
 }
 
 // Faults done to three brokers of a genuine Kafka, each a process.
 func TestFaultsOfRealKafka(t *testing.T) {
+	beside(t)
 	kafka := kafkatest.Start(t, kafkatest.Config{Brokers: 3})
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Addrs(kafkatest.Plaintext)...))
 	if err != nil {
@@ -121,6 +118,7 @@ func TestFaultsOfRealKafka(t *testing.T) {
 
 // The only broker of each version is killed, and all batches wait for it.
 func TestFaultsOfTheOnlyBroker(t *testing.T) {
+	beside(t)
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		kafka := kafkatest.Start(t, kafkatest.Config{Version: version})
 		fault{topic: "killed", replicas: 1, name: "the only broker killed (SIGKILL) for 3 s, and back", do: func(x *stage) {

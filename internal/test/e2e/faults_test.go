@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,10 @@ import (
 // faults_kafka_test.go. `make guarantees` writes the table of docs/guarantees.md from both.
 func TestFaults(t *testing.T) {
 	for _, f := range slices.Concat(faults, faultsOfTheClock) {
-		t.Run(f.name, f.runFake)
+		t.Run(f.name, func(t *testing.T) {
+			beside(t)
+			f.runFake(t)
+		})
 	}
 }
 
@@ -54,7 +58,12 @@ var faults = []fault{
 		x.b.away(3 * time.Second)
 	}, refuses: true, told: "could not send a record to topic t"},
 	{name: "buffer full while all brokers are away for 3 s", more: map[string]any{"producer_async_buffering_limits_messages_in_memory": 100}, do: func(x *stage) {
-		x.b.away(3 * time.Second)
+		x.b.Close()
+		time.Sleep(3 * time.Second)
+		rig.Eventually(x, "the buffer is full", func() bool { // later on a busy machine
+			return slices.ContainsFunc(x.sim.ErrorLog(), func(line string) bool { return strings.Contains(line, "rejected") })
+		})
+		x.b.start()
 	}, refuses: true, told: "rejected"},
 	{name: "Kong reloaded 5 times", do: func(x *stage) {
 		for range 5 {
