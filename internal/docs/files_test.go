@@ -277,7 +277,7 @@ func TestSidecarInExamplesServesKong(t *testing.T) {
 	if err := sim.Close(); err != nil { // Kong ends first, as its container does
 		t.Error(err)
 	}
-	if !sidecar.Stop(20 * time.Second) || sidecar.Err() != nil {
+	if !sidecar.Stop(20*time.Second) || sidecar.Err() != nil {
 		t.Errorf("the sidecar did not end by itself: %v", sidecar.Err())
 	}
 	if got := broker.Records(t, "orders", 1); len(got) != 1 {

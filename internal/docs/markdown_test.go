@@ -139,6 +139,16 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// The index has each document, but for the decisions, which have one of their own.
+func TestIndexListsEachDocument(t *testing.T) {
+	text := read(t, "docs/README.md")
+	for _, d := range documents(t) {
+		if name, ok := strings.CutPrefix(d.name, "docs/"); ok && !strings.Contains(name, "/") && name != "README.md" && !strings.Contains(text, "]("+name+") |") {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
+	}
+}
+
 var makeTarget = regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z-]*)")
 
 func TestTargetsOfMakeExist(t *testing.T) {

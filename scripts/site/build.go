@@ -75,16 +75,17 @@ type site struct {
 
 // read reads all documents and the navigation.
 func (s *site) read() error {
-	names := []string{"README.md", "CHANGELOG.md"}
-	for _, pattern := range []string{"docs/*.md", "docs/decisions/*.md"} {
+	var names []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md"} {
 		found, err := filepath.Glob(filepath.Join(s.root, pattern))
 		if err != nil {
 			return err
 		}
 		for _, f := range found {
-			names = append(names, path.Dir(pattern)+"/"+filepath.Base(f))
+			names = append(names, path.Join(path.Dir(pattern), filepath.Base(f)))
 		}
 	}
+	targets := make(map[string]string)
 	for _, name := range names {
 		b, err := os.ReadFile(filepath.Join(s.root, name))
 		if err != nil {
@@ -93,6 +94,11 @@ func (s *site) read() error {
 		if s.pages[name], err = s.parse(name, b); err != nil {
 			return err
 		}
+		at := s.pages[name].target
+		if other := targets[at]; other != "" {
+			return fmt.Errorf("%s and %s are both %s", other, name, at)
+		}
+		targets[at] = name
 	}
 	if s.pages[index] == nil {
 		return errors.New("there is no " + index)

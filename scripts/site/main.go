@@ -1,4 +1,4 @@
-// Command site makes a website of README.md, CHANGELOG.md and docs: plain HTML and one style
+// Command site makes a website of the documents at the root and in docs: plain HTML and one style
 // sheet, which work without a server and without JavaScript. docs/README.md is the first page,
 // and its tables are the navigation.
 //

@@ -39,6 +39,8 @@ func target(source string) string {
 		return "index.html"
 	case path.Base(name) == "README":
 		return path.Dir(name) + "/index.html"
+	case !strings.Contains(source, "/"): // SECURITY.md beside docs/security.md
+		return "about-" + strings.ToLower(name) + ".html"
 	}
 	return strings.ToLower(name) + ".html"
 }
