@@ -212,6 +212,15 @@ func (f *Field) prepareChecks(name string) error {
 				return fmt.Errorf("an entity check of %q names %q, which is no field of it", name, n)
 			}
 		}
+		if c := c.Conditional; c != nil {
+			for _, n := range []string{c.IfField, c.ThenField} {
+				// Kong merges the condition into the field, takes that for the schema of a record, and
+				// finds no fields in it (conditional in kong/db/schema/init.lua of 3.9.1).
+				if f.at(n).Type == "record" {
+					return fmt.Errorf("an entity check of %q compares %q, a record: Kong fails at its value; name a field of it", name, n)
+				}
+			}
+		}
 	}
 	return nil
 }

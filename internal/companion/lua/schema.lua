@@ -1764,7 +1764,7 @@ return {
                                 if_match = {
                                   eq = "basic",
                                 },
-                                then_field = "basic",
+                                then_field = "basic.username",
                                 then_match = {
                                   ne = ngx.null,
                                 },
@@ -1777,7 +1777,7 @@ return {
                                 if_match = {
                                   eq = "oauth2",
                                 },
-                                then_field = "oauth2",
+                                then_field = "oauth2.token_endpoint",
                                 then_match = {
                                   ne = ngx.null,
                                 },
