@@ -776,45 +776,6 @@ return {
                   },
                 },
                 {
-                  conditional_at_least_one_of = {
-                    if_field = "mechanism",
-                    if_match = {
-                      eq = "OAUTHBEARER",
-                    },
-                    then_at_least_one_of = {
-                      "oauthbearer.token_endpoint_url",
-                      "oauthbearer.token_file",
-                    },
-                    then_err = "must set one of %s when mechanism is OAUTHBEARER",
-                  },
-                },
-                {
-                  conditional_at_least_one_of = {
-                    if_field = "mechanism",
-                    if_match = {
-                      eq = "OAUTHBEARER",
-                    },
-                    then_at_least_one_of = {
-                      "oauthbearer.client_id",
-                      "oauthbearer.token_file",
-                    },
-                    then_err = "must set one of %s when mechanism is OAUTHBEARER",
-                  },
-                },
-                {
-                  conditional_at_least_one_of = {
-                    if_field = "mechanism",
-                    if_match = {
-                      eq = "OAUTHBEARER",
-                    },
-                    then_at_least_one_of = {
-                      "oauthbearer.client_secret",
-                      "oauthbearer.token_file",
-                    },
-                    then_err = "must set one of %s when mechanism is OAUTHBEARER",
-                  },
-                },
-                {
                   conditional = {
                     if_field = "tokenauth",
                     if_match = {
@@ -1770,7 +1731,7 @@ return {
                                 if_match = {
                                   eq = "basic",
                                 },
-                                then_field = "basic",
+                                then_field = "basic.username",
                                 then_match = {
                                   ne = ngx.null,
                                 },
@@ -1783,7 +1744,7 @@ return {
                                 if_match = {
                                   eq = "oauth2",
                                 },
-                                then_field = "oauth2",
+                                then_field = "oauth2.token_endpoint",
                                 then_match = {
                                   ne = ngx.null,
                                 },
@@ -1829,6 +1790,45 @@ return {
           },
         },
         entity_checks = {
+          {
+            conditional_at_least_one_of = {
+              if_field = "authentication.mechanism",
+              if_match = {
+                eq = "OAUTHBEARER",
+              },
+              then_at_least_one_of = {
+                "authentication.oauthbearer.token_endpoint_url",
+                "authentication.oauthbearer.token_file",
+              },
+              then_err = "must set one of %s when authentication.mechanism is OAUTHBEARER",
+            },
+          },
+          {
+            conditional_at_least_one_of = {
+              if_field = "authentication.mechanism",
+              if_match = {
+                eq = "OAUTHBEARER",
+              },
+              then_at_least_one_of = {
+                "authentication.oauthbearer.client_id",
+                "authentication.oauthbearer.token_file",
+              },
+              then_err = "must set one of %s when authentication.mechanism is OAUTHBEARER",
+            },
+          },
+          {
+            conditional_at_least_one_of = {
+              if_field = "authentication.mechanism",
+              if_match = {
+                eq = "OAUTHBEARER",
+              },
+              then_at_least_one_of = {
+                "authentication.oauthbearer.client_secret",
+                "authentication.oauthbearer.token_file",
+              },
+              then_err = "must set one of %s when authentication.mechanism is OAUTHBEARER",
+            },
+          },
           {
             mutually_exclusive = {
               "key_query_arg",
