@@ -1,0 +1,41 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kafka-upstream/internal/test/kafkatest"
+)
+
+// What may be in the log as one batch is not sent as another one, as the second part of a batch that
+// was split.
+func TestNothingIsSentAfterTheEnd(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	for range 100 {
+		c := newTestCluster(t, f.Addrs(), func(o *Options) { idempotent(o); o.Backoff = time.Hour; o.MinPause = time.Hour })
+		produce(t, c, "a")
+		before := len(f.Produces())
+		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 1})
+		ended := make(chan error, 2)
+		go func() {
+			for _, part := range []string{"b", "c"} {
+				ended <- c.Produce(c.Context(), messages(part))
+			}
+		}()
+		eventually(t, "the batch waits for its next attempt", func() bool { return c.watch().attempts.Load() == 2 })
+		c.Close(errOver)
+		for range 2 {
+			if err := <-ended; !errors.Is(err, errOver) {
+				t.Error(err)
+			}
+		}
+		if n := len(f.Produces()) - before; n != 1 {
+			t.Fatalf("%d requests, sent as %s", n, shape(sentAs(f)[before:]))
+		}
+	}
+}
