@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"errors"
 	"testing"
 	"time"
@@ -11,6 +12,35 @@ import (
 
 	"kafka-upstream/internal/test/kafkatest"
 )
+
+// hasProducerID reports whether the batch of a produce request has an identity.
+func hasProducerID(r kmsg.Request) bool {
+	batch := r.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records
+	return int64(binary.BigEndian.Uint64(batch[atProducer:])) >= 0
+}
+
+// Brokers before 4.0 refuse an identity where log.message.format.version is older than 0.11.
+func TestTopicOfAnOlderFormatGetsItsRecordsWithoutIdentity(t *testing.T) {
+	for _, codec := range []string{"none", "gzip"} {
+		t.Run(codec, func(t *testing.T) {
+			f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t", "u"))
+			f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: kerr.UnsupportedForMessageFormat, Count: -1, When: hasProducerID})
+			c := newTestCluster(t, f.Addrs(), func(o *Options) { idempotent(o); o.Compression, o.Topics = codec, []string{"t", "u"} })
+			produce(t, c, "a")
+			produce(t, c, "b")
+			wantTopic(t, f, "ab")
+			wantInexact(t, c, 2, 0, 0)
+			other := messages("c")
+			other[0].Topic = "u"
+			if err := c.Produce(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			if all := sentAs(f); all[len(all)-1] == none {
+				t.Error("so do others")
+			}
+		})
+	}
+}
 
 // What may be in the log as one batch is not sent as another one, as the second part of a batch that
 // was split.
