@@ -83,8 +83,9 @@ func (c *Cluster) codecRefused(t *topic, b *batch, res kafka.Response, err error
 	if rejection := rejectionIn(res); rejection != nil {
 		err = kafka.Error(rejection.ErrorCode)
 	}
-	// Some brokers mean the codec by UNSUPPORTED_FOR_MESSAGE_FORMAT. The batch has nothing else
-	// that an older format lacks but record headers, with which it fails uncompressed, too.
+	// Some brokers mean the codec by UNSUPPORTED_FOR_MESSAGE_FORMAT. Otherwise they mean what an
+	// older format lacks: the identity, see identityRefused, or record headers, with which the batch
+	// fails uncompressed, too.
 	if !errors.Is(err, kafka.UnsupportedCompressionType) && !errors.Is(err, kafka.UnsupportedForMessageFormat) {
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -80,10 +81,21 @@ const (
 	idPatience = 5 * time.Second
 )
 
-// withoutIDs is why, and until when, batches are sent without an identity.
+// withoutIDs is why, and until when, batches that need a producer id are sent without one.
 type withoutIDs struct {
 	until time.Time
 	err   error
+}
+
+// withoutID returns why the topic's batches that need a producer id are sent without one, nil if
+// they are not.
+func (c *Cluster) withoutID(t *topic) error {
+	for _, p := range []*atomic.Pointer[withoutIDs]{&c.withoutIDs, &t.withoutIDs} {
+		if w := p.Load(); w != nil && time.Now().Before(w.until) {
+			return w.err
+		}
+	}
+	return nil
 }
 
 // sequences are those of a topic's partitions. They are let go with the topic.
@@ -135,8 +147,8 @@ func (c *Cluster) identify(ctx context.Context, g *generation, t *topic, b *batc
 		return nil
 	}
 	if s.next == none {
-		if w := c.withoutIDs.Load(); w != nil && time.Now().Before(w.until) {
-			c.leavePlain(t, b, w.err)
+		if err := c.withoutID(t); err != nil {
+			c.leavePlain(t, b, err)
 			return nil
 		}
 		id, err := c.initProducerID(ctx, g, b)
@@ -163,9 +175,10 @@ func (c *Cluster) leavePlain(t *topic, b *batch, err error) {
 	c.o.Observer.Inexact(t.name, b.partition, NoProducerID, err)
 }
 
-// suspendIDs is leavePlain, also for other batches that need a producer id in the time to come.
-func (c *Cluster) suspendIDs(t *topic, b *batch, err error) {
-	c.withoutIDs.Store(&withoutIDs{time.Now().Add(WithoutIDsFor), err})
+// suspendIDs is leavePlain, also for other batches that need a producer id in the time to come: of
+// the Cluster, or of the topic, whose field suspended is.
+func (c *Cluster) suspendIDs(suspended *atomic.Pointer[withoutIDs], t *topic, b *batch, err error) {
+	suspended.Store(&withoutIDs{time.Now().Add(WithoutIDsFor), err})
 	c.leavePlain(t, b, err)
 }
 
@@ -174,7 +187,7 @@ func (c *Cluster) suspendIDs(t *topic, b *batch, err error) {
 func (c *Cluster) awaitIdentity(ctx context.Context, g *generation, t *topic, b *batch, err *noIdentityError) bool {
 	code, answered := errors.AsType[kafka.Error](err.error)
 	if answered && !kafkaerr.IsTemporary(code) || exceeds(&b.unidentified, c.idPatience) {
-		c.suspendIDs(t, b, err)
+		c.suspendIDs(&c.withoutIDs, t, b, err)
 		return true
 	}
 	if !answered {
@@ -239,13 +252,16 @@ func (c *Cluster) identityRefused(t *topic, b *batch, res kafka.Response) bool {
 		rejection.ErrorCode, rejection.ErrorMessage, rejection.BaseOffset = 0, "", -1 // nor does it say where
 		return false
 	case code == kafka.ClusterAuthorizationFailed: // brokers before 2.8 want a permission for such batches (KIP-679)
-		c.suspendIDs(t, b, code)
+		c.suspendIDs(&c.withoutIDs, t, b, code)
+		return true
+	case code == kafka.UnsupportedForMessageFormat: // of the topic, which is older than Kafka 0.11
+		c.suspendIDs(&t.withoutIDs, t, b, code)
 		return true
 	case isIdentityRefused(code):
 		b.refusals++
 		switch {
 		case b.refusals > 2:
-			c.suspendIDs(t, b, code)
+			c.suspendIDs(&t.withoutIDs, t, b, code)
 			return true
 		case b.refusals > 1, code != kafka.OutOfOrderSequenceNumber && code != kafka.UnknownProducerId:
 			b.sequence.next = none // another producer has the id, in a later epoch

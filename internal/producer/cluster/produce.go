@@ -57,10 +57,10 @@ func (c *Cluster) produce(ctx context.Context, b *batch) (kafka.Response, error)
 			return res, err
 		}
 		if !c.sleep(ctx, c.o.Backoff) {
+			c.settle(b, failure)
 			if c.ctx.Err() != nil {
 				return nil, context.Cause(c.ctx)
 			}
-			c.settle(b, failure)
 			return res, err
 		}
 	}
@@ -98,6 +98,9 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 	var waiting time.Time // since when this attempt has waited for the topic, a leader or its login
 	var gone time.Time    // since when the metadata has lacked the partition
 	for {
+		if c.ctx.Err() != nil { // else a batch would be sent that waited for another one to end
+			return nil, context.Cause(c.ctx)
+		}
 		g := c.current(t)
 		res, err := c.send(ctx, g, t, b)
 		if c.codecRefused(t, b, res, err) || b.grewTooLarge(res) || c.identityRefused(t, b, res) {
