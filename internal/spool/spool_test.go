@@ -619,6 +619,7 @@ func TestWhatIsDoneIsOnTheDiskBeforeTheNextBatch(t *testing.T) {
 	q := s.Queue("d", "t")
 	p := mustPut(t, s, q, 0, 20)
 	s.janitor.end() // it would be early enough mostly
+	s.notes.closed = false
 	for n := range 10 {
 		if err := q.WriteBatch(Batch{ProducerID: 1, Sequence: int32(2 * n), Positions: p[2*n : 2*n+2]}); err != nil {
 			t.Fatal(err)
