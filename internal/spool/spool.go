@@ -79,9 +79,10 @@ type Stored struct {
 }
 
 // Position says where a record is. It stays valid when another process adopts the record.
-// Positions are comparable.
+// Positions are comparable; no two records of a Spool have the same.
 type Position struct {
 	directory, segment uint64
+	queue              uint32 // number of the queue in the segment
 	number             uint32 // of the record among those of its queue in the segment
 }
 
@@ -89,19 +90,19 @@ type Position struct {
 // the order of its Append calls. It returns -1, 0 or 1.
 func (p Position) Compare(other Position) int {
 	return cmp.Or(cmp.Compare(p.directory, other.directory),
-		cmp.Compare(p.segment, other.segment), cmp.Compare(p.number, other.number))
+		cmp.Compare(p.segment, other.segment), cmp.Compare(p.number, other.number), cmp.Compare(p.queue, other.queue))
 }
 
 // String is for logs and tests.
 func (p Position) String() string {
-	return fmt.Sprintf("%x/%x/%d", p.directory, p.segment, p.number)
+	return fmt.Sprintf("%x/%x/%d/%d", p.directory, p.segment, p.queue, p.number)
 }
 
 // Spool is safe for concurrent use.
 //
 // mu guards everything but the fields of the writer and of the janitor. It is held for no I/O
 // but lines of the log, and for no call of a function from outside. No lock is taken while it
-// is held; Queue.reading is taken before it.
+// is held; Queue.reading and noting are taken before it.
 type Spool struct {
 	fs          FS
 	log         *slog.Logger
@@ -131,6 +132,8 @@ type Spool struct {
 
 	writer  writer
 	janitor janitor
+	noting  sync.Mutex // held while done files are written; before mu
+	notes   notes
 	closed  chan struct{} // closed when Close is done
 }
 
