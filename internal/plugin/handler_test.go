@@ -118,7 +118,18 @@ type door struct {
 	limit              *memory.Limit
 	reserved           int64
 	blocking, released bool
+	deferred           chan Response // the answer, once it is deferred
 }
+
+// Defer implements Exchange.
+func (d *door) Defer() Deferred {
+	d.deferred = make(chan Response, 1)
+	return answering(d.deferred)
+}
+
+type answering chan Response
+
+func (c answering) Answer(a Response) { c <- a }
 
 func (d *door) Began() time.Time { return time.Now() }
 func (d *door) WillBlock()       { d.blocking = true }
