@@ -1,0 +1,263 @@
+package spool
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	noteDelay  = 2 * time.Millisecond // notes of what is done are gathered for so long
+	adoptEvery = time.Second
+)
+
+// janitor is the goroutine that notes what is done with, removes segments, and adopts
+// directories. It alone writes done files, and removes files.
+type janitor struct {
+	work  chan struct{}
+	stop  chan struct{}
+	done  chan struct{}
+	once  sync.Once
+	avoid map[string]bool // directories that cannot be adopted, which was logged
+}
+
+func (j *janitor) init() {
+	j.work = make(chan struct{}, 1)
+	j.stop = make(chan struct{})
+	j.done = make(chan struct{})
+	j.avoid = map[string]bool{}
+}
+
+// wake has the janitor look at what there is to do.
+func (j *janitor) wake() {
+	select {
+	case j.work <- struct{}{}:
+	default:
+	}
+}
+
+// end has the janitor do what there is to do for the last time.
+func (j *janitor) end() {
+	j.once.Do(func() { close(j.stop) })
+	<-j.done
+}
+
+// runJanitor adopts the directories first.
+func (s *Spool) runJanitor(found []*directory) {
+	j := &s.janitor
+	defer close(j.done)
+	s.adopt(found)
+	s.mu.Lock()
+	s.gated = false
+	ready := s.readyQueues()
+	s.mu.Unlock()
+	for _, q := range ready {
+		q.ready()
+	}
+	tick := time.NewTicker(adoptEvery)
+	defer tick.Stop()
+	pause := time.NewTimer(noteDelay)
+	defer pause.Stop()
+	for {
+		select {
+		case <-j.stop:
+			s.noteDone()
+			s.removeSegments()
+			s.syncDone(nil)
+			return
+		case <-j.work:
+			pause.Reset(noteDelay)
+			select {
+			case <-pause.C:
+			case <-j.stop:
+			}
+			s.noteDone()
+			s.removeSegments()
+		case <-tick.C:
+			s.removeSegments() // those that were kept for a batch that is done now
+			s.adoptDead()
+		}
+	}
+}
+
+// noteDone writes to done files what was done. A note that cannot be written only means that
+// records may be sent again.
+func (s *Spool) noteDone() {
+	s.mu.Lock()
+	dirty := s.dirty
+	s.dirty = nil
+	s.mu.Unlock()
+	for _, g := range dirty {
+		s.mu.Lock()
+		pending, end := g.pending, g.doneEnd
+		g.pending = nil
+		gone := g.directory.segments[g.id] != g
+		s.mu.Unlock()
+		if len(pending) == 0 || gone {
+			continue
+		}
+		var b []byte
+		if end == 0 {
+			b = appendDoneHead(b, g.key)
+		}
+		for _, e := range pending {
+			b = e.append(b, g.key)
+		}
+		err := s.writeDone(g, b, end)
+		s.mu.Lock()
+		if err == nil {
+			g.doneEnd += int64(len(b))
+			g.synced = false
+		} else {
+			s.stats.failures++
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *Spool) writeDone(g *segment, b []byte, end int64) error {
+	name := g.path(doneSuffix)
+	var f File
+	var err error
+	if end == 0 {
+		if f, err = s.fs.Create(name); err != nil {
+			_ = s.fs.Remove(name) // a damaged one
+			f, err = s.fs.Create(name)
+		}
+	} else {
+		f, err = s.fs.Open(name)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteAt(b, end)
+	return err
+}
+
+// syncDone makes the done files durable, but for that of one segment.
+//
+// It precedes the removal of a segment. So a batch whose records are in several segments has
+// either all of them, or it is known which of the others are done with.
+func (s *Spool) syncDone(but *segment) {
+	s.mu.Lock()
+	var due []*segment
+	for _, g := range s.segments {
+		if g != but && !g.synced && g.doneEnd > 0 {
+			due = append(due, g)
+		}
+	}
+	s.mu.Unlock()
+	directories := map[*directory]bool{}
+	for _, g := range due {
+		f, err := s.fs.Open(g.path(doneSuffix))
+		if err == nil {
+			err = f.Sync()
+			f.Close()
+		}
+		directories[g.directory] = true
+		s.mu.Lock()
+		g.synced = true // a second fsync would not tell the truth
+		if err != nil {
+			s.stats.failures++
+		}
+		s.mu.Unlock()
+	}
+	for d := range directories {
+		if err := s.fs.SyncDir(d.path); err != nil {
+			s.fault()
+		}
+	}
+}
+
+func (s *Spool) fault() {
+	s.mu.Lock()
+	s.stats.failures++
+	s.mu.Unlock()
+}
+
+// removeSegments removes the segments that nothing needs any more, and adopted directories
+// without any.
+func (s *Spool) removeSegments() {
+	for {
+		s.mu.Lock()
+		var g *segment
+		for _, c := range s.segments {
+			if s.unlinkable(c) {
+				g = c
+				break
+			}
+		}
+		s.mu.Unlock()
+		if g == nil {
+			break
+		}
+		s.removeSegment(g)
+	}
+	s.mu.Lock()
+	var empty []*directory
+	for _, d := range s.adopted {
+		if len(d.segments) == 0 {
+			empty = append(empty, d)
+			delete(s.adopted, d.id)
+		}
+	}
+	s.mu.Unlock()
+	for _, d := range empty {
+		s.release(d)
+	}
+}
+
+// removeSegment removes the segment's file first: a done file without a segment means nothing,
+// a segment without its done file would be sent again.
+func (s *Spool) removeSegment(g *segment) {
+	s.syncDone(g)
+	d := g.directory
+	err := s.fs.Remove(g.path(segmentSuffix))
+	if err == nil {
+		err = s.fs.SyncDir(d.path)
+	}
+	if err == nil && g.doneEnd > 0 {
+		err = s.fs.Remove(g.path(doneSuffix))
+	}
+	s.mu.Lock()
+	delete(d.segments, g.id)
+	delete(s.segments, g.segmentKey())
+	s.used -= g.size
+	for b := range g.sent {
+		if b.queue.sent[b.batch.Partition] == b {
+			delete(b.queue.sent, b.batch.Partition)
+		}
+	}
+	kept := d.failed[:0:0]
+	for _, n := range d.failed {
+		if n.segment != g.id || err != nil {
+			kept = append(kept, n)
+		}
+	}
+	d.failed = kept
+	if err != nil {
+		s.stats.failures++
+	}
+	if s.health.refusal != nil {
+		s.health.until = time.Time{} // there may be room now
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.log.Warn("could not remove a file of the spool whose records are done with: they may be sent again after a restart",
+			slog.String("file", g.path(segmentSuffix)), slog.Any("error", err))
+	}
+}
+
+// release unlocks a directory, and removes it if nothing is in it.
+func (s *Spool) release(d *directory) {
+	s.mu.Lock()
+	empty := len(d.segments) == 0
+	s.mu.Unlock()
+	if empty {
+		if err := s.fs.Remove(d.path); err == nil {
+			_ = s.fs.SyncDir(s.root)
+		}
+	}
+	d.lock.Close()
+}
