@@ -237,6 +237,8 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"response":{"metadata":true}`):                                                                         "producer_async must be false when response.metadata is true",
 		with(`"response":{"metadata":true},"producer_async":false`):                                                  "",
 		with(`"producer_async_health_gating":true,"producer_async":false`):                                           "producer_async must be true when producer_async_health_gating is true",
+		with(`"producer_async_durable":true,"producer_async":false`):                                                 "producer_async must be true when producer_async_durable is true",
+		with(`"producer_async_durable":true`):                                                                        "",
 		with(`"producer_async_health_failure_threshold":101`):                                                        "producer_async_health_failure_threshold: value should be between 1 and 100",
 		with(`"schema_registry":{"confluent":{"url":"http://r"}}`):                                                   "value_schema.subject_name is empty, and so is that of key_schema",
 		with(confluent(`"url":"http://r"`)):                                                                          "",
@@ -345,7 +347,7 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
 		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"partitioner":"murmur2"`, `"partitioner":"sticky"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
 		`"producer_async_health_gating":true,"producer_async_health_failure_threshold":7`, `"producer_async_health_gating":true,"producer_async_health_probe_interval":700`,
-		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`,
+		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`, `"producer_async_durable":true`,
 	} {
 		d := with(s)
 		if other, ok := seen[d]; ok {

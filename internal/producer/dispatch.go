@@ -64,7 +64,9 @@ func (p *Producer) dispatch() {
 		}
 		if len(p.due.topics) == 0 {
 			if wait = p.idle; p.backlogged == 0 && p.inFlight == 0 {
-				if wait = p.idle - now.Sub(p.used); p.closed || wait <= 0 {
+				if wait = p.idle - now.Sub(p.used); p.draining() {
+					wait = p.idle // it is woken
+				} else if p.closed || wait <= 0 {
 					break
 				}
 			}
@@ -110,11 +112,15 @@ func (p *Producer) enqueue(t *topic, q queued) {
 	}
 	switch {
 	case !p.dispatching:
-		p.dispatching = true
-		go p.dispatch()
+		p.startDispatching()
 	case t.known && p.asleep && (!wasFull && p.full(b) || first && p.started.Add(q.accepted+p.o.Linger+early).Before(p.wakeAt)):
 		p.signal()
 	}
+}
+
+func (p *Producer) startDispatching() {
+	p.dispatching = true
+	go p.dispatch()
 }
 
 // signal wakes the dispatcher. The caller holds p.mu.

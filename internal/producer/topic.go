@@ -27,6 +27,10 @@ type topic struct {
 	partitioner partitioner
 
 	health health // of the topic alone
+
+	source  *source // with Options.Durable; else nil
+	taking  bool    // the goroutine that takes records from the source is at this topic
+	isReady bool    // the source may have something to take
 }
 
 // topic returns the topic of that name. A topic that is new gets its share of the buffer.
@@ -41,6 +45,12 @@ func (p *Producer) topic(name string) *topic {
 			keyed:       make(map[int32]*backlog),
 			inFlight:    make(map[int32]bool),
 			partitioner: newPartitioner(p.o.BatchRecords, int64(p.o.BatchBytes-batchOverhead)),
+		}
+		if p.o.Durable && !p.closed {
+			source, isNew := p.sources.join(p, name)
+			if t.source = source; isNew { // not acquired before
+				p.requests.Go(func() { source.queue.Ready(source.onReady) })
+			}
 		}
 		t.log = p.newDeliveryLog(t)
 		p.topics[name] = t
@@ -61,7 +71,7 @@ func (p *Producer) logUndelivered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.topics {
-		if s := &t.ledger; s.Undelivered.Records+s.Buffered.Records > 0 {
+		if s := &t.ledger; !p.o.Durable && s.Undelivered.Records+s.Buffered.Records > 0 {
 			p.logger.Error("records left undelivered at shutdown", "topic", t.name,
 				"records", s.Undelivered.Records+s.Buffered.Records, "delivered", s.Delivered.Records, "error", t.log.lastCause())
 		}
@@ -110,6 +120,7 @@ func (p *Producer) bufferStats(t *topic) BufferStats {
 		Gated:     p.o.gated(),
 		Unhealthy: p.unhealthy(t),
 		Orphaned:  !t.orphaned.IsZero(),
+		Durable:   p.o.Durable,
 	}
 }
 
