@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,7 +75,7 @@ func (s *Spool) claim(first bool) ([]*directory, error) {
 	var claimed []*directory
 	for _, name := range names {
 		id, ok := parseID(name)
-		if !ok || id == s.directory.id || s.holds(id) || s.janitor.avoid[name] {
+		if !ok || id == s.directory.id || s.holds(id) || time.Now().Before(s.janitor.avoid[name]) {
 			continue
 		}
 		d := &directory{id: id, path: filepath.Join(s.root, name), segments: map[uint64]*segment{}}
@@ -95,7 +96,7 @@ func (s *Spool) claim(first bool) ([]*directory, error) {
 			return nil, err
 		}
 		if err != nil {
-			s.janitor.avoid[name] = true
+			s.janitor.avoid[name] = time.Now().Add(avoidFor)
 			s.log.Error("could not adopt a directory of the spool, whose records stay there", slog.String("directory", d.path), slog.Any("error", err))
 			continue
 		}
@@ -197,7 +198,11 @@ func (s *Spool) adopt(found []*directory) {
 	var all []*scanned
 	for _, d := range found {
 		var records int
-		for _, g := range s.scanDirectory(d) {
+		scanned, ok := s.scanDirectory(d)
+		if !ok {
+			return // Close unlocks the directories
+		}
+		for _, g := range scanned {
 			all = append(all, g)
 			for _, p := range g.parts {
 				records += int(p.live)
@@ -211,7 +216,6 @@ func (s *Spool) adopt(found []*directory) {
 	defer s.mu.Unlock()
 	s.stats.adopted += uint64(len(found))
 	added := map[*Queue][]*part{}
-	var batches []*sentBatch
 	for _, d := range found {
 		s.used -= d.files
 		d.files = 0
@@ -232,16 +236,11 @@ func (s *Spool) adopt(found []*directory) {
 			s.stats.adoptedRecords += uint64(sp.live)
 			added[q] = append(added[q], p)
 		}
-		for _, b := range g.batches {
-			b.queue = s.queue(b.name)
-			b.sentBatch.segment = a
-			batches = append(batches, &b.sentBatch)
-		}
 	}
 	for q, parts := range added {
 		q.adopt(parts)
 	}
-	s.recoverBatches(batches)
+	s.adoptBatches(all)
 	s.janitor.wake()
 }
 
@@ -256,46 +255,84 @@ func (q *Queue) adopt(parts []*part) {
 	q.forgetRecent()
 }
 
-// recoverBatches takes the last batch of each partition, in the order in which they were
-// written. It is called with mu held.
-func (s *Spool) recoverBatches(batches []*sentBatch) {
-	var last []*sentBatch
-	for _, b := range batches {
-		b.queue.identities[b.batch.Partition] = b.next()
-		if !s.readable(b) || s.allDone(b.places, b.queue) {
-			continue
+// adoptBatches takes the last batch of each lane, and gives back as they were sent those of
+// which not all records are done with, one for each partition. It is called with mu held.
+func (s *Spool) adoptBatches(found []*scanned) {
+	candidates := map[*lane]bool{}
+	for _, c := range found {
+		for _, b := range c.batches {
+			q := s.queue(b.name)
+			l := q.lanes[laneKey{b.batch.Partition, b.batch.ProducerID}]
+			if l == nil || b.follows(l.last) {
+				candidates[q.send(&b.sentBatch, c.segment)] = true
+				q.identities[b.batch.Partition] = b.next()
+				continue
+			}
+			last := l.last
+			q.send(&b.sentBatch, c.segment)
+			l.last = last
 		}
-		last = append(last, b)
 	}
-	for _, b := range last {
-		// A batch that this process has sent is later than any that is adopted.
-		if old := b.queue.sent[b.batch.Partition]; old != nil && old.segment.directory == s.directory {
-			continue
-		}
-		b.queue.send(b, b.segment)
+	type partition struct {
+		queue  *Queue
+		number int32
 	}
-	for _, b := range last {
-		if b.queue.sent[b.batch.Partition] != b {
+	chosen := map[partition]*lane{}
+	for l := range candidates {
+		if !s.readable(l) || s.allDone(l.last.places, l.queue) {
 			continue
 		}
-		b.queue.recovered = append(b.queue.recovered, b)
-		for _, pl := range b.places {
-			p := s.segments[pl.segmentKey].parts[b.queue]
-			b.queue.unread -= p.skip.add(pl.from, pl.to)
+		p := partition{l.queue, l.partition}
+		if old := chosen[p]; old == nil || l.last.later(old.last) {
+			chosen[p] = l
+		}
+	}
+	for p, l := range chosen {
+		p.queue.recovered = append(p.queue.recovered, l.last)
+		for _, pl := range l.last.places {
+			part := s.segments[pl.segmentKey].parts[p.queue]
+			p.queue.unread -= part.skip.add(pl.from, pl.to)
 		}
 	}
 }
 
-// readable reports whether all records of an adopted batch are there, and not returned yet.
-func (s *Spool) readable(b *sentBatch) bool {
-	for _, pl := range b.places {
+// later reports whether b was written later than a batch of another lane. A process may adopt
+// a directory that is younger than its own.
+func (b *sentBatch) later(other *sentBatch) bool {
+	mine, others := b.segment.directory, other.segment.directory
+	of := func(d *directory) func(place) bool { return func(p place) bool { return p.directory == d.id } }
+	switch {
+	case mine == others:
+		return cmp.Or(cmp.Compare(b.segment.id, other.segment.id), cmp.Compare(b.at, other.at)) > 0
+	case slices.ContainsFunc(b.places, of(others)):
+		return true
+	case slices.ContainsFunc(other.places, of(mine)):
+		return false
+	}
+	return mine.id > others.id
+}
+
+// readable reports whether all records of a lane's last batch are there, and none of them was
+// returned yet, and the batch is no longer than a writer would make it.
+func (s *Spool) readable(l *lane) bool {
+	if l.last.records() > maxBatch {
+		return false
+	}
+	seen := map[*part]ranges{}
+	for _, pl := range l.last.places {
 		g := s.segments[pl.segmentKey]
-		if g == nil || g.parts[b.queue] == nil {
+		if g == nil || g.parts[l.queue] == nil {
 			return false
 		}
-		if p := g.parts[b.queue]; pl.to > p.count || p.next > pl.from {
+		p := g.parts[l.queue]
+		if pl.to > p.count || p.next > pl.from {
 			return false
 		}
+		r := seen[p]
+		if r.add(pl.from, pl.to) != int(pl.to-pl.from) {
+			return false // a record twice
+		}
+		seen[p] = r
 	}
 	return true
 }

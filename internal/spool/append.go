@@ -80,7 +80,7 @@ func (s *Spool) admit(need, limit int64) error {
 	if need > mostEntry {
 		return fmt.Errorf("%w for %d bytes at once: at most %d are possible", ErrFull, need, mostEntry)
 	}
-	if s.queued+need > mostQueued {
+	if s.queued > 0 && s.queued+need > mostQueued {
 		err := fmt.Errorf("%w: %d bytes wait for the disk, which is slow", ErrFull, s.queued)
 		s.health.refuse(err, false)
 		return err

@@ -34,12 +34,35 @@ type Identity struct {
 	Sequence   int32
 }
 
-// sentBatch is the last batch of a queue's partition.
+// sentBatch is a batch that was written.
 type sentBatch struct {
-	queue   *Queue
 	batch   Batch // without positions
 	places  []place
 	segment *segment // that its entry is in
+	at      int64    // offset of the entry; only of adopted ones
+}
+
+// maxBatch bounds the records of a batch that comes from a file.
+const maxBatch = 1 << 20
+
+// laneKey says whose sequences a batch is in.
+type laneKey struct {
+	partition int32
+	producer  int64
+}
+
+// lane is the batches of a producer id for a partition of a queue. One of them is in flight at
+// a time, so only the last one can be unfinished. It is guarded by Spool.mu.
+type lane struct {
+	laneKey
+	queue    *Queue
+	last     *sentBatch
+	segments int // that have an entry of the lane
+}
+
+// in reports whether records of the batch are in the segment.
+func (b *sentBatch) in(g segmentKey) bool {
+	return slices.ContainsFunc(b.places, func(p place) bool { return p.segmentKey == g })
 }
 
 // records returns how many records the batch has.
@@ -65,7 +88,7 @@ func (b *sentBatch) next() Identity {
 // process would not know as what.
 func (q *Queue) WriteBatch(b Batch) error {
 	s := q.spool
-	sent := &sentBatch{queue: q, batch: b, places: places(b.Positions)}
+	sent := &sentBatch{batch: b, places: places(b.Positions)}
 	sent.batch.Positions = nil
 	need := int64(entryHeadSize + 4 + len(q.name.destination) + len(q.name.topic) + batchSize + placeSize*len(sent.places))
 	result := make(chan error, 1)
@@ -86,18 +109,32 @@ func (q *Queue) WriteBatch(b Batch) error {
 	return <-result
 }
 
-// send notes the last batch of a partition, whose entry is in the segment. It is called with
-// mu held.
-func (q *Queue) send(b *sentBatch, in *segment) {
-	if old := q.sent[b.batch.Partition]; old != nil {
-		delete(old.segment.sent, old)
-		if old.segment.undone == 0 {
-			q.spool.janitor.wake()
-		}
+// send notes the last batch of a lane, whose entry is in the segment. It is called with mu held.
+func (q *Queue) send(b *sentBatch, in *segment) *lane {
+	key := laneKey{b.batch.Partition, b.batch.ProducerID}
+	l := q.lanes[key]
+	if l == nil {
+		l = &lane{laneKey: key, queue: q}
+		q.lanes[key] = l
+	}
+	if _, ok := in.lanes[l]; !ok {
+		in.lanes[l] = struct{}{}
+		l.segments++
 	}
 	b.segment = in
-	q.sent[b.batch.Partition] = b
-	in.sent[b] = struct{}{}
+	l.last = b
+	return l
+}
+
+// follows reports whether b was written after another batch of its lane, by another process
+// or an earlier segment: its epoch is higher, or its sequence, which goes from 1<<31-1 to 0.
+// The same sequence is the same batch, or what was split off it.
+func (b *sentBatch) follows(other *sentBatch) bool {
+	if b.batch.Epoch != other.batch.Epoch {
+		return b.batch.Epoch > other.batch.Epoch
+	}
+	ahead := uint32(b.batch.Sequence-other.batch.Sequence) & math.MaxInt32
+	return ahead < 1<<30
 }
 
 // Identities returns what former processes sent last, by partition, as far as the files are
@@ -131,7 +168,11 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 	var order []*part
 	for _, b := range batches {
 		for _, pl := range b.places {
-			p := s.segments[pl.segmentKey].parts[q]
+			g := s.segments[pl.segmentKey]
+			if g == nil || g.parts[q] == nil {
+				continue
+			}
+			p := g.parts[q]
 			r, known := wanted[p]
 			if !known {
 				order = append(order, p)

@@ -118,6 +118,22 @@ func (d *decoder) record() (r Record, ok bool) {
 	return r, !d.bad && len(d.b) == 0
 }
 
+// isRecord reports whether the rest of a payload is a record.
+func (d *decoder) isRecord() bool {
+	d.uint64()
+	d.bytes()
+	d.bytes()
+	n := d.uint32()
+	if uint64(n)*8 > uint64(len(d.b)) {
+		return false
+	}
+	for range n {
+		d.take(uint64(d.uint32()))
+		d.bytes()
+	}
+	return !d.bad && len(d.b) == 0
+}
+
 // place is records of a queue in a segment.
 type place struct {
 	segmentKey

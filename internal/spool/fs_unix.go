@@ -55,7 +55,7 @@ func makeDurable(name string) error {
 // Programs that this one starts do not inherit it. A directory that was removed, or removed
 // and made again, between open and flock is not the one with that name any more.
 func (osFS) Lock(name string) (io.Closer, error) {
-	d, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	d, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (osFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return fail(err)
 	}
-	named, err := os.Lstat(name)
+	named, err := os.Stat(name)
 	if err != nil {
 		return fail(err)
 	}

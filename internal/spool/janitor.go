@@ -1,7 +1,10 @@
 package spool
 
 import (
+	"errors"
 	"log/slog"
+	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -9,6 +12,7 @@ import (
 const (
 	noteDelay  = 2 * time.Millisecond // notes of what is done are gathered for so long
 	adoptEvery = time.Second
+	avoidFor   = time.Minute
 )
 
 // janitor is the goroutine that notes what is done with, removes segments, and adopts
@@ -18,14 +22,14 @@ type janitor struct {
 	stop  chan struct{}
 	done  chan struct{}
 	once  sync.Once
-	avoid map[string]bool // directories that cannot be adopted, which was logged
+	avoid map[string]time.Time // directories that cannot be adopted, and when to try again
 }
 
 func (j *janitor) init() {
 	j.work = make(chan struct{}, 1)
 	j.stop = make(chan struct{})
 	j.done = make(chan struct{})
-	j.avoid = map[string]bool{}
+	j.avoid = map[string]time.Time{}
 }
 
 // wake has the janitor look at what there is to do.
@@ -75,8 +79,19 @@ func (s *Spool) runJanitor(found []*directory) {
 			s.removeSegments()
 		case <-tick.C:
 			s.removeSegments() // those that were kept for a batch that is done now
+			s.checkOwn()
 			s.adoptDead()
 		}
+	}
+}
+
+// ended reports whether Close was called.
+func (j *janitor) ended() bool {
+	select {
+	case <-j.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -90,7 +105,7 @@ func (s *Spool) noteDone() {
 	for _, g := range dirty {
 		s.mu.Lock()
 		pending, end := g.pending, g.doneEnd
-		g.pending = nil
+		g.pending, g.dirty = nil, false
 		gone := g.directory.segments[g.id] != g
 		s.mu.Unlock()
 		if len(pending) == 0 || gone {
@@ -170,6 +185,28 @@ func (s *Spool) syncDone(but *segment) {
 	}
 }
 
+// checkOwn has the segment given up if someone has removed its file: what is written to it
+// would not be found again.
+func (s *Spool) checkOwn() {
+	s.mu.Lock()
+	a := s.writer.segment
+	path := s.directory.path
+	s.mu.Unlock()
+	if a == nil {
+		return
+	}
+	names, err := s.fs.Names(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) || slices.Contains(names, segmentName(a.id, a.key)+segmentSuffix) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writer.segment == a && !a.sealed {
+		a.gone = true
+	}
+}
+
+// fault counts a file operation that failed.
 func (s *Spool) fault() {
 	s.mu.Lock()
 	s.stats.failures++
@@ -213,40 +250,35 @@ func (s *Spool) removeSegments() {
 func (s *Spool) removeSegment(g *segment) {
 	s.syncDone(g)
 	d := g.directory
-	err := s.fs.Remove(g.path(segmentSuffix))
-	if err == nil {
-		err = s.fs.SyncDir(d.path)
+	name := g.path(segmentSuffix)
+	if err := s.fs.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.mu.Lock()
+		g.keep = time.Now().Add(avoidFor)
+		s.stats.failures++
+		s.mu.Unlock()
+		s.log.Warn("could not remove a file of the spool whose records are done with", slog.String("file", name), slog.Any("error", err))
+		return
 	}
+	err := s.fs.SyncDir(d.path)
 	if err == nil && g.doneEnd > 0 {
 		err = s.fs.Remove(g.path(doneSuffix))
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(d.segments, g.id)
 	delete(s.segments, g.segmentKey())
 	s.used -= g.size
-	for b := range g.sent {
-		if b.queue.sent[b.batch.Partition] == b {
-			delete(b.queue.sent, b.batch.Partition)
+	for l := range g.lanes {
+		if l.segments--; l.segments == 0 {
+			delete(l.queue.lanes, l.laneKey)
 		}
 	}
-	kept := d.failed[:0:0]
-	for _, n := range d.failed {
-		if n.segment != g.id || err != nil {
-			kept = append(kept, n)
-		}
-	}
-	d.failed = kept
-	if err != nil {
+	if err != nil { // the removal may not be durable: what says that nothing in it is valid stays
 		s.stats.failures++
+	} else {
+		d.failed = slices.DeleteFunc(d.failed, func(n note) bool { return n.segment == g.id })
 	}
-	if s.health.refusal != nil {
-		s.health.until = time.Time{} // there may be room now
-	}
-	s.mu.Unlock()
-	if err != nil {
-		s.log.Warn("could not remove a file of the spool whose records are done with: they may be sent again after a restart",
-			slog.String("file", g.path(segmentSuffix)), slog.Any("error", err))
-	}
+	s.health.retry()
 }
 
 // release unlocks a directory, and removes it if nothing is in it.

@@ -27,9 +27,9 @@ type Queue struct {
 	recentEnd  []int64 // offsets behind the records of recent
 	waiting    bool    // Next had nothing
 	notify     func()
-	sent       map[int32]*sentBatch // the last batch of each partition
-	identities map[int32]Identity   // of adopted batches
-	recovered  []*sentBatch         // not returned by Unacknowledged yet
+	lanes      map[laneKey]*lane
+	identities map[int32]Identity // of adopted batches
+	recovered  []*sentBatch       // not returned by Unacknowledged yet
 
 	current *part // the writer's
 
@@ -292,6 +292,9 @@ func (q *Queue) Done(positions []Position) {
 func (s *Spool) finished(p *part, n int) {
 	p.queue.undone -= n
 	p.segment.undone -= n
-	s.dirty = append(s.dirty, p.segment)
+	if !p.segment.dirty {
+		p.segment.dirty = true
+		s.dirty = append(s.dirty, p.segment)
+	}
 	s.janitor.wake()
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -12,14 +13,16 @@ import (
 
 // scanned is an adopted segment as it is read.
 type scanned struct {
-	segment  *segment
-	parts    map[uint32]*scannedPart
-	numbered []*scannedPart
-	batches  []*scannedBatch
-	damaged  uint64 // records, as far as gaps in their numbers show them
-	skipped  int64  // bytes
-	cut      int64  // bytes
-	names    queueName
+	segment    *segment
+	parts      map[uint32]*scannedPart
+	numbered   []*scannedPart
+	batches    map[scannedLane]*scannedBatch // the last one of each lane
+	damaged    uint64                        // records, as far as gaps in their numbers show them
+	skipped    int64                         // bytes
+	damageAt   int64                         // the first of them
+	cut        int64                         // bytes
+	unreadable bool                          // the disk has refused to read a place
+	names      queueName
 }
 
 type scannedPart struct {
@@ -36,6 +39,12 @@ type scannedBatch struct {
 	name queueName
 }
 
+// scannedLane names a lane before there is a Queue.
+type scannedLane struct {
+	name queueName
+	laneKey
+}
+
 // found is an intact entry, until its group turns out to be complete.
 type found struct {
 	head  entryHead
@@ -47,21 +56,18 @@ type found struct {
 // maxQueues bounds the numbers of queues in a segment, which come from a file.
 const maxQueues = 1 << 20
 
-// scanDirectory reads all segments of a directory, in order.
-func (s *Spool) scanDirectory(d *directory) []*scanned {
+// scanDirectory reads all segments of a directory, in order. It reports false if it was
+// interrupted by Close.
+func (s *Spool) scanDirectory(d *directory) ([]*scanned, bool) {
 	names, err := s.fs.Names(d.path)
 	if err != nil {
 		s.fault()
 		s.log.Error("could not read a directory of the spool, whose records stay there", slog.String("directory", d.path), slog.Any("error", err))
-		return nil
+		return nil, true
 	}
 	slices.Sort(names)
-	type file struct {
-		g      *segment
-		f      File
-		headed bool
-	}
-	var files []file
+	var files []*segment
+	headed := uint64(0) // the newest segment with an intact head
 	voids := map[uint64]int64{}
 	known := map[string]bool{}
 	for _, name := range names {
@@ -71,23 +77,15 @@ func (s *Spool) scanDirectory(d *directory) []*scanned {
 		}
 		known[strings.TrimSuffix(name, segmentSuffix)] = true
 		g := &segment{directory: d, id: id, key: key, sealed: true, synced: true,
-			parts: map[*Queue]*part{}, sent: map[*sentBatch]struct{}{}}
-		f, err := s.fs.Open(filepath.Join(d.path, name))
-		if err == nil {
-			if g.size, err = f.Size(); err != nil {
-				f.Close()
-			}
-		}
+			parts: map[*Queue]*part{}, lanes: map[*lane]struct{}{}}
+		h, ok, err := s.readHead(g)
 		if err != nil {
 			s.fault()
-			s.log.Error("could not open a file of the spool, whose records stay there", slog.String("file", filepath.Join(d.path, name)), slog.Any("error", err))
+			s.log.Error("could not open a file of the spool, whose records stay there", slog.String("file", g.path(segmentSuffix)), slog.Any("error", err))
 			continue
 		}
-		b := make([]byte, headSize)
-		n, _ := f.ReadAt(b, 0)
-		var h head
-		headed := n == headSize && h.parse(b) && h.id == id && h.key == key
-		if headed {
+		if ok {
+			headed = max(headed, id)
 			g.notes = h.notes
 			for _, v := range h.notes {
 				if end, ok := voids[v.segment]; !ok || v.end < end {
@@ -95,40 +93,73 @@ func (s *Spool) scanDirectory(d *directory) []*scanned {
 				}
 			}
 		}
-		files = append(files, file{g, f, headed})
+		files = append(files, g)
 	}
 	var out []*scanned
-	for i, file := range files {
-		last := true // a later segment was begun only when the last group of this one was there
-		for _, later := range files[i+1:] {
-			last = last && !later.headed
+	for _, g := range files {
+		if s.janitor.ended() {
+			return nil, false
 		}
-		end := file.g.size
-		if v, ok := voids[file.g.id]; ok {
+		end := g.size
+		if v, ok := voids[g.id]; ok {
 			end = max(min(end, v), 0)
 		}
-		c := &scanned{segment: file.g, parts: map[uint32]*scannedPart{}}
-		c.read(file.f, end, last)
-		s.cut(c, file.f)
-		file.f.Close()
-		s.readDone(c)
-		out = append(out, c)
+		// A later segment was begun only when the last group of this one was complete.
+		if c := s.scanSegment(g, end, g.id >= headed); c != nil {
+			out = append(out, c)
+		}
 	}
 	for _, name := range names {
 		if base, ok := strings.CutSuffix(name, doneSuffix); ok && !known[base] {
 			_ = s.fs.Remove(filepath.Join(d.path, name))
 		}
 	}
-	return out
+	return out, true
+}
+
+// readHead returns the head of a segment, and whether it is intact.
+func (s *Spool) readHead(g *segment) (h head, ok bool, err error) {
+	f, err := s.fs.Open(g.path(segmentSuffix))
+	if err != nil {
+		return h, false, err
+	}
+	defer f.Close()
+	if g.size, err = f.Size(); err != nil {
+		return h, false, err
+	}
+	b := make([]byte, headSize)
+	n, _ := f.ReadAt(b, 0)
+	ok = n == headSize && h.parse(b) && h.id == g.id && h.key == g.key
+	return h, ok, nil
+}
+
+// scanSegment reads a segment up to end; the last group of the newest one may be incomplete.
+func (s *Spool) scanSegment(g *segment, end int64, newest bool) *scanned {
+	f, err := s.fs.Open(g.path(segmentSuffix))
+	if err != nil {
+		s.fault()
+		s.log.Error("could not open a file of the spool, whose records stay there", slog.String("file", g.path(segmentSuffix)), slog.Any("error", err))
+		return nil
+	}
+	defer f.Close()
+	c := &scanned{segment: g, parts: map[uint32]*scannedPart{}, batches: map[scannedLane]*scannedBatch{}}
+	c.read(f, end, newest)
+	s.cut(c, f)
+	s.readDone(c)
+	return c
 }
 
 // cut ends the file behind its last complete group, and makes it durable: what was written, but
 // not synced, by a process that was killed is used from now on.
 func (s *Spool) cut(c *scanned, f File) {
 	g := c.segment
-	err := f.Truncate(g.end)
+	var err error
+	if !c.unreadable { // what cannot be read now may be good
+		if err = f.Truncate(g.end); err == nil {
+			g.size = g.end
+		}
+	}
 	if err == nil {
-		g.size = g.end
 		err = f.Sync()
 	}
 	s.mu.Lock()
@@ -143,7 +174,11 @@ func (s *Spool) cut(c *scanned, f File) {
 	if err != nil {
 		s.log.Warn("could not cut or sync a file of the spool", name, slog.Any("error", err))
 	}
-	if c.cut > 0 {
+	if c.unreadable || c.skipped > 0 {
+		s.log.Error("a file of the spool is damaged: what could be read is sent, the rest is lost; check the disk",
+			name, slog.Int64("offset", c.damageAt), slog.Int64("bytes", c.skipped), slog.Uint64("records", c.damaged))
+	}
+	if c.cut > 0 && !c.unreadable {
 		s.log.Info("cut off the end of a file of the spool, whose writing was interrupted before its records were acknowledged",
 			name, slog.Int64("offset", g.end), slog.Int64("bytes", c.cut))
 	}
@@ -200,16 +235,18 @@ func (c *scanned) read(f File, end int64, newest bool) {
 	}
 	for _, d := range damage {
 		if d.from < g.end {
+			c.damageAt = cmp.Or(c.damageAt, d.from)
 			c.skipped += min(d.to, g.end) - d.from
 		}
 	}
-	c.cut = usedBytes(&view, g.end, g.size, f)
+	c.cut = usedBytes(&view, g.end, g.size)
+	c.unreadable = view.failed
 }
 
 type span64 struct{ from, to int64 }
 
 // usedBytes returns how many bytes there are from from to the last one that is not zero.
-func usedBytes(view *window, from, size int64, f File) int64 {
+func usedBytes(view *window, from, size int64) int64 {
 	view.end, view.n = size, 0
 	used := int64(0)
 	for at := from; at < size; {
@@ -249,8 +286,7 @@ func (c *scanned) parse(view *window, h *entryHead, at int64) (found, bool) {
 	}
 	switch h.kind {
 	case kindRecord:
-		_, ok := d.record()
-		return e, ok
+		return e, d.isRecord()
 	case kindBatch:
 		batch, places, ok := d.batch()
 		e.batch = &scannedBatch{sentBatch: sentBatch{batch: batch, places: places}, name: e.name}
@@ -262,7 +298,8 @@ func (c *scanned) parse(view *window, h *entryHead, at int64) (found, bool) {
 // accept adds an entry of a complete group.
 func (c *scanned) accept(e found) {
 	if e.batch != nil {
-		c.batches = append(c.batches, e.batch)
+		e.batch.at = e.at
+		c.batches[scannedLane{e.name, laneKey{e.batch.batch.Partition, e.batch.batch.ProducerID}}] = e.batch
 		return
 	}
 	p := c.parts[e.head.queue]

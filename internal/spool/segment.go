@@ -3,6 +3,7 @@ package spool
 import (
 	"io"
 	"path/filepath"
+	"time"
 )
 
 // directory is a process's directory: this one's own, or an adopted one.
@@ -25,14 +26,17 @@ type segment struct {
 	size      int64 // of the file
 	end       int64 // what is behind it is not valid
 	sealed    bool  // nothing will be appended any more
+	gone      bool  // someone has removed the file
 	undone    int   // records that are not done with
 	parts     map[*Queue]*part
-	sent      map[*sentBatch]struct{}
-	notes     []note // in its head, about other segments
+	lanes     map[*lane]struct{} // of which it has an entry
+	keep      time.Time          // it could not be removed; when to try again
+	notes     []note             // in its head, about other segments
 
 	// The done file.
 	doneEnd int64       // its length; 0: not made yet
 	pending []doneEntry // not written yet
+	dirty   bool        // it is in Spool.dirty
 	synced  bool        // nothing was written since the last fsync
 }
 
@@ -71,12 +75,22 @@ func (s *Spool) unlinkable(g *segment) bool {
 			return false
 		}
 	}
-	for b := range g.sent {
-		if !s.allDone(b.places, b.queue) {
+	// The last entry of a lane stays for longer than the others: those would come back as the
+	// last one, with a sequence that the broker knows as another batch's.
+	for l := range g.lanes {
+		if l.last.segment == g && (l.segments > 1 || !s.allDone(l.last.places, l.queue)) {
 			return false
 		}
 	}
-	return true
+	// A batch can only be sent again with all of its records.
+	for q := range g.parts {
+		for _, l := range q.lanes {
+			if l.last.in(g.segmentKey()) && !s.allDone(l.last.places, q) {
+				return false
+			}
+		}
+	}
+	return time.Now().After(g.keep)
 }
 
 // allDone reports whether all records of the places are done with.

@@ -39,6 +39,9 @@ type Options struct {
 	Limit int64
 	Log   *slog.Logger // nil: slog.Default()
 	FS    FS           // nil: the operating system's files
+
+	segmentSize int64         // for tests
+	backOff     time.Duration // for tests
 }
 
 // Record is what the spool keeps for Kafka.
@@ -136,11 +139,12 @@ type Spool struct {
 func Open(o Options) (*Spool, error) {
 	s := &Spool{
 		fs: o.FS, log: o.Log, root: o.Dir, limit: o.Limit,
-		segmentSize: segmentSize(o.Limit),
+		segmentSize: cmp.Or(o.segmentSize, segmentSize(o.Limit)),
 		adopted:     map[uint64]*directory{},
 		segments:    map[segmentKey]*segment{},
 		queues:      map[queueName]*Queue{},
 		gated:       true,
+		health:      health{first: cmp.Or(o.backOff, firstBackOff)},
 		closed:      make(chan struct{}),
 	}
 	if s.fs == nil {
@@ -194,7 +198,7 @@ func (s *Spool) Queue(destination, topic string) *Queue {
 func (s *Spool) queue(name queueName) *Queue {
 	q := s.queues[name]
 	if q == nil {
-		q = &Queue{spool: s, name: name, waiting: true, sent: map[int32]*sentBatch{}, identities: map[int32]Identity{}}
+		q = &Queue{spool: s, name: name, waiting: true, lanes: map[laneKey]*lane{}, identities: map[int32]Identity{}}
 		s.queues[name] = q
 	}
 	return q
@@ -252,6 +256,7 @@ type health struct {
 	refusal error         // wraps ErrFull or ErrFailed; nil: the last commit succeeded
 	until   time.Time     // no attempt before; zero: at once
 	delay   time.Duration // the last back-off
+	first   time.Duration // back-off
 }
 
 // stateOf returns the state that a refusal stands for.
@@ -274,9 +279,21 @@ const (
 func (h *health) refuse(err error, backOff bool) {
 	h.refusal, h.until = err, time.Time{}
 	if backOff {
-		h.delay = min(max(2*h.delay, firstBackOff), lastBackOff)
+		h.delay = min(max(2*h.delay, h.first), lastBackOff)
 		h.until = time.Now().Add(h.delay)
 	}
+}
+
+// recover notes that a commit has succeeded.
+func (h *health) recover() { *h = health{first: h.first} }
+
+// retry allows an attempt now: there may be room.
+func (h *health) retry() {
+	if h.until.IsZero() { // the limit was reached
+		h.recover()
+		return
+	}
+	h.until = time.Now()
 }
 
 // refused returns why an attempt is not worth while now.

@@ -15,6 +15,8 @@ type window struct {
 	at   int64 // offset of buf[0]
 	n    int   // valid bytes of buf
 	end  int64 // nothing behind it is read
+
+	failed bool // a read has failed
 }
 
 // bytes returns n bytes of the file at the offset, valid until the next call. The error is
@@ -40,6 +42,7 @@ func (w *window) bytes(off int64, n int64) ([]byte, error) {
 	if err == nil || err == io.EOF {
 		return nil, io.ErrUnexpectedEOF
 	}
+	w.failed = true
 	// One bad sector must not hide what is before it.
 	got, err2 := w.file.ReadAt(w.buf[:n], off)
 	w.n = got
@@ -67,17 +70,24 @@ func (w *window) find(off int64, key uint64) int64 {
 				continue
 			}
 		}
-		i := bytes.Index(b, m[:])
-		if i < 0 {
-			off += max(int64(len(b))-3, 1)
-			continue
+		i := 0
+		for len(b)-i >= entryHeadSize {
+			k := bytes.Index(b[i:], m[:])
+			if k < 0 {
+				i = len(b) - len(m) + 1
+				break
+			}
+			i += k
+			if len(b)-i < entryHeadSize {
+				break
+			}
+			var h entryHead
+			if h.parse(b[i:], key) {
+				return off + int64(i)
+			}
+			i++
 		}
-		off += int64(i)
-		var h entryHead
-		if p, err := w.bytes(off, entryHeadSize); err == nil && h.parse(p, key) {
-			return off
-		}
-		off++
+		off += int64(max(i, 1))
 	}
 	return w.end
 }

@@ -85,14 +85,18 @@ func (s *Spool) commit(g *group) {
 // is written to the segment any more: what a failed fsync has left on the disk is not known,
 // and a second one may succeed without having written it.
 func (s *Spool) store(g *group) error {
+	w := &s.writer
+	size := int64(len(g.buf))
 	s.mu.Lock()
 	err := s.health.refused()
+	gone := w.segment != nil && w.segment.gone && !w.segment.sealed
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	w := &s.writer
-	size := int64(len(g.buf))
+	if gone {
+		return s.abandon(errors.New("someone has removed it"))
+	}
 	if a := w.segment; a == nil || a.sealed || a.end+size > a.size {
 		// The old segment stays open if there is no new one: a smaller group may fit into it.
 		if err := s.createSegment(size, g.batches); err != nil {
@@ -173,7 +177,10 @@ func (s *Spool) publish(g *group) []Position {
 		}
 	}
 	a.end += int64(len(g.buf))
-	s.health = health{}
+	if s.health.refusal != nil {
+		s.log.Info("the spool takes records again")
+		s.health.recover()
+	}
 	s.stats.groups++
 	s.stats.records += uint64(len(positions))
 	s.stats.bytes += uint64(len(g.buf))
@@ -277,7 +284,7 @@ func (s *Spool) createSegment(group int64, batches bool) error {
 
 	w.last++
 	a := &segment{directory: d, id: w.last, key: newKey(), size: size, end: headSize,
-		parts: map[*Queue]*part{}, sent: map[*sentBatch]struct{}{}, notes: notes, synced: true}
+		parts: map[*Queue]*part{}, lanes: map[*lane]struct{}{}, notes: notes, synced: true}
 	name := a.path(segmentSuffix)
 	f, err := s.fs.Create(name)
 	if err != nil {
