@@ -1,10 +1,18 @@
 package spool
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,4 +239,370 @@ func TestReadingFromTheDiskAfterTheWindow(t *testing.T) {
 	until(t, "segments go", func() bool { return s.Stats().Segments <= 1 })
 	mustPut(t, s, q, 0, 5)
 	want(t, take(t, q), 0, 5)
+}
+
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func TestOpenSaysWhatIsWrongWithTheDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: file, Log: quiet}); err == nil || !strings.Contains(err.Error(), "it is no directory") {
+		t.Error(err)
+	}
+	if os.Getuid() != 0 {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Options{Dir: dir, Log: quiet}); err == nil || !strings.Contains(err.Error(), "may not write") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTheLimitRefusesRecordsUntilOthersAreDone(t *testing.T) {
+	var log syncBuffer
+	s := open(t, Options{Dir: t.TempDir(), Limit: 1 << 20, Log: textLog(&log)})
+	q := s.Queue("d", "t")
+	r := record(0)
+	r.Value = make([]byte, 10_000)
+	var err error
+	n := 0
+	for ; err == nil && n < 1000; n++ {
+		_, err = put(s, q, r)
+	}
+	if !errors.Is(err, ErrFull) || n < 90 {
+		t.Fatal(n, err)
+	}
+	if stats := s.Stats(); stats.State != Full || stats.Bytes > 1<<20 || stats.Refused == 0 {
+		t.Fatalf("%+v", stats)
+	}
+	got, err := q.Next(1000, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Batches go in nonetheless: records leave the spool only after theirs.
+	for i := range 300 {
+		if err := q.WriteBatch(Batch{Partition: 1, ProducerID: 1, Sequence: int32(i), Positions: positions(got)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.Done(positions(got))
+	until(t, "there is room again", func() bool { return s.Stats().State == OK })
+	until(t, "it takes records", func() bool { _, err := put(s, q, r); return err == nil })
+}
+
+func TestAFullDiskRefusesRecordsUntilThereIsRoom(t *testing.T) {
+	fs := newSimFS()
+	full := true
+	fs.fault = func(op simOp) (int, error) {
+		if full && (op.what == "allocate" || op.what == "write") {
+			return 0, syscall.ENOSPC
+		}
+		return -1, nil
+	}
+	s := open(t, Options{Dir: "/spool", FS: fs, backOff: time.Hour})
+	q := s.Queue("d", "t")
+	if _, err := put(s, q, record(0)); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	// No attempt within the back-off, and the same answer at once.
+	if err := s.Append([]Entry{{q, record(0)}}, nil); !errors.Is(err, ErrFull) {
+		t.Fatal(err)
+	}
+	if s.Stats().State != Full {
+		t.Fatal(s.Stats().State)
+	}
+	fs.mu.Lock()
+	full = false
+	fs.mu.Unlock()
+	s.mu.Lock()
+	s.health.retry()
+	s.mu.Unlock()
+	mustPut(t, s, q, 0, 1)
+	want(t, take(t, q), 0, 1)
+	if s.Stats().State != OK {
+		t.Fatal(s.Stats().State)
+	}
+}
+
+// syncBuffer is a log that several goroutines write.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func TestARunningSpoolAdoptsBeforeWhatItHasNotReadYet(t *testing.T) {
+	dir := t.TempDir()
+	first, second := open(t, Options{Dir: dir}), open(t, Options{Dir: dir})
+	third := open(t, Options{Dir: dir})
+	mustPut(t, first, first.Queue("d", "t"), 0, 3)
+	mustPut(t, second, second.Queue("d", "t"), 3, 6)
+	q := third.Queue("d", "t")
+	mustPut(t, third, q, 6, 9)
+	ready := make(chan struct{}, 10)
+	crash(second)
+	crash(first)
+	until(t, "both are adopted", func() bool { return third.Stats().Adopted == 2 })
+	q.Ready(func() { ready <- struct{}{} })
+	<-ready
+	got := take(t, q)
+	// The order of the two is that of their ends if the looks came between them.
+	if len(got) != 9 {
+		t.Fatal(len(got))
+	}
+	want(t, got[6:], 6, 9)
+	q.Done(positions(got))
+	until(t, "the directories are removed", func() bool {
+		names, err := osFS{}.Names(dir)
+		return err == nil && len(names) == 1
+	})
+
+	// It tells who waits.
+	fourth := open(t, Options{Dir: dir})
+	mustPut(t, fourth, fourth.Queue("d", "t"), 9, 10)
+	fourth.Close()
+	<-ready
+	want(t, take(t, q), 9, 10)
+}
+
+func TestDeadProcessesComeInTheOrderOfTheirBeginning(t *testing.T) {
+	dir := t.TempDir()
+	var all []*Spool
+	for range 4 {
+		all = append(all, open(t, Options{Dir: dir}))
+	}
+	for _, i := range []int{2, 0, 3, 1} {
+		mustPut(t, all[i], all[i].Queue("d", "t"), 2*i, 2*i+2)
+	}
+	for _, i := range []int{1, 3, 0, 2} {
+		all[i].mu.Lock()
+		all[i].mu.Unlock()
+	}
+	for _, s := range all {
+		s.janitor.end() // it must not adopt the others
+	}
+	for _, s := range all {
+		crash(s)
+	}
+	s := open(t, Options{Dir: dir})
+	want(t, take(t, s.Queue("d", "t")), 0, 8)
+}
+
+func TestABatchKeepsTheSegmentsOfAllItsRecords(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{Dir: dir, segmentSize: headSize + 500}
+	s := open(t, o)
+	q := s.Queue("d", "t")
+	var p []Position
+	for n := range 20 {
+		p = append(p, mustPut(t, s, q, n, n+1)...)
+	}
+	if err := q.WriteBatch(Batch{Partition: 1, ProducerID: 2, Epoch: 3, Sequence: 4, Positions: p[:10]}); err != nil {
+		t.Fatal(err)
+	}
+	q.Done(p[:5])
+	q.Done(p[10:])
+	until(t, "what is not of the batch is removed", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.segments[segmentKey{p[15].directory, p[15].segment}] == nil
+	})
+	crash(s)
+	s = open(t, o)
+	q = s.Queue("d", "t")
+	s.removeSegments()
+	r := q.Unacknowledged()
+	if len(r) != 1 || r[0].ProducerID != 2 {
+		t.Fatalf("%+v", r)
+	}
+	want(t, r[0].Records, 0, 10)
+	q.Done(r[0].Positions)
+	until(t, "all is removed", func() bool { return s.Stats().Segments == 0 })
+}
+
+// A batch of which a record is lost cannot be recognised: the others are returned without an
+// identity.
+func TestABatchThatHasLostARecordHasNoIdentity(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	q := s.Queue("d", "t")
+	p := mustPut(t, s, q, 0, 4)
+	if err := q.WriteBatch(Batch{ProducerID: 2, Positions: p[:3]}); err != nil {
+		t.Fatal(err)
+	}
+	q.Done(p[:1])
+	s.Close()
+	file := segmentFiles(t, dir)[0]
+	s = open(t, Options{Dir: dir})
+	rewrite(t, file, func(b []byte) []byte { return bytes.Replace(b, []byte("value 1"), []byte("VALUE 1"), 1) })
+	q = s.Queue("d", "t")
+	r := q.Unacknowledged()
+	if len(r) != 1 || r[0].ProducerID != -1 {
+		t.Fatalf("%+v", r)
+	}
+	want(t, r[0].Records, 2, 3)
+	want(t, take(t, q), 3, 4)
+	if s.Stats().Damaged != 1 || s.Stats().Records != 2 {
+		t.Fatalf("%+v", s.Stats())
+	}
+}
+
+func TestMemoryIsBoundedWhileTheSpoolGrows(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir(), FS: noSync{}})
+	q := s.Queue("d", "t")
+	r := record(0)
+	r.Value = make([]byte, 100_000)
+	for range 400 {
+		if _, err := put(s, q, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mu.Lock()
+	cached, spare := s.cached, 0
+	for _, g := range s.spare {
+		spare += cap(g.buf)
+	}
+	s.mu.Unlock()
+	if cached > recentBytes || spare > spareGroups*spareBuffer {
+		t.Fatal(cached, spare)
+	}
+	if got := take(t, q); len(got) != 400 {
+		t.Fatal(len(got))
+	}
+}
+
+func TestNextIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	for _, where := range []string{"memory", "disk"} {
+		s := open(t, Options{Dir: dir})
+		q := s.Queue("d", "t")
+		if where == "memory" {
+			mustPut(t, s, q, 0, 10)
+		}
+		for _, c := range []struct{ records, bytes, least, most int }{
+			{3, 1 << 20, 3, 3}, {100, 0, 1, 1}, {100, 1, 1, 1}, {0, 1 << 20, 1, 1}, {2, 300, 2, 2}, {100, 1 << 20, 2, 2}, {1, 1, 0, 0},
+		} {
+			got, err := q.Next(c.records, int64(c.bytes))
+			if err != nil || len(got) < c.least || len(got) > c.most {
+				t.Errorf("%s, %+v: %d, %v", where, c, len(got), err)
+			}
+		}
+		s.Close()
+	}
+}
+
+func TestACloseEndsAll(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	q := s.Queue("d", "t")
+	const n = 100
+	committed := make(chan error, n)
+	for i := range n {
+		if err := s.Append([]Entry{{q, record(i)}}, func(_ []Position, err error) { committed <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	s.Close()
+	if len(committed) != n {
+		t.Fatal(len(committed))
+	}
+	for range n {
+		if err := <-committed; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Append([]Entry{{q, record(0)}}, nil); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if _, err := q.Next(1, 1); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if err := q.WriteBatch(Batch{}); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	q.Done(nil)
+	s.Stats()
+}
+
+func TestAllOfAnAppendComesInOneGroup(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	a, b := s.Queue("d", "a"), s.Queue("d", "b")
+	var groups, calls atomic.Int32
+	s.OnGroup(func() { groups.Add(1) })
+	done := make(chan []Position, 100)
+	for i := range 100 {
+		if err := s.Append([]Entry{{a, record(i)}, {b, record(i)}}, func(p []Position, err error) {
+			calls.Add(1)
+			if err != nil {
+				t.Error(err)
+			}
+			done <- p
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var last Position
+	for range 100 {
+		p := <-done
+		if len(p) != 2 || last.Compare(p[0]) >= 0 {
+			t.Fatal(p, last)
+		}
+		last = p[0]
+	}
+	want(t, take(t, a), 0, 100)
+	want(t, take(t, b), 0, 100)
+	until(t, "OnGroup was called", func() bool { return uint64(groups.Load()) == s.Stats().Groups })
+	if f := s.Stats().Fsyncs; f.Count != s.Stats().Groups || f.Sum <= 0 {
+		t.Fatalf("%+v", f)
+	}
+}
+
+// What is written to a file that someone has removed would be lost.
+func TestARemovedDirectoryIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir, backOff: time.Millisecond})
+	q := s.Queue("d", "t")
+	mustPut(t, s, q, 0, 1)
+	if err := os.RemoveAll(s.directory.path); err != nil {
+		t.Fatal(err)
+	}
+	s.checkOwn()
+	if _, err := put(s, q, record(1)); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	if _, err := put(s, q, record(1)); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+}
+
+func TestNilAndEmptyAreKept(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	q := s.Queue("", "")
+	in := []Record{{}, {Key: []byte{}, Value: []byte{}, Headers: []Header{{"", nil}, {"", []byte{}}}, Timestamp: -1}}
+	if _, err := put(s, q, in...); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, Options{Dir: dir})
+	for i, r := range take(t, s.Queue("", "")) {
+		if got, want := fmt.Sprintf("%#v", r.Record), fmt.Sprintf("%#v", in[i]); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
 }

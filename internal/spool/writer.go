@@ -177,7 +177,7 @@ func (s *Spool) publish(g *group) []Position {
 		}
 	}
 	a.end += int64(len(g.buf))
-	if s.health.refusal != nil {
+	if s.health.refusal != nil && (len(positions) > 0 || !s.health.until.IsZero()) { // batches have no limit
 		s.log.Info("the spool takes records again")
 		s.health.recover()
 	}
