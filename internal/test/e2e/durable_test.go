@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,13 +89,13 @@ func (l *durableLoad) check(records []*kgo.Record) (doubled int) {
 	for _, r := range records {
 		var m struct {
 			Args struct {
-				I int64 `json:"i"`
+				I *int64 `json:"i"`
 			} `json:"body_args"`
 		}
-		if err := json.Unmarshal(r.Value, &m); err != nil || m.Args.I == 0 {
+		if err := json.Unmarshal(r.Value, &m); err != nil || m.Args.I == nil {
 			l.t.Fatalf("a record that nobody sent: %s", r.Value)
 		}
-		if seen[m.Args.I]++; seen[m.Args.I] == 2 {
+		if seen[*m.Args.I]++; seen[*m.Args.I] == 2 {
 			doubled++
 		}
 	}
@@ -168,4 +170,167 @@ func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 			l.check(f.Records(t, "t", 0))
 		})
 	}
+}
+
+// Whatever happens to the brokers, to Kong and to the process, what was answered with 200 is in
+// the topic in the end.
+func TestDurableRecordsOutliveFaults(t *testing.T) {
+	s := seed(t)
+	r := rand.New(rand.NewPCG(s, 0))
+	b := startBrokers(t, r)
+	more := durable(map[string]any{"timeout": 1000, "producer_async_buffering_limits_messages_in_memory": 500})
+	config := func() []byte { return []byte(kongYAML(t, rig.Settings(t, b.addrs, more))) }
+	log, dir := new(rig.Lines), rig.ShortDir(t)
+	sim, err := kongsim.Start(t.Context(), kongsim.Options{
+		Config: config(), Binary: rig.Binary, Args: []string{"-kong-prefix", rig.ShortDir(t), "-spool", dir}, Workers: 3, Stderr: log, Seed: s,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAnswers()
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	for client := range clients {
+		sending.Go(func() {
+			for i := client; ; i += clients {
+				select {
+				case <-stop:
+					return
+				default:
+					a.send(sim.URL(), i)
+				}
+			}
+		})
+	}
+	for end := time.Now().Add(soak(t, 4*time.Second)); time.Now().Before(end); {
+		time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+		what := ""
+		switch r.IntN(8) {
+		case 0:
+			what = "kong reload"
+			if err := sim.Reload(); err != nil {
+				t.Errorf("reload: %v", err)
+			}
+		case 1:
+			what = "configuration changed"
+			more["keepalive"] = 60000 + r.IntN(3) // another producer
+			if err := sim.SetConfig(config()); err != nil {
+				t.Errorf("change: %v", err)
+			}
+		case 2, 3:
+			what = "server killed"
+			if pid := child(sim.PID()); pid != 0 {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		default:
+			what = b.fault()
+		}
+		t.Log(what)
+	}
+	close(stop)
+	sending.Wait()
+	_ = sim.Close() // one of its processes may have been killed
+	t.Logf("the program printed:\n%s", log)
+	// What no process has delivered, the next one does.
+	last := rig.StartAlone(t, "-spool", dir, "-drain-timeout", "20s")
+	l := newDurableLoad(t)
+	l.next.Store(1 << 40)
+	l.send(t.Context(), last.Worker(), rig.NewPlugin(rig.Settings(t, b.addrs, more)))
+	for i := range a.accepted {
+		l.accepted[int64(i)] = true
+	}
+	b.Records(t, "t", len(l.accepted))
+	last.Signal(syscall.SIGTERM)
+	if code := last.Wait(); code != 0 || spooled(t, last) != "0" {
+		t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, last))
+	}
+	l.check(b.Records(t, "t", 0))
+}
+
+// child returns the process that a launcher has started, 0 if there is none.
+func child(launcher int) int {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", launcher))
+	for _, list := range lists {
+		if b, err := os.ReadFile(list); err == nil {
+			if f := strings.Fields(string(b)); len(f) == 1 {
+				pid, _ := strconv.Atoi(f[0])
+				return pid
+			}
+		}
+	}
+	return 0
+}
+
+// While the brokers are away, the spool takes more than the buffer does, until it is full.
+func TestSpoolThatIsFullRejectsUntilTheBrokersAreBack(t *testing.T) {
+	address := rig.ClosedPort(t)
+	_, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	metrics := rig.ClosedPort(t)
+	s := rig.Start(t, "-spool", rig.ShortDir(t), "-spool-limit", "1MiB", "-metrics", metrics)
+	w := s.Worker()
+	p := rig.NewPlugin(rig.Settings(t, []string{address}, durable(map[string]any{"producer_async_buffering_limits_messages_in_memory": 10})))
+	body := `{"i":1,"filler":"` + strings.Repeat("x", 8000) + `"}`
+	accepted := 0
+	k := &rig.Kong{Body: rig.Inline(body)}
+	for ; ; accepted++ {
+		exit, err := w.HandleEvent(t.Context(), p, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if exit.Status == 503 {
+			if exit.Header("Retry-After") != "1" {
+				t.Errorf("the headers are %v", exit.Headers)
+			}
+			break
+		}
+	}
+	if accepted < 20 {
+		t.Errorf("%d were accepted", accepted)
+	}
+	if line := k.Log(); !strings.Contains(line, "rejected since") || !strings.Contains(line, "spool is full") {
+		t.Errorf("Kong's error log has %q", line)
+	}
+	if status, body := get(t, "http://"+metrics+"/readyz"); status != 503 || !strings.Contains(body, "the spool is full") {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	_, exposition := get(t, "http://"+metrics+"/metrics")
+	for name, want := range map[string]float64{
+		`kafka_upstream_spool_state{state="full"}`:                                               1,
+		`kafka_upstream_spool_records`:                                                           float64(accepted),
+		`kafka_upstream_spool_unclaimed_records`:                                                 0,
+		`kafka_upstream_spool_limit_bytes`:                                                       1 << 20,
+		`kafka_upstream_rejected_records_total{reason="spool_full",topic="t"}`:                   1,
+		`kafka_upstream_spooled_records_total{topic="t"}`:                                        float64(accepted),
+		`kafka_upstream_requests_total{door="plugin_protocol",reason="spool_full",status="503"}`: 1,
+		`kafka_upstream_buffered_records{topic="t"}`:                                             10,
+	} {
+		if got := sample(exposition, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.Ports(n), kfake.SeedTopics(1, "t"))
+	f.Records(t, "t", accepted)
+	rig.Eventually(t, "records are accepted", func() bool { return rig.SendN(t, w, p, 1) == 1 })
+	rig.Eventually(t, "the server is ready", func() bool { status, _ := get(t, "http://"+metrics+"/readyz"); return status == 200 })
+}
+
+// A process that ends while the brokers are away leaves its records for the next one, and has not
+// failed.
+func TestDurableRecordsStayAtAShutdown(t *testing.T) {
+	dir := rig.ShortDir(t)
+	s := rig.StartAlone(t, "-spool", dir, "-drain-timeout", "100ms")
+	if n := rig.SendN(t, s.Worker(), rig.NewPlugin(rig.Settings(t, []string{rig.ClosedPort(t)}, durable(nil))), 5); n != 5 {
+		t.Errorf("%d were accepted", n)
+	}
+	s.Signal(syscall.SIGTERM)
+	if code := s.Wait(); code != 0 || spooled(t, s) != "5" || !strings.Contains(s.Log.String(), " undelivered=0 ") {
+		t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, s))
+	}
+	metrics := rig.ClosedPort(t)
+	_ = rig.StartAlone(t, "-spool", dir, "-metrics", metrics) // nobody asks for those brokers
+	rig.Eventually(t, "they are unclaimed", func() bool {
+		_, exposition := get(t, "http://"+metrics+"/metrics")
+		return sample(exposition, "kafka_upstream_spool_unclaimed_records") == 5 && sample(exposition, "kafka_upstream_spool_adopted_records_total") == 5
+	})
 }
