@@ -273,43 +273,61 @@ func (s *Spool) adoptBatches(found []*scanned) {
 			l.last = last
 		}
 	}
+	var unfinished []*lane
+	for l := range candidates {
+		if s.readable(l) && !s.allDone(l.last.places, l.queue) {
+			unfinished = append(unfinished, l)
+		}
+	}
+	slices.SortFunc(unfinished, func(a, b *lane) int { return a.last.compare(b.last) })
+	slices.SortStableFunc(unfinished, func(a, b *lane) int {
+		switch {
+		case a.last.refers(b.last):
+			return -1
+		case b.last.refers(a.last):
+			return 1
+		}
+		return 0
+	})
 	type partition struct {
 		queue  *Queue
 		number int32
 	}
-	chosen := map[partition]*lane{}
-	for l := range candidates {
-		if !s.readable(l) || s.allDone(l.last.places, l.queue) {
-			continue
-		}
+	taken := map[partition]bool{}
+	for _, l := range unfinished {
+		// Records that were in a later batch as well were given up as a part of this one.
 		p := partition{l.queue, l.partition}
-		if old := chosen[p]; old == nil || l.last.later(old.last) {
-			chosen[p] = l
-		}
-	}
-	for p, l := range chosen {
-		p.queue.recovered = append(p.queue.recovered, l.last)
-		for _, pl := range l.last.places {
-			part := s.segments[pl.segmentKey].parts[p.queue]
-			p.queue.unread -= part.skip.add(pl.from, pl.to)
+		if !taken[p] && !s.overlaps(l) {
+			taken[p] = true
+			l.queue.recovered = append(l.queue.recovered, l.last)
+			for _, pl := range l.last.places {
+				part := s.segments[pl.segmentKey].parts[l.queue]
+				part.recovered.add(pl.from, pl.to)
+				l.queue.unread -= part.skip.add(pl.from, pl.to)
+			}
 		}
 	}
 }
 
-// later reports whether b was written later than a batch of another lane. A process may adopt
-// a directory that is younger than its own.
-func (b *sentBatch) later(other *sentBatch) bool {
-	mine, others := b.segment.directory, other.segment.directory
-	of := func(d *directory) func(place) bool { return func(p place) bool { return p.directory == d.id } }
-	switch {
-	case mine == others:
-		return cmp.Or(cmp.Compare(b.segment.id, other.segment.id), cmp.Compare(b.at, other.at)) > 0
-	case slices.ContainsFunc(b.places, of(others)):
-		return true
-	case slices.ContainsFunc(other.places, of(mine)):
-		return false
-	}
-	return mine.id > others.id
+// compare orders batches by where they are, the last one first.
+func (b *sentBatch) compare(other *sentBatch) int {
+	return cmp.Or(cmp.Compare(other.segment.directory.id, b.segment.directory.id),
+		cmp.Compare(other.segment.id, b.segment.id), cmp.Compare(other.at, b.at))
+}
+
+// refers reports whether b was surely written later than a batch of another process: by one
+// that had adopted its directory, which may be the younger one.
+func (b *sentBatch) refers(other *sentBatch) bool {
+	return b.segment.directory != other.segment.directory && slices.ContainsFunc(b.places, func(p place) bool {
+		return p.directory == other.segment.directory.id
+	})
+}
+
+// overlaps reports whether records of a lane's last batch are in another that is recovered.
+func (s *Spool) overlaps(l *lane) bool {
+	return slices.ContainsFunc(l.last.places, func(pl place) bool {
+		return s.segments[pl.segmentKey].parts[l.queue].recovered.overlaps(pl.from, pl.to)
+	})
 }
 
 // readable reports whether all records of a lane's last batch are there, and none of them was

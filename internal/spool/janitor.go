@@ -22,6 +22,7 @@ type janitor struct {
 	stop  chan struct{}
 	done  chan struct{}
 	once  sync.Once
+	told  State                // what the log says
 	avoid map[string]time.Time // directories that cannot be adopted, and when to try again
 }
 
@@ -80,6 +81,7 @@ func (s *Spool) runJanitor(found []*directory) {
 		case <-tick.C:
 			s.removeSegments() // those that were kept for a batch that is done now
 			s.checkOwn()
+			s.tell()
 			s.adoptDead()
 		}
 	}
@@ -182,6 +184,25 @@ func (s *Spool) syncDone(but *segment) {
 		if err := s.fs.SyncDir(d.path); err != nil {
 			s.fault()
 		}
+	}
+}
+
+// tell says in the log whether the spool takes records, if that has changed; what has failed
+// was logged when it did.
+func (s *Spool) tell() {
+	s.mu.Lock()
+	reason := s.health.refusal
+	s.mu.Unlock()
+	state := stateOf(reason)
+	if state == s.janitor.told {
+		return
+	}
+	s.janitor.told = state
+	switch state {
+	case OK:
+		s.log.Info("the spool takes records again")
+	case Full:
+		s.log.Warn("requests are refused: the spool is full", slog.Any("error", reason))
 	}
 }
 

@@ -29,6 +29,12 @@ func (r ranges) covers(from, to uint32) bool {
 	return from >= to || i < len(r) && r[i].from <= from && to <= r[i].to
 }
 
+// overlaps reports whether any of from to to are in the set.
+func (r ranges) overlaps(from, to uint32) bool {
+	i := r.search(from)
+	return i < len(r) && r[i].from < to
+}
+
 // count returns how many numbers are in the set.
 func (r ranges) count() int {
 	n := 0

@@ -62,6 +62,8 @@ type part struct {
 	offset int64
 	skip   ranges
 
+	recovered ranges // that are in batches for Unacknowledged
+
 	written uint32 // the writer's count, which is ahead of count during a commit
 }
 

@@ -99,8 +99,9 @@ func (p Position) String() string {
 
 // Spool is safe for concurrent use.
 //
-// mu guards everything but the fields of the writer. It is held for no I/O and no call of
-// a function from outside. No lock is taken while it is held; Queue.reading is taken before it.
+// mu guards everything but the fields of the writer and of the janitor. It is held for no I/O
+// but lines of the log, and for no call of a function from outside. No lock is taken while it
+// is held; Queue.reading is taken before it.
 type Spool struct {
 	fs          FS
 	log         *slog.Logger

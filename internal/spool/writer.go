@@ -178,7 +178,6 @@ func (s *Spool) publish(g *group) []Position {
 	}
 	a.end += int64(len(g.buf))
 	if s.health.refusal != nil && (len(positions) > 0 || !s.health.until.IsZero()) { // batches have no limit
-		s.log.Info("the spool takes records again")
 		s.health.recover()
 	}
 	s.stats.groups++
