@@ -56,6 +56,7 @@ type Config struct {
 	ErrorHandling ErrorHandling `json:"error_handling"`
 
 	Acks               int    `json:"producer_request_acks"`
+	Idempotent         *bool  `json:"producer_idempotent"` // nil: with Acks -1
 	RequestTimeout     Millis `json:"producer_request_timeout"`
 	MessagesPerRequest int    `json:"producer_request_limits_messages_per_request"`
 	BytesPerRequest    int    `json:"producer_request_limits_bytes_per_request"`

@@ -22,6 +22,7 @@ func (c *Config) Producer() producer.Options {
 		CertificateID:  c.Security.CertificateID,
 		SASL:           c.Authentication.credentials(),
 		Acks:           c.Acks,
+		Idempotent:     c.Acks == -1 && (c.Idempotent == nil || *c.Idempotent),
 		RequestTimeout: c.RequestTimeout.Duration(),
 		Timeout:        c.Timeout.Duration(),
 		Keepalive:      keepalive,

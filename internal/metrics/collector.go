@@ -74,6 +74,9 @@ var (
 	descCompressionOutput    = perTopic("compression_output_bytes_total", "Bytes of compressed batches as they were sent, by codec.", "codec")
 	descCompressionFallbacks = perTopic("compression_fallbacks_total", "Batches that were sent uncompressed because the configured codec failed or a broker does not support it, by codec.", "codec")
 
+	descDuplicates = perTopic("duplicate_batches_total", "Batches that a broker answered it has already, because an acknowledgement was lost. They count as delivered, and are in the topic once. Newer brokers mostly answer such a batch like any other.")
+	descInexact    = perTopic("inexact_batches_total", "Batches that may be in the topic twice, or be there though they count as failed, in spite of producer_idempotent, by reason: no_producer_id, sequence_refused or unknown_outcome.", "reason")
+
 	descConnections       = description("connections", "Connections to brokers that are open now.")
 	descConnectionsOpened = description("connections_opened_total", "Connections to brokers that were opened.")
 	descConnectionsFailed = description("connections_failed_total", "Connections to brokers that could not be opened, by reason. Failures of TLS and SASL come later, and count as failed produce or metadata requests.", "reason")
@@ -184,6 +187,12 @@ func (t *topicCollector) collect() {
 			t.counter(descCompressionInput, c.Before, codec)
 			t.counter(descCompressionOutput, c.After, codec)
 			t.counter(descCompressionFallbacks, c.Uncompressed, codec)
+		}
+	}
+	if t.Idempotence.Configured {
+		t.counter(descDuplicates, t.Idempotence.Duplicates)
+		for i, n := range t.Idempotence.Inexact {
+			t.counter(descInexact, n, producer.Inexactness(i).String())
 		}
 	}
 	for i := range t.Failed {

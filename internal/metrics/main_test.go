@@ -96,6 +96,7 @@ func busyTopic(name string) producer.TopicStats {
 		},
 	}
 	t.Compression[producer.Lz4] = producer.CompressionStats{Configured: true, Batches: 3, Uncompressed: 1, Before: 1000, After: 100}
+	t.Idempotence = producer.IdempotenceStats{Configured: true, Duplicates: 2, Inexact: [producer.Inexactnesses]int64{4, 5, 6}}
 	t.Failed[kafkaerr.Other] = producer.Amount{Records: 1, Bytes: 5}
 	t.RequestDuration.Observe(producer.DurationBounds, 0.02)
 	t.RequestDuration.Observe(producer.DurationBounds, 400)

@@ -28,6 +28,7 @@ func newLedger(topic string, o *Options) ledger {
 		linger:      o.Linger,
 		unconfirmed: o.Acks == 0,
 	}
+	l.Idempotence.Configured = o.Idempotent
 	if codec, ok := o.codec(); ok {
 		l.Compression[codec].Configured = true
 	}

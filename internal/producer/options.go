@@ -22,6 +22,7 @@ type Options struct {
 	SASL          sasl.Credentials
 
 	Acks           int           // 0, 1 or -1
+	Idempotent     bool          // with Acks -1: brokers write each batch once, however often it is sent
 	RequestTimeout time.Duration // sent to the broker: how long it may wait for its replicas
 	Timeout        time.Duration // of each step: connect, TLS handshake, write, answer
 	Keepalive      time.Duration // of an idle connection

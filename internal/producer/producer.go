@@ -157,6 +157,7 @@ func (p *Producer) clusterOptions() cluster.Options {
 		TLS:            p.access.TLS,
 		SASL:           p.access.SASL,
 		Acks:           o.Acks,
+		Idempotent:     o.Idempotent,
 		Compression:    o.Compression,
 		RequestTimeout: o.RequestTimeout,
 		Timeout:        o.Timeout,

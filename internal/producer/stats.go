@@ -45,6 +45,7 @@ type TopicStats struct {
 	MetadataRequestsFailed [kafkaerr.Classes]int64
 
 	Compression [Codecs]CompressionStats
+	Idempotence IdempotenceStats
 
 	RequestDuration  Histogram // of a produce request, in seconds
 	DeliveryDuration Histogram // from the first produce request of a batch to the end of the last one, in seconds
@@ -143,6 +144,7 @@ func (t *TopicStats) add(s *TopicStats) {
 	for i := range s.Compression {
 		t.Compression[i].add(&s.Compression[i])
 	}
+	t.Idempotence.add(&s.Idempotence)
 	t.RequestDuration.Add(&s.RequestDuration)
 	t.DeliveryDuration.Add(&s.DeliveryDuration)
 	t.BatchRecords.Add(&s.BatchRecords)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"kafka-upstream/internal/producer/cluster"
 )
 
 // topic is the state of one topic in a producer, whose mutex guards it.
@@ -31,6 +33,8 @@ type topic struct {
 	source  *source // with Options.Durable; else nil
 	taking  bool    // the goroutine that takes records from the source is at this topic
 	isReady bool    // the source may have something to take
+
+	inexact [cluster.Inexactnesses]time.Time // when that was last logged
 }
 
 // topic returns the topic of that name. A topic that is new gets its share of the buffer.

@@ -1172,6 +1172,12 @@ return {
             },
           },
           {
+            producer_idempotent = {
+              type = "boolean",
+              description = "Whether brokers write each batch once, however often it is sent. Unless set, they do with producer_request_acks -1, which it needs.",
+            },
+          },
+          {
             producer_request_timeout = {
               type = "integer",
               default = 2000,
@@ -1959,6 +1965,19 @@ return {
                 ne = true,
               },
               then_err = "producer_async must be true when producer_async_durable is true",
+            },
+          },
+          {
+            conditional = {
+              if_field = "producer_idempotent",
+              if_match = {
+                eq = true,
+              },
+              then_field = "producer_request_acks",
+              then_match = {
+                eq = -1,
+              },
+              then_err = "producer_request_acks must be -1 when producer_idempotent is true",
             },
           },
           { custom_entity_check = { field_sources = { "forward_method", "forward_uri", "forward_headers", "forward_body", "value_format", "cloudevents" }, fn = has_message } },

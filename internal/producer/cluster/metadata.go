@@ -28,6 +28,8 @@ type topic struct {
 
 	uncompressed atomic.Pointer[time.Time] // until when batches are not compressed
 	refusal      atomic.Bool               // the last batch to be compressed was not taken, and that was reported
+
+	sequences sequences
 }
 
 // metadata is what the cluster answered about a topic.
