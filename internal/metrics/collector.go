@@ -171,8 +171,12 @@ func (t *topicCollector) collect() {
 		t.amount(descUndeliveredRecords, descUndeliveredBytes, t.Undelivered)
 	}
 	if durable {
-		t.amount(descSpooledRecords, descSpooledBytes, t.Appended)
-		t.amount(descReturnedRecords, descReturnedBytes, t.Returned)
+		t.counter(descSpooledRecords, t.Appended.Records)
+		t.counter(descReturnedRecords, t.Returned.Records)
+		if t.detailed {
+			t.counter(descSpooledBytes, t.Appended.Bytes)
+			t.counter(descReturnedBytes, t.Returned.Bytes)
+		}
 	}
 	for i, n := range t.Rejected {
 		t.counter(descRejectedRecords, n, producer.Rejection(i).String())

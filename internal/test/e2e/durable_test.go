@@ -81,10 +81,12 @@ func (l *durableLoad) answered(status int) int {
 	return l.status[status]
 }
 
-// check compares what is in the topic with what clients were told, and returns how many records
-// are there more than once.
-func (l *durableLoad) check(records []*kgo.Record) (doubled int) {
+// lost returns how many records are missing that were answered with 200, and how many are there
+// more than once.
+func (l *durableLoad) lost(records []*kgo.Record) (lost, doubled int) {
 	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	seen := map[int64]int{}
 	for _, r := range records {
 		var m struct {
@@ -99,13 +101,32 @@ func (l *durableLoad) check(records []*kgo.Record) (doubled int) {
 			doubled++
 		}
 	}
-	lost := 0
 	for i := range l.accepted {
 		if seen[i] == 0 {
 			lost++
 		}
 	}
-	l.t.Logf("%d requests, answers %v; %d records in the topic, %d lost, %d doubled", l.next.Load(), l.status, len(seen), lost, doubled)
+	return lost, doubled
+}
+
+// arrived waits until all records are in the topic that were answered with 200.
+func (l *durableLoad) arrived(f *kafkatest.Fake) {
+	l.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if lost, _ := l.lost(f.Records(l.t, "t", 0)); lost == 0 {
+			return
+		} else if time.Now().After(deadline) {
+			l.t.Fatalf("after a minute %d records are missing that were answered with 200", lost)
+		}
+	}
+}
+
+// check compares what is in the topic with what clients were told, and returns how many records
+// are there more than once.
+func (l *durableLoad) check(f *kafkatest.Fake) (doubled int) {
+	l.t.Helper()
+	lost, doubled := l.lost(f.Records(l.t, "t", 0))
+	l.t.Logf("answers %v, %d lost, %d doubled", l.status, lost, doubled)
 	if lost > 0 {
 		l.t.Errorf("%d records that were answered with 200 are lost", lost)
 	}
@@ -147,7 +168,8 @@ func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 			l := newDurableLoad(t)
 			settings := rig.Settings(t, f.Addrs(), durable(more))
 			for range kills(t, 12) {
-				server := rig.StartAlone(t, "-spool", dir)
+				// Each process that was killed a moment ago has a file of 64 MiB, not cut yet.
+				server := rig.StartAlone(t, "-spool", dir, "-spool-limit", "8GiB")
 				w := server.Worker()
 				p := rig.NewPlugin(settings)
 				wg := l.run(t.Context(), 8, w, p)
@@ -162,12 +184,12 @@ func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 			if !l.send(t.Context(), last.Worker(), rig.NewPlugin(settings)) {
 				t.Error("the last request was not answered")
 			}
-			f.Records(t, "t", len(l.accepted))
+			l.arrived(f)
 			last.Signal(syscall.SIGTERM)
 			if code := last.Wait(); code != 0 || spooled(t, last) != "0" {
 				t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, last))
 			}
-			l.check(f.Records(t, "t", 0))
+			l.check(f)
 		})
 	}
 }
@@ -239,12 +261,12 @@ func TestDurableRecordsOutliveFaults(t *testing.T) {
 	for i := range a.accepted {
 		l.accepted[int64(i)] = true
 	}
-	b.Records(t, "t", len(l.accepted))
+	l.arrived(b.Fake)
 	last.Signal(syscall.SIGTERM)
 	if code := last.Wait(); code != 0 || spooled(t, last) != "0" {
 		t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, last))
 	}
-	l.check(b.Records(t, "t", 0))
+	l.check(b.Fake)
 }
 
 // child returns the process that a launcher has started, 0 if there is none.
