@@ -241,8 +241,14 @@ func (q *Queue) recover(b *sentBatch, records map[Position]Record) RecoveredBatc
 	out := RecoveredBatch{Batch: b.batch}
 	complete := true
 	for _, pl := range b.places {
+		g := q.spool.segments[pl.segmentKey]
+		if g == nil || g.parts[q] == nil {
+			complete = false
+			continue
+		}
+		queue := g.parts[q].number
 		for n := pl.from; n < pl.to; n++ {
-			at := Position{pl.directory, pl.segment, n}
+			at := Position{pl.directory, pl.segment, queue, n}
 			r, ok := records[at]
 			if !ok {
 				complete = false

@@ -266,12 +266,12 @@ func (q *Queue) Done(positions []Position) {
 		first := positions[i]
 		n := 1
 		for i+n < len(positions) && positions[i+n].directory == first.directory &&
-			positions[i+n].segment == first.segment && positions[i+n].number == first.number+uint32(n) {
+			positions[i+n].segment == first.segment && positions[i+n].queue == first.queue && positions[i+n].number == first.number+uint32(n) {
 			n++
 		}
 		i += n
 		g := s.segments[segmentKey{first.directory, first.segment}]
-		if g == nil || g.parts[q] == nil {
+		if g == nil || g.parts[q] == nil || g.parts[q].number != first.queue {
 			continue
 		}
 		p := g.parts[q]

@@ -79,9 +79,10 @@ type Stored struct {
 }
 
 // Position says where a record is. It stays valid when another process adopts the record.
-// Positions are comparable.
+// Positions are comparable; no two records of a Spool have the same.
 type Position struct {
 	directory, segment uint64
+	queue              uint32 // number of the queue in the segment
 	number             uint32 // of the record among those of its queue in the segment
 }
 
@@ -89,12 +90,12 @@ type Position struct {
 // the order of its Append calls. It returns -1, 0 or 1.
 func (p Position) Compare(other Position) int {
 	return cmp.Or(cmp.Compare(p.directory, other.directory),
-		cmp.Compare(p.segment, other.segment), cmp.Compare(p.number, other.number))
+		cmp.Compare(p.segment, other.segment), cmp.Compare(p.number, other.number), cmp.Compare(p.queue, other.queue))
 }
 
 // String is for logs and tests.
 func (p Position) String() string {
-	return fmt.Sprintf("%x/%x/%d", p.directory, p.segment, p.number)
+	return fmt.Sprintf("%x/%x/%d/%d", p.directory, p.segment, p.queue, p.number)
 }
 
 // Spool is safe for concurrent use.

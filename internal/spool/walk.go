@@ -157,7 +157,7 @@ func (w *walk) read(f File, maxRecords int, maxBytes int64) error {
 		w.pass(h.number)
 		if r, ok := decodeRecord(b, &h, w.part.queue.name); ok {
 			g := w.part.segment
-			w.out = append(w.out, Stored{Position{g.directory.id, g.id, h.number}, r})
+			w.out = append(w.out, Stored{Position{g.directory.id, g.id, h.queue, h.number}, r})
 			size += int64(h.length)
 			w.next++
 		} else {

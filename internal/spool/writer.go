@@ -170,7 +170,7 @@ func (s *Spool) publish(g *group) []Position {
 		p.count++
 		p.last = at + it.head.size()
 		a.undone++
-		position := Position{key.directory, key.segment, it.head.number}
+		position := Position{key.directory, key.segment, p.number, it.head.number}
 		positions = append(positions, position)
 		if q.arrived(Stored{position, it.record}, p.last) {
 			s.writer.ready = append(s.writer.ready, q.ready)
