@@ -111,7 +111,7 @@ func amountOf(messages []kafka.Message) Amount {
 func (p *Producer) split(t *topic, messages []kafka.Message) {
 	half := len(messages) / 2
 	for _, part := range [][]kafka.Message{messages[:half], messages[half:]} {
-		p.completeBatch(t, part, p.cluster.Produce(p.cluster.Context(), part))
+		p.completeBatch(t, part, p.produce(t, part))
 	}
 }
 
@@ -131,7 +131,7 @@ func (p *Producer) retryWithoutRejected(t *topic, messages []kafka.Message, reje
 		return
 	}
 	p.completeWhole(t, bad, rejected)
-	p.completeBatch(t, good, p.cluster.Produce(p.cluster.Context(), good))
+	p.completeBatch(t, good, p.produce(t, good))
 }
 
 // reassign returns the records of a batch whose partition is gone to the head of the

@@ -195,10 +195,18 @@ func (p *Producer) takeAll() {
 		}
 		t.taking, t.isReady = true, false // until next returns, onReady says what comes after it
 		p.mu.Unlock()
-		stored, err := p.takeFrom(t, room)
+		batches := p.takeBatches(t)
+		var stored []spool.Stored
+		var err error
+		if len(batches) == 0 {
+			stored, err = p.takeFrom(t, room)
+		}
 		p.mu.Lock()
 		t.taking = false
-		if len(stored) > 0 || err != nil {
+		if len(batches) > 0 {
+			stored = p.resume(t, batches)
+		}
+		if len(batches) > 0 || len(stored) > 0 || err != nil {
 			p.markReady(t)
 		}
 		p.buffer(t, stored)
@@ -225,6 +233,26 @@ func (p *Producer) nextToTake() (*topic, Amount) {
 		}
 	}
 	return nil, Amount{}
+}
+
+// takeBatches takes what former processes may have sent from a source, and memory for it.
+func (p *Producer) takeBatches(t *topic) []spool.RecoveredBatch {
+	batches := t.source.recovered()
+	for i := range batches {
+		needed := int64(0)
+		for j := range batches[i].Records {
+			needed += memoryOfStored(&batches[i].Records[j])
+		}
+		for !p.memory.Take(needed) {
+			if !p.pause() {
+				for _, b := range batches[i:] {
+					p.returnUntaken(t, b.Records)
+				}
+				return batches[:i]
+			}
+		}
+	}
+	return batches
 }
 
 // takeFrom takes records from a source, and memory for them. It waits for memory, and after an
@@ -259,12 +287,21 @@ func (p *Producer) takeFrom(t *topic, room Amount) ([]spool.Stored, error) {
 	p.memory.Return(max(taken-needed, 0))
 	for needed > taken && !p.memory.Take(needed-taken) {
 		if !p.pause() {
-			p.memory.Return(taken - needed) // they count as if they were taken: see source.giveBack
-			t.source.giveBack(stored)
+			p.memory.Return(taken)
+			p.returnUntaken(t, stored)
 			return nil, nil
 		}
 	}
 	return stored, nil
+}
+
+// returnUntaken gives records back for which there was no memory. They count all the same: see
+// source.giveBack.
+func (p *Producer) returnUntaken(t *topic, records []spool.Stored) {
+	for i := range records {
+		p.memory.Return(-memoryOfStored(&records[i]))
+	}
+	t.source.giveBack(records)
 }
 
 // pause waits for a moment. It reports false if the producer has ended.
@@ -295,22 +332,10 @@ func (p *Producer) buffer(t *topic, stored []spool.Stored) {
 	if len(stored) == 0 {
 		return
 	}
-	now := time.Now()
-	p.used, t.used = now, now
 	var tooLarge []kafka.Message
 	for i := range stored {
-		s := &stored[i]
-		q := queued{key: s.Record.Key, value: s.Record.Value, accepted: now.Sub(p.started), timestamp: s.Record.Timestamp, stored: s, rejections: t.rejections}
-		if len(s.Record.Headers) > 0 {
-			headers := make([]kafka.Header, len(s.Record.Headers))
-			for i := range headers {
-				headers[i] = kafka.Header(s.Record.Headers[i])
-			}
-			q.headers = &headers
-		}
+		q := p.take(t, &stored[i])
 		size := q.size()
-		p.reserve(t, Amount{1, size})
-		t.ledger.accept(size)
 		if size+Overhead > p.limit { // it was appended by a configuration that allows more
 			tooLarge = append(tooLarge, q.message(t.name, unassigned))
 			continue
@@ -324,6 +349,24 @@ func (p *Producer) buffer(t *topic, stored []spool.Stored) {
 		}
 		p.mu.Lock()
 	}
+}
+
+// take accepts a record that was taken from the topic's source. The caller holds p.mu.
+func (p *Producer) take(t *topic, s *spool.Stored) queued {
+	now := time.Now()
+	p.used, t.used = now, now
+	q := queued{key: s.Record.Key, value: s.Record.Value, accepted: now.Sub(p.started), timestamp: s.Record.Timestamp, stored: s, rejections: t.rejections}
+	if len(s.Record.Headers) > 0 {
+		headers := make([]kafka.Header, len(s.Record.Headers))
+		for i := range headers {
+			headers[i] = kafka.Header(s.Record.Headers[i])
+		}
+		q.headers = &headers
+	}
+	size := q.size()
+	p.reserve(t, Amount{1, size})
+	t.ledger.accept(size)
+	return q
 }
 
 // done tells the spool that records need not be kept any more.

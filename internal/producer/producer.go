@@ -166,7 +166,16 @@ func (p *Producer) clusterOptions() cluster.Options {
 		Backoff:        o.Backoff,
 		WaitForBroker:  o.Async,
 		Observer:       observer{p},
+		Journal:        p.journal(),
 	}
+}
+
+// journal returns that of the cluster, nil if there is none.
+func (p *Producer) journal() cluster.Journal {
+	if p.o.Durable && p.o.Idempotent {
+		return journal{p}
+	}
+	return nil
 }
 
 // newWriter returns the Writer of a dispatcher. Each call hands it one whole batch, so it

@@ -20,7 +20,6 @@ type source struct {
 	takers   []*Producer
 	pending  bool           // there may be something, and there was no taker
 	adopted  bool           // there may be batches of former processes
-	sent     []spool.Stored // in such batches, which come before the records of the queue
 	returned []spool.Stored // undelivered by an earlier taker, in order; they come before those of the queue
 }
 
@@ -36,20 +35,22 @@ func (s *source) next(maxRecords int, maxBytes int64) (taken []spool.Stored, inM
 		s.mu.Unlock()
 		return taken, true, nil
 	}
+	s.mu.Unlock()
+	taken, err = s.queue.Next(maxRecords, maxBytes)
+	return taken, false, err
+}
+
+// recovered takes the batches of former processes that have come, which come before the records of
+// next. Only the taker calls it. It may wait for the disk.
+func (s *source) recovered() []spool.RecoveredBatch {
+	s.mu.Lock()
 	adopted := s.adopted
 	s.adopted = false
 	s.mu.Unlock()
-	if adopted {
-		for _, b := range s.queue.Unacknowledged() {
-			s.sent = append(s.sent, b.Records...)
-		}
+	if !adopted {
+		return nil
 	}
-	if n := min(len(s.sent), maxRecords); n > 0 {
-		taken, s.sent = s.sent[:n:n], s.sent[n:]
-		return taken, false, nil
-	}
-	taken, err = s.queue.Next(maxRecords, maxBytes)
-	return taken, false, err
+	return s.queue.Unacknowledged()
 }
 
 // giveBack takes records back that were taken and are not delivered. They count against the
