@@ -154,14 +154,13 @@ func (w *walk) read(f File, maxRecords int, maxBytes int64) error {
 		if err != nil {
 			return w.stop(err)
 		}
-		w.pass(h.number)
+		// A damaged one is lost when another is passed, or the end.
 		if r, ok := decodeRecord(b, &h, w.part.queue.name); ok {
+			w.pass(h.number)
 			g := w.part.segment
 			w.out = append(w.out, Stored{Position{g.directory.id, g.id, h.queue, h.number}, r})
 			size += int64(h.length)
 			w.next++
-		} else {
-			w.pass(h.number + 1)
 		}
 		w.offset += h.size()
 	}
