@@ -35,7 +35,7 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, *options, []candidate, *report) error
-	}{{"headline", headline}, {"budgets", budgets}, {"growth", growth}, {"bodies", bodies}, {"records", records}, {"nginx", nginxWays}} {
+	}{{"headline", headline}, {"budgets", budgets}, {"growth", growth}, {"bodies", bodies}, {"records", records}, {"durable", durable}, {"nginx", nginxWays}} {
 		if o.nginx == (part.name == "nginx") && (o.only == nil || o.only[part.name]) {
 			if err := part.run(ctx, o, all, r); err != nil {
 				return err
@@ -87,8 +87,9 @@ func candidates(ctx context.Context, dir, binary string, against []string) ([]ca
 	return all, nil
 }
 
-func build(ctx context.Context, pkg, path string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "kafka-upstream/"+pkg)
+func build(ctx context.Context, pkg, path string, more ...string) error {
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, more...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "kafka-upstream/"+pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", pkg, err, strings.TrimSpace(string(out)))

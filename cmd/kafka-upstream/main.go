@@ -33,6 +33,9 @@ const ballast = 16 << 20
 // fault changes the plugin in a program built with the tag "faults"; see faults.go.
 var fault func(*kongpdk.Plugin)
 
+// spoolFS are the files of the spool, nil for the operating system's; see slowdisk.go.
+var spoolFS spool.FS
+
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
@@ -148,7 +151,7 @@ func (o *options) openSpool(log *slog.Logger) (*spool.Spool, error) {
 	if o.spool == "" || o.dump {
 		return nil, nil
 	}
-	s, err := spool.Open(spool.Options{Dir: o.spool, Limit: int64(o.spoolLimit), Log: log})
+	s, err := spool.Open(spool.Options{Dir: o.spool, Limit: int64(o.spoolLimit), Log: log, FS: spoolFS})
 	if err != nil {
 		return nil, fmt.Errorf("opening the spool (-spool): %w", err)
 	}

@@ -168,14 +168,18 @@ func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 			dir := rig.ShortDir(t)
 			l := newDurableLoad(t)
 			settings := rig.Settings(t, f.Addrs(), durable(more))
-			for range kills(t, 12) {
-				// Each process that was killed a moment ago has a file of 64 MiB, not cut yet.
-				server := rig.StartAlone(t, "-spool", dir, "-spool-limit", "8GiB")
+			for n := range kills(t, 12) {
+				// What each process has left takes 64 MiB until the next one has had the time to
+				// read it, which every tenth has.
+				server := rig.StartAlone(t, "-spool", dir, "-spool-limit", "4GiB")
 				w := server.Worker()
 				p := rig.NewPlugin(settings)
 				wg := l.run(t.Context(), 8, w, p)
 				before := l.answered(200)
 				rig.Eventually(t, "requests are answered", func() bool { return l.answered(200) > before })
+				if n%10 == 9 {
+					l.arrived(f)
+				}
 				time.Sleep(time.Duration(r.IntN(100_000)) * time.Microsecond)
 				server.Signal(syscall.SIGKILL)
 				server.Wait()
