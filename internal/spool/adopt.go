@@ -143,6 +143,11 @@ func (s *Spool) inspect(d *directory) error {
 			return err
 		}
 		size, err := f.Size()
+		if r, ok := f.(reserver); ok && err == nil {
+			if end, err := r.ContentEnd(); err == nil {
+				size = min(size, end) // the rest goes as soon as the file is read
+			}
+		}
 		if err == nil {
 			var b [16]byte
 			n, _ := f.ReadAt(b[:], 0)

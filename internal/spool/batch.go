@@ -81,7 +81,8 @@ func (b *sentBatch) next() Identity {
 
 // WriteBatch writes what records of the queue are about to be sent as, and returns when that is
 // on stable storage, with the next commit group. It is kept until all of them are done with, or
-// another batch of the partition is written.
+// another batch of the partition is written. Calls of Done that came before it are on the disk
+// before it, though not synced: they survive the end of the process, not a power failure.
 //
 // Batches do not count for the limit: records leave the spool only after their batch is in it.
 // If the error wraps [ErrFull] or [ErrFailed], the records can still be sent, though a later
@@ -92,6 +93,9 @@ func (q *Queue) WriteBatch(b Batch) error {
 	sent.batch.Positions = nil
 	need := int64(entryHeadSize + 4 + len(q.name.destination) + len(q.name.topic) + batchSize + placeSize*len(sent.places))
 	result := make(chan error, 1)
+	// The batch before this one of the partition must not come back once it is not the last
+	// any more: its records would be sent as others.
+	s.noteDone()
 	s.mu.Lock()
 	if err := s.admit(need, 0); err != nil {
 		s.mu.Unlock()

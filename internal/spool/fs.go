@@ -42,6 +42,10 @@ type File interface {
 	Sync() error
 }
 
+// reserver is a File that knows how far its content goes; behind that is room that was
+// reserved. Some file systems have told it wrong, so nothing is cut because of it.
+type reserver interface{ ContentEnd() (int64, error) }
+
 // errLocked means that another holds a directory.
 var errLocked = errors.New("another process has locked it")
 

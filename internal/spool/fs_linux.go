@@ -21,6 +21,23 @@ func (f osFile) Allocate(size int64) error {
 	}
 }
 
+// ContentEnd asks for the last data before a hole: reserved room that was not written is one.
+func (f osFile) ContentEnd() (int64, error) {
+	var end int64
+	for {
+		data, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return end, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if end, err = unix.Seek(int(f.Fd()), data, unix.SEEK_HOLE); err != nil {
+			return 0, err
+		}
+	}
+}
+
 func (f osFile) Sync() error {
 	for {
 		if err := unix.Fdatasync(int(f.Fd())); !errors.Is(err, unix.EINTR) {

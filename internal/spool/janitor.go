@@ -16,7 +16,7 @@ const (
 )
 
 // janitor is the goroutine that notes what is done with, removes segments, and adopts
-// directories. It alone writes done files, and removes files.
+// directories. It alone removes files.
 type janitor struct {
 	work  chan struct{}
 	stop  chan struct{}
@@ -69,6 +69,10 @@ func (s *Spool) runJanitor(found []*directory) {
 			s.noteDone()
 			s.removeSegments()
 			s.syncDone(nil)
+			s.noting.Lock()
+			s.notes.close(s.notes.segment)
+			s.notes.closed = true
+			s.noting.Unlock()
 			return
 		case <-j.work:
 			pause.Reset(noteDelay)
@@ -100,6 +104,11 @@ func (j *janitor) ended() bool {
 // noteDone writes to done files what was done. A note that cannot be written only means that
 // records may be sent again.
 func (s *Spool) noteDone() {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	if s.notes.closed {
+		return
+	}
 	s.mu.Lock()
 	dirty := s.dirty
 	s.dirty = nil
@@ -132,23 +141,42 @@ func (s *Spool) noteDone() {
 	}
 }
 
+// notes is the done file that was written last, open. It is guarded by Spool.noting.
+type notes struct {
+	segment *segment
+	file    File
+	closed  bool // nothing is written any more: the directories will be others'
+}
+
+// close closes the segment's file, if it is that.
+func (n *notes) close(g *segment) {
+	if n.segment == g && n.file != nil {
+		n.file.Close()
+		n.segment, n.file = nil, nil
+	}
+}
+
 func (s *Spool) writeDone(g *segment, b []byte, end int64) error {
-	name := g.path(doneSuffix)
-	var f File
-	var err error
-	if end == 0 {
-		if f, err = s.fs.Create(name); err != nil {
-			_ = s.fs.Remove(name) // a damaged one
-			f, err = s.fs.Create(name)
+	n := &s.notes
+	if n.segment != g {
+		n.close(n.segment)
+		name := g.path(doneSuffix)
+		var f File
+		var err error
+		if end == 0 {
+			if f, err = s.fs.Create(name); err != nil {
+				_ = s.fs.Remove(name) // a damaged one
+				f, err = s.fs.Create(name)
+			}
+		} else {
+			f, err = s.fs.Open(name)
 		}
-	} else {
-		f, err = s.fs.Open(name)
+		if err != nil {
+			return err
+		}
+		n.segment, n.file = g, f
 	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.WriteAt(b, end)
+	_, err := n.file.WriteAt(b, end)
 	return err
 }
 
@@ -272,6 +300,9 @@ func (s *Spool) removeSegment(g *segment) {
 	s.syncDone(g)
 	d := g.directory
 	name := g.path(segmentSuffix)
+	s.noting.Lock() // a done file must not be made behind this
+	defer s.noting.Unlock()
+	s.notes.close(g)
 	if err := s.fs.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.mu.Lock()
 		g.keep = time.Now().Add(avoidFor)

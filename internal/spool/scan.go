@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"hash/crc32"
@@ -245,6 +246,9 @@ func (c *scanned) read(f File, end int64, newest bool) {
 
 type span64 struct{ from, to int64 }
 
+// zeros is what the reserved rest of a segment is.
+var zeros [readSize]byte
+
 // usedBytes returns how many bytes there are from from to the last one that is not zero.
 func usedBytes(view *window, from, size int64) int64 {
 	view.end, view.n = size, 0
@@ -255,11 +259,8 @@ func usedBytes(view *window, from, size int64) int64 {
 		if err != nil {
 			return size - from
 		}
-		for i := len(b) - 1; i >= 0; i-- {
-			if b[i] != 0 {
-				used = at + int64(i) + 1 - from
-				break
-			}
+		if !bytes.Equal(b, zeros[:len(b)]) {
+			used = at + int64(len(bytes.TrimRight(b, "\x00"))) - from
 		}
 		at += n
 	}

@@ -102,7 +102,7 @@ func (p Position) String() string {
 //
 // mu guards everything but the fields of the writer and of the janitor. It is held for no I/O
 // but lines of the log, and for no call of a function from outside. No lock is taken while it
-// is held; Queue.reading is taken before it.
+// is held; Queue.reading and noting are taken before it.
 type Spool struct {
 	fs          FS
 	log         *slog.Logger
@@ -132,6 +132,8 @@ type Spool struct {
 
 	writer  writer
 	janitor janitor
+	noting  sync.Mutex // held while done files are written; before mu
+	notes   notes
 	closed  chan struct{} // closed when Close is done
 }
 

@@ -611,3 +611,56 @@ func TestNilAndEmptyAreKept(t *testing.T) {
 		}
 	}
 }
+
+// A batch that is not the last any more must not come back as records to be sent as others.
+func TestWhatIsDoneIsOnTheDiskBeforeTheNextBatch(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	q := s.Queue("d", "t")
+	p := mustPut(t, s, q, 0, 20)
+	s.janitor.end() // it would be early enough mostly
+	s.notes.closed = false
+	for n := range 10 {
+		if err := q.WriteBatch(Batch{ProducerID: 1, Sequence: int32(2 * n), Positions: p[2*n : 2*n+2]}); err != nil {
+			t.Fatal(err)
+		}
+		if n < 9 {
+			q.Done(p[2*n : 2*n+2])
+		}
+	}
+	crash(s)
+	s = open(t, Options{Dir: dir})
+	q = s.Queue("d", "t")
+	r := q.Unacknowledged()
+	if len(r) != 1 {
+		t.Fatal(r)
+	}
+	want(t, r[0].Records, 18, 20)
+	want(t, take(t, q), 0, 0)
+}
+
+// Reserved room of a dead process is given back when its files are read, and does not count
+// until then.
+func TestReservedRoomOfADeadProcessDoesNotCount(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	mustPut(t, s, s.Queue("d", "t"), 0, 1)
+	if _, ok := s.writer.file.(reserver); !ok {
+		t.Skip("this system does not know what is reserved")
+	}
+	crash(s)
+	s = open(t, Options{Dir: dir})
+	if b := s.Stats().Bytes; b > 10_000 {
+		t.Fatal(b)
+	}
+	crash(s)
+	s = &Spool{fs: osFS{}}
+	d := &directory{path: filepath.Dir(segmentFiles(t, dir)[0])}
+	rewrite(t, segmentFiles(t, dir)[0], func(b []byte) []byte { return b })
+	if err := os.Truncate(segmentFiles(t, dir)[0], 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.inspect(d); err != nil || d.files > 10_000 {
+		t.Fatal(d.files, err)
+	}
+}
