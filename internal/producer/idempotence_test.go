@@ -57,13 +57,23 @@ func mayhem(rnd *rand.Rand, f *kafkatest.Fake) {
 	}
 }
 
+// lie has a broker refuse an identity that it could take, as after it has lost its state.
+func lie(rnd *rand.Rand, f *kafkatest.Fake) {
+	codes := []*kerr.Error{kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.ClusterAuthorizationFailed}
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: codes[rnd.IntN(len(codes))], Count: 1 + rnd.IntN(4), When: func(r kmsg.Request) bool {
+		const producer = 43
+		return r.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records[producer] < 0x80 // not -1
+	}})
+}
+
 // The faults, the records and their times are chosen by a seed; whatever they are, each record is in
 // the topic once, and each partition has the order in which they were sent. Some batches are too
-// large for their topic, and are split.
+// large for their topic, and are split; some have records that brokers refuse. Where brokers refuse identities that they could take, records
+// may be there twice, but none is lost.
 func TestEachRecordIsWrittenOnceAndInOrderUnderFaultsByChance(t *testing.T) {
 	const records, values = 1500, 40
-	for range 6 {
-		seed := rand.Uint64()
+	for i := range 8 {
+		seed, lies := rand.Uint64(), i%4 == 3
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(seed, 0))
@@ -78,9 +88,23 @@ func TestEachRecordIsWrittenOnceAndInOrderUnderFaultsByChance(t *testing.T) {
 				o.Linger = time.Duration(rnd.IntN(3)) * time.Millisecond
 				o.Compression = codec
 			})
+			bad := 0
+			if codec == "" {
+				refuseRecords(t, f, kerr.InvalidTimestamp, func(bad []bool) (named []int) {
+					for i := range bad {
+						if bad[i] {
+							named = append(named, i)
+						}
+					}
+					return named
+				})
+			}
 			for i := range records {
 				if rnd.IntN(40) == 0 {
 					mayhem(rnd, f)
+				}
+				if lies && rnd.IntN(100) == 0 {
+					lie(rnd, f)
 				}
 				if rnd.IntN(20) == 0 {
 					time.Sleep(time.Duration(rnd.IntN(4)) * time.Millisecond)
@@ -89,12 +113,16 @@ func TestEachRecordIsWrittenOnceAndInOrderUnderFaultsByChance(t *testing.T) {
 				if rnd.IntN(2) == 0 {
 					r.Key = fmt.Append(nil, rnd.IntN(5))
 				}
+				if codec == "" && rnd.IntN(50) == 0 {
+					r.Value = []byte(badValue)
+					bad++
+				}
 				if err := p.Send(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}
 			}
 			s := settled(t, p)
-			if s.Delivered != records {
+			if s.Delivered != int64(records-bad) || s.Failed != int64(bad) {
 				t.Errorf("%+v", s)
 			}
 			seen := make(map[int]int)
@@ -105,7 +133,10 @@ func TestEachRecordIsWrittenOnceAndInOrderUnderFaultsByChance(t *testing.T) {
 					t.Fatal(err)
 				}
 				if seen[i]++; seen[i] > 1 {
-					t.Errorf("record %d is there %d times", i, seen[i])
+					if !lies {
+						t.Errorf("record %d is there %d times", i, seen[i])
+					}
+					continue
 				}
 				of := fmt.Sprint(r.Partition, r.Key == nil)
 				if before, ok := last[of]; ok && before >= i {
@@ -113,10 +144,10 @@ func TestEachRecordIsWrittenOnceAndInOrderUnderFaultsByChance(t *testing.T) {
 				}
 				last[of] = i
 			}
-			if len(seen) != records {
-				t.Errorf("%d records are lost", records-len(seen))
+			if len(seen) != records-bad {
+				t.Errorf("%d records are lost", records-bad-len(seen))
 			}
-			if n := topicOf(p).ledger.Idempotence.Inexact; n != [cluster.Inexactnesses]int64{} {
+			if n := topicOf(p).ledger.Idempotence.Inexact; !lies && n != [cluster.Inexactnesses]int64{} {
 				t.Errorf("inexact: %v", n)
 			}
 		})

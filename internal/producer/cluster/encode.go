@@ -29,6 +29,10 @@ const batchVersion = 3
 // brokers close the connection.
 const zstdVersion = 7
 
+// writeSize is how many bytes of a request are written at a time: the timeout of a write is not that
+// of a whole large batch.
+const writeSize = 256 << 10
+
 // produceRequest is a produce request with a batch that is encoded here.
 type produceRequest struct {
 	rawproduce.Request // finds the partition's leader
@@ -64,8 +68,15 @@ func (r *produceRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error)
 		return nil, fmt.Errorf("%w: the broker has versions up to %d of Produce, and %v needs %d", kafka.UnsupportedCompressionType, f.version, f.codec, zstdVersion)
 	}
 	frame := r.batch.encoded(r.form)
-	if _, err := rw.Write(frame); err != nil || r.batch.acks == 0 {
-		return nil, err
+	for rest := frame; len(rest) > 0; {
+		n, err := rw.Write(rest[:min(len(rest), writeSize)])
+		if err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	if r.batch.acks == 0 {
+		return nil, nil
 	}
 	id, res, err := protocol.ReadResponse(rw, protocol.Produce, r.form.version)
 	if err == nil && id != int32(binary.BigEndian.Uint32(frame[8:])) {

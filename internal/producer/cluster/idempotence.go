@@ -197,8 +197,8 @@ func (b *batch) noteOutcome(res kafka.Response, err error) {
 	}
 	code := kafka.Error(rejection.ErrorCode)
 	b.uncertain = b.uncertain || !isNotAppended(code)
-	if kafkaerr.IsTooLarge(code) && !b.codecLeft { // so it was at the attempts before, if this process made them
-		b.uncertain = b.sequence.resumed
+	if kafkaerr.IsTooLarge(code) && !b.codecLeft || code == kafka.InvalidTimestamp || code == kafka.InvalidRecord {
+		b.uncertain = b.sequence.resumed // what is wrong with the batch was so at the attempts before, if this process made them
 	}
 }
 

@@ -33,7 +33,7 @@ func TestFaultsOfTheClockTowardsRealKafka(t *testing.T) {
 				x.clock.set(30 * time.Minute)
 			}, name: "clock two hours ahead of the brokers' for 2 s", exact: true, loses: !old, told: map[bool]string{false: "timestamp"}[old]},
 		} {
-			t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
+			f.genuine(t, kafka)
 		}
 	})
 }
