@@ -32,7 +32,7 @@ type batch struct {
 	uncertain    bool                // it may be in the log with this identity
 	duplicate    bool                // the broker answered that it has it already
 	refusals     int                 // of its identities
-	unidentified time.Time           // since when its producer id was not to be had
+	unidentified time.Time           // since when brokers have had no producer id for it
 
 	mu          sync.Mutex // guards what follows, which connections use
 	frame       []byte     // the request as it was last sent, see encode

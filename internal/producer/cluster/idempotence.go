@@ -152,6 +152,9 @@ func (c *Cluster) identify(ctx context.Context, g *generation, t *topic, b *batc
 			return nil
 		}
 		id, err := c.initProducerID(ctx, g, b)
+		if _, ok := err.(*noIdentityError); !ok { // an outage shows nothing of producer ids
+			b.unidentified = time.Time{}
+		}
 		if err != nil {
 			return err
 		}
@@ -185,6 +188,9 @@ func (c *Cluster) suspendIDs(suspended *atomic.Pointer[withoutIDs], t *topic, b 
 // awaitIdentity waits before the next request for a producer id, or has the batch sent without one.
 // It reports false if ctx or the Cluster ended first.
 func (c *Cluster) awaitIdentity(ctx context.Context, g *generation, t *topic, b *batch, err *noIdentityError) bool {
+	if c.ctx.Err() != nil { // which may be the reason
+		return false
+	}
 	code, answered := errors.AsType[kafka.Error](err.error)
 	if answered && !kafkaerr.IsTemporary(code) || exceeds(&b.unidentified, c.idPatience) {
 		c.suspendIDs(&c.withoutIDs, t, b, err)
