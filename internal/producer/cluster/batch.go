@@ -25,7 +25,6 @@ type batch struct {
 	bytes     int // of keys, values and headers
 
 	codec        protocol.Attributes // of the next attempt; 0: uncompressed
-	codecLeft    bool                // it was compressed in earlier attempts
 	identity     Identity            // of the next attempt; [none]: it has none
 	sequence     *sequence           // gives the identity; nil: without idempotence
 	plain        bool                // it is sent without an identity all the same

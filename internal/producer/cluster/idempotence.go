@@ -214,11 +214,7 @@ func (b *batch) noteOutcome(res kafka.Response, err error) {
 	if rejection == nil || b.identity == none {
 		return
 	}
-	code := kafka.Error(rejection.ErrorCode)
-	b.uncertain = b.uncertain || !isNotAppended(code)
-	if kafkaerr.IsTooLarge(code) && !b.codecLeft { // so it was at the attempts before, if this process made them
-		b.uncertain = b.sequence.resumed
-	}
+	b.uncertain = b.uncertain || !isNotAppended(kafka.Error(rejection.ErrorCode))
 }
 
 // isNotAppended reports whether a broker that answers with the code has not written the batch. Most

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -140,4 +141,22 @@ func TestEndInARequestForAProducerIDIsNoFault(t *testing.T) {
 	if n := c.watch().unavailable.Load(); n > 0 {
 		t.Errorf("%d faults were reported", n)
 	}
+}
+
+// The limit may have changed since the attempt before, as with a new leader.
+func TestBatchThatMayBeThereAndIsTooLargeNowIsInexact(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := newTestCluster(t, f.Addrs(), idempotent)
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 1})
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1})
+	if err := c.Await(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Produce(t.Context(), messages("a", "b")); !errors.Is(err, kafka.MessageSizeTooLarge) {
+		t.Fatal(err)
+	}
+	produce(t, c, "a") // as the producer does
+	produce(t, c, "b")
+	wantTopic(t, f, "abab")
+	wantInexact(t, c, 0, 0, 1)
 }
