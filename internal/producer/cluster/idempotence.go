@@ -233,7 +233,7 @@ func isNotAppended(code kafka.Error) bool {
 // isIdentityRefused reports whether the code is about a batch's identity.
 func isIdentityRefused(code kafka.Error) bool {
 	switch code {
-	case kafka.OutOfOrderSequenceNumber, kafka.UnknownProducerId, kafka.InvalidProducerEpoch, kafka.ProducerFenced,
+	case kafka.DuplicateSequenceNumber, kafka.OutOfOrderSequenceNumber, kafka.UnknownProducerId, kafka.InvalidProducerEpoch, kafka.ProducerFenced,
 		kafka.InvalidProducerIDMapping, kafka.InvalidTransactionState:
 		return true
 	}
@@ -241,15 +241,16 @@ func isIdentityRefused(code kafka.Error) bool {
 }
 
 // identityRefused reports whether the batch is to be sent again at once, because the broker refuses
-// its identity: in the next epoch; then with another producer id; then without. A batch that the
-// broker knows is delivered.
+// its identity: in the next epoch; then with another producer id; then without. A duplicate of a
+// batch that may be in the log is delivered. Any other one is that of another batch: a broker has
+// given its producer id twice.
 func (c *Cluster) identityRefused(t *topic, b *batch, res kafka.Response) bool {
 	rejection := rejectionIn(res)
 	if rejection == nil || b.identity == none {
 		return false
 	}
 	switch code := kafka.Error(rejection.ErrorCode); {
-	case code == kafka.DuplicateSequenceNumber:
+	case code == kafka.DuplicateSequenceNumber && b.uncertain:
 		b.duplicate = true
 		rejection.ErrorCode, rejection.ErrorMessage, rejection.BaseOffset = 0, "", -1 // nor does it say where
 		return false

@@ -160,3 +160,19 @@ func TestBatchThatMayBeThereAndIsTooLargeNowIsInexact(t *testing.T) {
 	wantTopic(t, f, "abab")
 	wantInexact(t, c, 0, 0, 1)
 }
+
+// Another batch has the identity that a batch was first sent with, as where brokers give an id twice.
+func TestDuplicateOfAnotherBatchIsSentAgain(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := newTestCluster(t, f.Addrs(), idempotent)
+	produce(t, c, "a")
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.DuplicateSequenceNumber, Count: 1})
+	produce(t, c, "b")
+	produce(t, c, "c")
+	wantTopic(t, f, "abc")
+	wantSentAs(t, f, "a0.0 a0.1 b0.0 b0.1")
+	if n := c.watch().duplicates.Load(); n != 0 {
+		t.Errorf("%d duplicates", n)
+	}
+	wantInexact(t, c, 0, 0, 0)
+}
