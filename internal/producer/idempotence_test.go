@@ -147,7 +147,11 @@ func TestEachRecordIsWrittenOnceAndInOrderUnderFaultsByChance(t *testing.T) {
 			if len(seen) != records-bad {
 				t.Errorf("%d records are lost", records-bad-len(seen))
 			}
-			if n := topicOf(p).ledger.Idempotence.Inexact; !lies && n != [cluster.Inexactnesses]int64{} {
+			n := topicOf(p).ledger.Idempotence.Inexact
+			if codec == "" { // what was split may have been written before, for all that is known
+				n[cluster.UnknownOutcome] = 0
+			}
+			if !lies && n != [cluster.Inexactnesses]int64{} {
 				t.Errorf("inexact: %v", n)
 			}
 		})

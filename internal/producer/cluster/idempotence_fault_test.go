@@ -1,11 +1,16 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
+	"net"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -68,4 +73,106 @@ func TestNothingIsSentAfterTheEnd(t *testing.T) {
 			t.Fatalf("%d requests, sent as %s", n, shape(sentAs(f)[before:]))
 		}
 	}
+}
+
+// An outage is no time in which brokers had no producer id.
+func TestPatienceForAProducerIDBeginsAgainAfterAnOutage(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	var away atomic.Bool
+	c := newTestCluster(t, f.Addrs(), func(o *Options) {
+		idempotent(o)
+		dial := new(net.Dialer).DialContext
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if away.Load() {
+				return nil, syscall.ECONNREFUSED
+			}
+			return dial(ctx, network, address)
+		}
+	})
+	c.idPatience = 300 * time.Millisecond
+	if err := c.Await(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	var cut atomic.Int32
+	control(f, kmsg.InitProducerID, func(r kmsg.Request) (kmsg.Response, error) {
+		if cut.Add(1) == 1 { // the broker goes away
+			away.Store(true)
+			f.DropConnections()
+			return nil, errors.New("cut")
+		}
+		answer := r.ResponseKind().(*kmsg.InitProducerIDResponse)
+		if answer.ProducerID = 17; cut.Load() == 2 {
+			answer.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+		}
+		return answer, nil
+	})
+	ended := make(chan error)
+	go func() { ended <- c.Produce(c.Context(), messages("a")) }()
+	eventually(t, "the broker is away", away.Load)
+	time.AfterFunc(c.idPatience+100*time.Millisecond, func() { away.Store(false) })
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	wantSentAs(t, f, "a0.0")
+	wantInexact(t, c, 0, 0, 0)
+}
+
+func TestEndInARequestForAProducerIDIsNoFault(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	f.Hold(kmsg.InitProducerID, func(gone <-chan struct{}) { <-gone })
+	c := newTestCluster(t, f.Addrs(), func(o *Options) { idempotent(o); o.Timeout = time.Second })
+	c.idPatience = 0
+	if err := c.Await(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- c.Produce(c.Context(), messages("a")) }()
+	eventually(t, "a producer id is asked for", func() bool { return f.Requests(kmsg.InitProducerID) == 1 })
+	began := time.Now()
+	c.Close(errOver)
+	if err := <-ended; !errors.Is(err, errOver) {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	wantSentAs(t, f, "")
+	wantInexact(t, c, 0, 0, 0)
+	if n := c.watch().unavailable.Load(); n > 0 {
+		t.Errorf("%d faults were reported", n)
+	}
+}
+
+// The limit may have changed since the attempt before, as with a new leader.
+func TestBatchThatMayBeThereAndIsTooLargeNowIsInexact(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := newTestCluster(t, f.Addrs(), idempotent)
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 1})
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1})
+	if err := c.Await(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Produce(t.Context(), messages("a", "b")); !errors.Is(err, kafka.MessageSizeTooLarge) {
+		t.Fatal(err)
+	}
+	produce(t, c, "a") // as the producer does
+	produce(t, c, "b")
+	wantTopic(t, f, "abab")
+	wantInexact(t, c, 0, 0, 1)
+}
+
+// Another batch has the identity that a batch was first sent with, as where brokers give an id twice.
+func TestDuplicateOfAnotherBatchIsSentAgain(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	c := newTestCluster(t, f.Addrs(), idempotent)
+	produce(t, c, "a")
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.DuplicateSequenceNumber, Count: 1})
+	produce(t, c, "b")
+	produce(t, c, "c")
+	wantTopic(t, f, "abc")
+	wantSentAs(t, f, "a0.0 a0.1 b0.0 b0.1")
+	if n := c.watch().duplicates.Load(); n != 0 {
+		t.Errorf("%d duplicates", n)
+	}
+	wantInexact(t, c, 0, 0, 0)
 }
