@@ -1,6 +1,6 @@
 #!/bin/sh
-# need.sh COMMAND... - sees that the commands java, mvn, gcc, curl, luacheck or nginx are
-# there, and installs the Debian packages of those that are not, where that is permitted.
+# need.sh COMMAND... - sees that the commands java, mvn, gcc, curl, luacheck, nginx, rpm or
+# debootstrap are there, and installs the Debian packages of those that are not, where that is permitted.
 set -eu
 
 # java has to be 17 or newer: Kafka 4 runs on no older one. nginx has to have its Lua module.
@@ -10,7 +10,7 @@ have() {
 		return
 	fi
 	if [ "$1" != java ]; then
-		command -v "$1" >/dev/null
+		PATH=$PATH:/usr/sbin command -v "$1" >/dev/null
 		return
 	fi
 	java=${JAVA_HOME:+$JAVA_HOME/bin/}java
@@ -28,6 +28,7 @@ for command; do
 	curl) package=curl ;;
 	luacheck) package=lua-check ;;
 	nginx) package='nginx libnginx-mod-http-lua lua-resty-core lua-cjson' ;;
+	rpm | debootstrap) package=$command ;;
 	*) echo "need.sh knows no package for $command" >&2; exit 2 ;;
 	esac
 	if ! have "$command"; then

@@ -49,9 +49,6 @@ const (
 	// maxParts is the most of a request beside its body. The largest are headers, which nginx
 	// bounds to some 100 KiB.
 	maxParts = 16 << 20
-	// maxRefused is the largest request that is skipped and answered, rather than counted as
-	// an error that ends the connection.
-	maxRefused = 1 << 30
 )
 
 const (
@@ -76,12 +73,8 @@ func parseHeader(b []byte) header {
 	return header{int(binary.LittleEndian.Uint32(b)), kind(b[4]), b[5]}
 }
 
-var (
-	// errMore is the error of a frame that is incomplete.
-	errMore = errors.New("more has to come")
-	// errFrame is the error of a frame that the handler never sends.
-	errFrame = errors.New("not a frame of the companion handler")
-)
+// errFrame is the error of a frame that the handler never sends.
+var errFrame = errors.New("not a frame of the companion handler")
 
 // buffer holds what was received and not taken. One goroutine uses it at a time.
 type buffer struct {

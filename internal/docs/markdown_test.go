@@ -36,10 +36,10 @@ func read(t testing.TB, name string) string {
 	return string(b)
 }
 
-// documents are README.md, CHANGELOG.md, and all of docs and docs/decisions.
+// documents are those at the root, and all of docs and docs/decisions.
 func documents(t testing.TB) []*document {
 	t.Helper()
-	names := []string{"README.md", "CHANGELOG.md"}
+	names := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
 	for _, dir := range []string{"docs", "docs/decisions"} {
 		files, err := filepath.Glob(filepath.Join(root, dir, "*.md"))
 		if err != nil || len(files) == 0 {
@@ -139,6 +139,16 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// The index has each document, but for the decisions, which have one of their own.
+func TestIndexListsEachDocument(t *testing.T) {
+	text := read(t, "docs/README.md")
+	for _, d := range documents(t) {
+		if name, ok := strings.CutPrefix(d.name, "docs/"); ok && !strings.Contains(name, "/") && name != "README.md" && !strings.Contains(text, "]("+name+") |") {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
+	}
+}
+
 var makeTarget = regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z-]*)")
 
 func TestTargetsOfMakeExist(t *testing.T) {
@@ -157,7 +167,7 @@ func TestTargetsOfMakeExist(t *testing.T) {
 	}
 }
 
-var pathName = regexp.MustCompile("`((?:cmd|docs|internal|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
+var pathName = regexp.MustCompile("`((?:cmd|compose|docs|examples|internal|packaging|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
 
 func TestPathsExist(t *testing.T) {
 	for _, d := range documents(t) {

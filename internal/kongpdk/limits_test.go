@@ -388,9 +388,9 @@ func TestInstancesAreBoundedByTheMemoryLimit(t *testing.T) {
 		var log logged
 		f := newFixture(t, func(s *Server) { s.Memory = memory.NewLimit(instancesShare * 10 * (instanceSize + 2)) }, log.option)
 		p := f.dial()
-		first, last := p.start("{}"), int32(0)
+		first := p.start("{}")
 		for range 50 {
-			last = p.start("{}")
+			p.start("{}")
 		}
 		if n := len(f.seen(&f.started)) - len(f.seen(&f.closed)); n != 10 {
 			t.Errorf("%d instances are open", n)
@@ -399,7 +399,7 @@ func TestInstancesAreBoundedByTheMemoryLimit(t *testing.T) {
 		if n := len(f.seen(&f.started)) - len(f.seen(&f.closed)); n != 1 {
 			t.Errorf("%d instances are open", n)
 		}
-		last = p.start("{}")
+		last := p.start("{}")
 		p.send(eventCall(1, last, "access"))
 		if a, _ := p.exit(); a.Status != 200 {
 			t.Errorf("exit is %v", a)

@@ -305,7 +305,8 @@ func TestReplyAboveItsLimitIsThrownAwayAndTheNextOneRead(t *testing.T) {
 			for range 4 {
 				p.read()
 			}
-			go p.send(bytes.Repeat([]byte("x"), size), []byte("next"))
+			frames := appendFrame(appendFrame(nil, bytes.Repeat([]byte("x"), size)), []byte("next"))
+			go p.Write(frames) // it fails if the server hangs up
 			if a, _ := p.exit(); a.Status != 200 {
 				t.Errorf("exit is %v", a)
 			}

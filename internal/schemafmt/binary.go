@@ -27,6 +27,9 @@ func (w *binaryWalk) begin(dst []byte, size int, o *Options) {
 	w.fault.clear()
 }
 
+// maxPooled is how many values a walk may have room for that is kept for the next document.
+const maxPooled = 4096
+
 // end drops references to the caller's memory, and reports whether w may be kept for other
 // documents.
 func (w *binaryWalk) end() bool {

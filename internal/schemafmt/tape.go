@@ -1,7 +1,6 @@
 package schemafmt
 
 import (
-	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -310,16 +309,4 @@ func hex4(s []byte) (r rune, ok bool) {
 		r = r<<4 | rune(c)
 	}
 	return r, true
-}
-
-// tapes are for documents that come next. Those of large ones are left to the collector.
-var tapes = sync.Pool{New: func() any { return new(tape) }}
-
-const maxPooled = 4096 // values
-
-func (t *tape) free() {
-	if cap(t.values) <= maxPooled {
-		t.doc = nil
-		tapes.Put(t)
-	}
 }

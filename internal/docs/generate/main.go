@@ -1,6 +1,5 @@
-// Command generate writes the generated parts of the documents, and the companion
-// handler's schema. go generate
-// runs it, in the directory of package docs.
+// Command generate writes the generated parts of the documents, the page for man(1), and
+// the companion handler's schema. go generate runs it, in the directory of package docs.
 package main
 
 import (
@@ -43,6 +42,13 @@ func run() error {
 		return err
 	}
 	if err := os.WriteFile(file, document, 0o644); err != nil {
+		return err
+	}
+	page, err := docs.ManPage(string(help))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join("..", "..", docs.ManPageFile), page, 0o644); err != nil {
 		return err
 	}
 	lua, err := docs.Schema(schema.JSON())

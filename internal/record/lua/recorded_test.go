@@ -87,12 +87,12 @@ func structure(b []byte) map[string]any {
 }
 
 func structValue(b []byte) any {
-	for _, s := range textFields(b, 3) {
-		return string(s)
+	if all := textFields(b, 3); len(all) > 0 {
+		return string(all[0])
 	}
-	for _, list := range textFields(b, 6) {
+	if all := textFields(b, 6); len(all) > 0 {
 		values := []any{}
-		for _, e := range textFields(list, 1) {
+		for _, e := range textFields(all[0], 1) {
 			values = append(values, structValue(e))
 		}
 		return values
