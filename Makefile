@@ -3,6 +3,9 @@
 # which wants gcc; what else `make test` needs it fetches.
 
 export GO ?= go
+# All but what the race detector watches is compiled without cgo and with -trimpath, as what is
+# shipped is: Go keeps what it has compiled by such settings, and so compiles it once.
+export CGO_ENABLED := 0
 PREFIX  ?= /usr/local
 TIMEOUT ?= 20m# for the tests of one package
 FUZZTIME ?= 30s# for one fuzz target
@@ -14,7 +17,12 @@ DIST     ?= dist# where packages are built
 # builds nothing where git refuses to read a clone, as one of another user. An
 # archive has no .git, though a directory above it may.
 COMMIT := $(if $(wildcard .git),$(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null))
-BUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X "kafka-upstream/internal/version.commit=$(COMMIT)"'
+BUILD  := $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X "kafka-upstream/internal/version.commit=$(COMMIT)"'
+
+# check-go has vetted what is tested. The package whose tests take longest comes first: the
+# others are compiled and tested beside it.
+GOTEST   := $(GO) run -trimpath ./scripts/gotest -timeout=$(TIMEOUT) -vet=off
+PACKAGES := ./internal/test/e2e ./...
 
 # The tools have a module of their own, so that go.mod has none of theirs.
 TOOL := $(GO) tool -modfile=scripts/tools/go.mod
@@ -58,15 +66,17 @@ demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SEC
 
 .PHONY: test
 test: check gcc kafka nginx ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
-	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -race ./... -- + -count=1 -tags kafka,nginx ./...
+	cd scripts/manifests && $(GO) test -trimpath ./...
+	cd scripts/site && $(GO) test -trimpath ./...
+	$(GOTEST) -- -race $(PACKAGES) -- + -count=1 -trimpath -tags=kafka,nginx $(PACKAGES)
 
 .PHONY: test-go
 test-go: check-go gcc ## the tests that need only Go, plain and with the race detector
-	$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- ./... -- -race ./...
+	$(GOTEST) -- -trimpath $(PACKAGES) -- -race $(PACKAGES)
 
 .PHONY: check
 check: check-go ## gofmt, go vet, staticcheck and luacheck
-	$(TOOL) staticcheck -tags kafka,nginx,packages ./...
+	$(TOOL) staticcheck -tags=kafka,nginx,packages ./...
 	@scripts/need.sh luacheck
 	luacheck -q --std ngx_lua --globals kong --no-max-line-length internal/companion/lua internal/test/kongnginx/kong.lua
 
@@ -74,8 +84,8 @@ check: check-go ## gofmt, go vet, staticcheck and luacheck
 check-go:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) vet -tags kafka,nginx,packages ./...
+	$(GO) vet -trimpath ./...
+	$(GO) vet -trimpath -tags=kafka,nginx,packages ./...
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is linked, in the database of the Go project
@@ -109,17 +119,21 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 docs: ## write the generated parts of docs/ again
 	$(GO) generate ./...
 
+.PHONY: site
+site: ## make a website of the documents, in bin/site
+	cd scripts/site && $(GO) run . ../.. ../../bin/site
+
 .PHONY: notices
 notices: ## write THIRD_PARTY_NOTICES again, the licences of what is linked
 	$(GO) run ./scripts/notices
 
 .PHONY: guarantees
 guarantees: kafka ## do every fault, and write the tables of docs/guarantees.md from what the tests saw
-	$(GO) test -tags kafka -count=1 -timeout 30m -run 'TestFaults|TestMemoryOf' -v ./internal/test/e2e | $(GO) run ./scripts/guarantees
+	GUARANTEES=1 $(GO) test -tags kafka -count=1 -parallel 1 -timeout 60m -run 'TestFaults|TestMemoryOf' -v ./internal/test/e2e | $(GO) run ./scripts/guarantees
 
 .PHONY: soak
-soak: ## faults by chance for SOAK (10m) a mode, or those of SEED
-	SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -run TestInvariant -v ./internal/test/e2e
+soak: ## faults by chance for SOAK (10m) a mode, or those of SEED (DURABLE=1: those of the spool, with 200 kills of the process)
+	SOAK=$(SOAK) $(if $(DURABLE),KILLS=200) $(GO) test -count=1 -timeout 24h -run $(if $(DURABLE),'TestDurableRecordsOutlive',TestInvariant) -v ./internal/test/e2e
 
 .PHONY: clean
 clean: ## remove what build has made

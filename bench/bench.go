@@ -28,15 +28,23 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &report{out: stdout, sections: make(map[string]string), goals: "goals"}
-	if o.nginx {
-		r.goals = "nginx goals"
-	}
+	r := &report{out: stdout, sections: make(map[string]string)}
 	for _, part := range []struct {
-		name string
-		run  func(context.Context, *options, []candidate, *report) error
-	}{{"headline", headline}, {"budgets", budgets}, {"growth", growth}, {"bodies", bodies}, {"records", records}, {"nginx", nginxWays}} {
-		if o.nginx == (part.name == "nginx") && (o.only == nil || o.only[part.name]) {
+		name  string
+		run   func(context.Context, *options, []candidate, *report) error
+		nginx bool
+	}{
+		{"headline", headline, false},
+		{"budgets", budgets, false},
+		{"growth", growth, false},
+		{"bodies", bodies, false},
+		{"records", records, false},
+		{"durable", durable, false},
+		{"ways", nginxWays, true},
+		{"forms", formsThroughCompanion, true},
+	} {
+		if o.nginx == part.nginx && (o.only == nil || o.only[part.name]) {
+			r.goals = part.name + " goals"
 			if err := part.run(ctx, o, all, r); err != nil {
 				return err
 			}
@@ -87,8 +95,9 @@ func candidates(ctx context.Context, dir, binary string, against []string) ([]ca
 	return all, nil
 }
 
-func build(ctx context.Context, pkg, path string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "kafka-upstream/"+pkg)
+func build(ctx context.Context, pkg, path string, more ...string) error {
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, more...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "kafka-upstream/"+pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", pkg, err, strings.TrimSpace(string(out)))

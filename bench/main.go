@@ -39,7 +39,7 @@ type options struct {
 }
 
 // parts are the parts of the benchmark, in the order of measurement.
-var parts = []string{"headline", "budgets", "growth", "bodies", "records"}
+var parts = []string{"headline", "budgets", "growth", "bodies", "records", "durable", "ways", "forms"}
 
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{connections: []int{1, 32, 128}}
@@ -58,7 +58,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		}
 		return nil
 	})
-	f.Func("only", "`parts` to measure, separated by commas: "+strings.Join(parts, ",")+" (default all)", func(s string) error {
+	f.Func("only", "`parts` to measure, separated by commas: "+strings.Join(parts, ",")+" ; the last two with -nginx (default all)", func(s string) error {
 		o.only = make(map[string]bool)
 		for field := range strings.SplitSeq(s, ",") {
 			if !strings.Contains(","+strings.Join(parts, ",")+",", ","+field+",") {

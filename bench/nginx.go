@@ -29,9 +29,26 @@ const (
 	companion = "companion"
 )
 
-// gateways are the ways that are measured, each with the handler that goes it.
-var gateways = []struct{ name, handler string }{
-	{floor, "floor"}, {nothing, "nothing"}, {resty, "resty"}, {protocol, "protocol"}, {companion, ""},
+// way is a way that is measured, with the handler that goes it, and the server at its end.
+type way struct {
+	name, handler string
+	server        *candidate // nil for none
+}
+
+// waysOf returns the ways that are measured: of the first candidate all, of the others the
+// companion handler.
+func waysOf(o *options, all []candidate) []way {
+	ways := []way{{floor, "floor", nil}, {nothing, "nothing", nil}}
+	if o.resty != "" {
+		ways = append(ways, way{resty, "resty", nil})
+	}
+	ways = append(ways, way{protocol, "protocol", &all[0]}, way{companion, "", &all[0]})
+	for i := range all {
+		if c := &all[i]; i > 0 && !c.PDK {
+			ways = append(ways, way{companion + " of " + c.Name, "", c})
+		}
+	}
+	return ways
 }
 
 // The budgets of the companion handler, at goalConnections and 1 KiB.
@@ -66,8 +83,10 @@ func (g *gateway) close() {
 	}
 }
 
-func openGateway(ctx context.Context, o *options, c candidate, name, handler, files string) (g *gateway, err error) {
-	g = &gateway{name: name}
+// openGateway starts a gateway. With settings, its configuration has these in place of the
+// baseline's.
+func openGateway(ctx context.Context, o *options, w way, files string, settings map[string]any) (g *gateway, err error) {
+	g = &gateway{name: w.name}
 	defer func() {
 		if err != nil {
 			g.close()
@@ -77,16 +96,23 @@ func openGateway(ctx context.Context, o *options, c candidate, name, handler, fi
 		return nil, err
 	}
 	options := kongnginx.Options{Files: files, Buffer: "64k"}
-	options.Configs = map[string][]byte{"bench": fmt.Appendf(nil, `{"topic":%q,"bootstrap_servers":[{"host":%q,"port":%d}],
-		"forward_method":true,"forward_uri":true,"forward_headers":true,"forward_body":true}`, topicName(0), g.broker.Host, g.broker.Port)}
-	if name == protocol || name == companion {
-		if g.plugin, err = startPlugin(ctx, c); err != nil {
+	config, err := json.Marshal(merged(map[string]any{
+		"topic":             topicName(0),
+		"bootstrap_servers": []any{map[string]any{"host": g.broker.Host, "port": g.broker.Port}},
+		"forward_method":    true, "forward_uri": true, "forward_headers": true, "forward_body": true,
+	}, settings))
+	if err != nil {
+		return nil, err
+	}
+	options.Configs = map[string][]byte{"bench": config}
+	if w.server != nil {
+		if g.plugin, err = startPlugin(ctx, *w.server); err != nil {
 			return nil, err
 		}
 		options.Socket = g.plugin.socket
 	}
-	if handler != "" {
-		b, err := handlers.ReadFile("lua/" + handler + ".lua")
+	if w.handler != "" {
+		b, err := handlers.ReadFile("lua/" + w.handler + ".lua")
 		if err != nil {
 			return nil, err
 		}
@@ -221,22 +247,32 @@ func rawRequest(r *httpRequest) []byte {
 	return b.Bytes()
 }
 
+// companionFiles has the candidate write the companion handler's files into a new directory.
+func companionFiles(ctx context.Context, c candidate) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "ku-bench-files-"); err != nil {
+		return "", err
+	}
+	if out, err := exec.CommandContext(ctx, c.Path, "-companion", dir).CombinedOutput(); err != nil {
+		_ = os.RemoveAll(dir)
+		return "", fmt.Errorf("writing the companion handler: %w: %s", err, out)
+	}
+	return dir, nil
+}
+
 // nginxWays measures the ways from a genuine nginx to the broker.
 func nginxWays(ctx context.Context, o *options, candidates []candidate, r *report) error {
-	files, err := os.MkdirTemp("", "ku-bench-files-")
+	files, err := companionFiles(ctx, candidates[0])
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(files)
-	if out, err := exec.CommandContext(ctx, candidates[0].Path, "-companion", files).CombinedOutput(); err != nil {
-		return fmt.Errorf("writing the companion handler: %w: %s", err, out)
-	}
 	type place struct {
 		size, connections int
 		name              string
 	}
 	found := make(map[place][]*passage)
 	sizes := []int{1 << 10, 16 << 10}
+	ways := waysOf(o, candidates)
 	for round := range o.rounds {
 		for _, size := range sizes {
 			for _, c := range o.connections {
@@ -247,13 +283,10 @@ func nginxWays(ctx context.Context, o *options, candidates []candidate, r *repor
 							g.close()
 						}
 					}()
-					for _, way := range gateways {
-						if way.name == resty && o.resty == "" {
-							continue
-						}
-						g, err := openGateway(ctx, o, candidates[0], way.name, way.handler, files)
+					for _, w := range ways {
+						g, err := openGateway(ctx, o, w, files, nil)
 						if err != nil {
-							return fmt.Errorf("%s: %w", way.name, err)
+							return fmt.Errorf("%s: %w", w.name, err)
 						}
 						all = append(all, g)
 						if _, err := g.load(ctx, httpJob{Connections: c, Request: rawRequest(jsonRequest(size)), Measure: min(warmup, o.measure)}); err != nil {
@@ -285,26 +318,25 @@ func nginxWays(ctx context.Context, o *options, candidates []candidate, r *repor
 	for _, size := range sizes {
 		for _, c := range o.connections {
 			at := func(name string) []*passage { return found[place{size, c, name}] }
-			for _, way := range gateways {
-				ps := at(way.name)
-				if len(ps) == 0 {
-					t.add(fmt.Sprint(size>>10, " KiB"), fmt.Sprint(c), way.name+", not measured: -lua-resty-kafka names no copy of it", "", "", "", "", "", "", "")
-					continue
-				}
+			if o.resty == "" {
+				t.add(fmt.Sprint(size>>10, " KiB"), fmt.Sprint(c), resty+", not measured: -lua-resty-kafka names no copy of it", "", "", "", "", "", "", "")
+			}
+			for _, w := range ways {
+				ps := at(w.name)
 				than := func(name string) string {
 					if len(at(name)) == 0 {
 						return ""
 					}
 					return summary("%.2f", ratiosOf(ps, at(name), (*passage).rate))
 				}
-				t.add(fmt.Sprint(size>>10, " KiB"), fmt.Sprint(c), way.name,
+				t.add(fmt.Sprint(size>>10, " KiB"), fmt.Sprint(c), w.name,
 					summary("%.0f", eachOf(ps, (*passage).rate)), than(protocol), than(resty),
 					summary("%.0f", eachOf(ps, (*passage).p50)), summary("%.0f", eachOf(ps, (*passage).p99)),
 					summary("%.1f", eachOf(ps, (*passage).nginxCPU)), summary("%.1f", eachOf(ps, (*passage).serverCPU)))
 			}
 		}
 	}
-	r.section("nginx", t)
+	r.section("ways", t)
 	at := func(c int, name string) []*passage { return found[place{1 << 10, c, name}] }
 	if mine := at(goalConnections, companion); len(mine) > 0 {
 		r.atLeast("companion's requests/s ÷ plugin protocol's", median(ratiosOf(mine, at(goalConnections, protocol), (*passage).rate)), goalOverProtocol)

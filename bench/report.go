@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +20,7 @@ type report struct {
 	out      io.Writer
 	sections map[string]string
 	verdicts []verdict
-	goals    string // the name of their section
+	goals    string // the name of the section of those to come
 }
 
 // verdict compares a figure with its goal or budget.
@@ -27,6 +29,7 @@ type verdict struct {
 	got      float64
 	want     string
 	achieved bool
+	section  string
 }
 
 func (r *report) progress(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
@@ -45,17 +48,22 @@ func (r *report) section(name string, parts ...fmt.Stringer) {
 }
 
 func (r *report) atLeast(what string, got, want float64) {
-	r.verdicts = append(r.verdicts, verdict{what, got, fmt.Sprintf("≥ %g", want), got >= want})
+	r.verdicts = append(r.verdicts, verdict{what, got, fmt.Sprintf("≥ %g", want), got >= want, r.goals})
 }
 
 func (r *report) atMost(what string, got, want float64) {
-	r.verdicts = append(r.verdicts, verdict{what, got, fmt.Sprintf("≤ %g", want), got <= want})
+	r.verdicts = append(r.verdicts, verdict{what, got, fmt.Sprintf("≤ %g", want), got <= want, r.goals})
 }
 
 // missed returns how many goals and budgets were missed. It reports all of them.
 func (r *report) missed() (n int) {
-	t := table{head: []string{"goal or budget", "found", "wanted", ""}}
+	tables := make(map[string]*table)
 	for _, v := range r.verdicts {
+		t := tables[v.section]
+		if t == nil {
+			t = &table{head: []string{"goal or budget", "found", "wanted", ""}}
+			tables[v.section] = t
+		}
 		word := "holds"
 		if !v.achieved {
 			word = "MISSED"
@@ -63,8 +71,8 @@ func (r *report) missed() (n int) {
 		}
 		t.add(v.what, fmt.Sprintf("%.3f", v.got), v.want, word)
 	}
-	if len(t.rows) > 0 {
-		r.section(r.goals, t)
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
+		r.section(name, tables[name])
 	}
 	return n
 }

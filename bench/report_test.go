@@ -68,7 +68,10 @@ func TestDocumentHasThePlaceOfEachSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"machine", "headline", "goals", "calls", "allocations", "budgets", "growth", "bodies"} {
+	for _, name := range []string{
+		"machine", "headline", "headline goals", "calls", "allocations", "budgets", "budgets goals", "growth", "growth goals", "bodies",
+		"records", "records goals", "ways", "ways goals", "forms", "forms goals",
+	} {
 		if begin, end := bytes.Index(b, []byte("<!-- bench: "+name+" -->\n")), bytes.Index(b, []byte("<!-- end of "+name+" -->")); begin < 0 || end < begin {
 			t.Errorf("docs/performance.md lacks the markers of %s", name)
 		}

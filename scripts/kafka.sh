@@ -73,4 +73,4 @@ if begin "apicurio-$apicurio" "$apicurio"; then
 	rm "$new/apicurio-registry-app-$apicurio-all.tar.gz"
 	finish "$apicurio"
 fi
-"${GO:-go}" run ./internal/test/kafkatest/prepare
+"${GO:-go}" run -trimpath ./internal/test/kafkatest/prepare

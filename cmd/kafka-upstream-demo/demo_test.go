@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	cmd := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "kafka-upstream/cmd/kafka-upstream", "kafka-upstream/cmd/kafka-upstream-demo")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "kafka-upstream/cmd/kafka-upstream", "kafka-upstream/cmd/kafka-upstream-demo")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
 		os.Exit(1)

@@ -56,6 +56,7 @@ type Config struct {
 	ErrorHandling ErrorHandling `json:"error_handling"`
 
 	Acks               int    `json:"producer_request_acks"`
+	Idempotent         *bool  `json:"producer_idempotent"` // nil: with Acks -1
 	RequestTimeout     Millis `json:"producer_request_timeout"`
 	MessagesPerRequest int    `json:"producer_request_limits_messages_per_request"`
 	BytesPerRequest    int    `json:"producer_request_limits_bytes_per_request"`
@@ -67,6 +68,8 @@ type Config struct {
 	FlushTimeout     Millis `json:"producer_async_flush_timeout"`
 	BufferedMessages int    `json:"producer_async_buffering_limits_messages_in_memory"`
 	BufferedBytes    int64  `json:"producer_async_buffering_limits_bytes_in_memory"`
+
+	Durable bool `json:"producer_async_durable"` // records go through the spool (-spool)
 
 	HealthGating     bool   `json:"producer_async_health_gating"`
 	HealthFailures   int    `json:"producer_async_health_failure_threshold"`

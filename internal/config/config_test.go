@@ -237,6 +237,11 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"response":{"metadata":true}`):                                                                         "producer_async must be false when response.metadata is true",
 		with(`"response":{"metadata":true},"producer_async":false`):                                                  "",
 		with(`"producer_async_health_gating":true,"producer_async":false`):                                           "producer_async must be true when producer_async_health_gating is true",
+		with(`"producer_async_durable":true,"producer_async":false`):                                                 "producer_async must be true when producer_async_durable is true",
+		with(`"producer_async_durable":true`):                                                                        "",
+		with(`"producer_idempotent":true`):                                                                           "producer_request_acks must be -1 when producer_idempotent is true",
+		with(`"producer_idempotent":true,"producer_request_acks":-1`):                                                "",
+		with(`"producer_idempotent":false`):                                                                          "",
 		with(`"producer_async_health_failure_threshold":101`):                                                        "producer_async_health_failure_threshold: value should be between 1 and 100",
 		with(`"schema_registry":{"confluent":{"url":"http://r"}}`):                                                   "value_schema.subject_name is empty, and so is that of key_schema",
 		with(confluent(`"url":"http://r"`)):                                                                          "",
@@ -323,7 +328,7 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		return parse(t, strings.TrimSuffix(minimal, "}")+","+s+"}").Producer().Key()
 	}
 	for _, s := range []string{
-		`"cluster_name":"x"`, `"forward_body":false`, `"forward_uri":true`, `"forward_headers":true`, `"forward_method":true`,
+		`"cluster_name":"x"`, `"producer_idempotent":false`, `"forward_body":false`, `"forward_uri":true`, `"forward_headers":true`, `"forward_method":true`,
 		`"compression_type":"none"`, `"producer_async_health_failure_threshold":7`, `"record_key":{"required":true}`, `"response":{"status":201}`, `"message_by_lua_functions":["x"]`,
 		`"__plugin_id":"x"`, `"timeout":10000`, `"topic":"u"`, `"keepalive":1`, `"bootstrap_servers":[{"host":"localhost","port":9092}]`,
 	} {
@@ -340,12 +345,12 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		`"authentication":{"oauthbearer":{"scopes":["b"]}}`, `"authentication":{"oauthbearer":{"extensions":{"a":"b"}}}`, `"authentication":{"oauthbearer":{"extensions":{"a":"c"}}}`,
 		`"authentication":{"oauthbearer":{"token_file":"a"}}`, `"authentication":{"oauthbearer":{"token_file":"b"}}`, `"authentication":{"oauthbearer":{"token_endpoint_tls_verify":false}}`,
 		`"security":{"ssl":true}`, `"security":{"ssl_verify":false}`, `"security":{"certificate_id":"x"}`,
-		`"producer_request_acks":0`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
+		`"producer_request_acks":0`, `"producer_request_acks":-1`, `"producer_request_acks":-1,"producer_idempotent":false`, `"producer_request_timeout":1`, `"producer_request_limits_messages_per_request":1`,
 		`"producer_request_limits_bytes_per_request":2048`, `"producer_request_retries_max_attempts":1`, `"producer_request_retries_backoff_timeout":1`,
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
 		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"partitioner":"murmur2"`, `"partitioner":"sticky"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
 		`"producer_async_health_gating":true,"producer_async_health_failure_threshold":7`, `"producer_async_health_gating":true,"producer_async_health_probe_interval":700`,
-		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`,
+		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`, `"producer_async_durable":true`,
 	} {
 		d := with(s)
 		if other, ok := seen[d]; ok {
@@ -357,6 +362,17 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 	b := parse(t, `{"topic":"t","bootstrap_servers":[{"host":"b","port":2},{"host":"a","port":1}]}`)
 	if a.Producer().Key() != b.Producer().Key() {
 		t.Error("the order of the bootstrap servers, a set, makes another producer")
+	}
+}
+
+func TestProducerIsIdempotentWithAllAcksUnlessThatIsTurnedOff(t *testing.T) {
+	for settings, want := range map[string]bool{
+		`"producer_request_acks":-1`: true, `"producer_request_acks":-1,"producer_idempotent":null`: true, `"producer_request_acks":-1,"producer_idempotent":true`: true,
+		`"producer_request_acks":-1,"producer_idempotent":false`: false, `"producer_request_acks":1`: false, `"producer_request_acks":0`: false,
+	} {
+		if got := parse(t, strings.TrimSuffix(minimal, "}")+","+settings+"}").Producer().Idempotent; got != want {
+			t.Errorf("%s: %v", settings, got)
+		}
 	}
 }
 

@@ -21,19 +21,23 @@ import (
 const ConfigurationFile = "docs/configuration.md"
 
 // Configuration returns the document with its generated parts written anew: the
-// table of fields, and the list of flags, for which help is what the program
-// prints with -help. The error names a marker that is missing.
-func Configuration(document []byte, help string) ([]byte, error) {
+// table of fields, each with a link to the first example that sets it, and the
+// list of flags, for which help is what the program prints with -help. The error
+// names a marker that is missing.
+func Configuration(document []byte, help string, examples []Document) ([]byte, error) {
 	_, flags, ok := strings.Cut(help, "Flags:\n")
 	if !ok {
 		return nil, errors.New("what -help prints has no line \"Flags:\"")
 	}
 	flags = strings.TrimSpace(flags)
+	links, err := exampleLinks(examples)
+	if err != nil {
+		return nil, err
+	}
 	for _, part := range []struct{ name, text string }{
-		{"fields", fieldTable(schema.Config())},
+		{"fields", fieldTable(schema.Config(), links)},
 		{"flags", "```text\n  " + strings.ReplaceAll(flags, "    \t", "        ") + "\n```\n"},
 	} {
-		var err error
 		if document, err = replace(document, part.name, part.text); err != nil {
 			return nil, err
 		}
@@ -57,26 +61,26 @@ func replace(document []byte, name, text string) ([]byte, error) {
 }
 
 // fieldTable writes one row for each field that has a value of its own.
-func fieldTable(fields []schema.Field) string {
+func fieldTable(fields []schema.Field, links map[string]string) string {
 	var b strings.Builder
 	b.WriteString("| field | type | default | meaning |\n|---|---|---|---|\n")
-	fieldRows(&b, "", fields)
+	fieldRows(&b, "", fields, links)
 	return b.String()
 }
 
-func fieldRows(b *strings.Builder, prefix string, fields []schema.Field) {
+func fieldRows(b *strings.Builder, prefix string, fields []schema.Field, links map[string]string) {
 	for _, f := range fields {
 		name := prefix + f.Name
 		switch {
 		case f.Type == "record":
-			fieldRows(b, name+".", f.Fields)
+			fieldRows(b, name+".", f.Fields, links)
 			continue
 		case len(f.Fields) > 0: // an array or a set of records
-			fmt.Fprintf(b, "| `%s` | %s of at most %d records | %s | %s |\n", name, f.Type, f.LenMax, defaultOf(f), f.Description)
-			fieldRows(b, name+"[].", f.Fields)
+			fmt.Fprintf(b, "| `%s` | %s of at most %d records | %s | %s |\n", name, f.Type, f.LenMax, defaultOf(f), f.Description+linkOf(links[name]))
+			fieldRows(b, name+"[].", f.Fields, links)
 			continue
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, typeOf(f), defaultOf(f), f.Description+more(f))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, typeOf(f), defaultOf(f), f.Description+more(f)+linkOf(links[name]))
 	}
 }
 
@@ -112,6 +116,13 @@ func defaultOf(f schema.Field) string {
 		return "made up by Kong"
 	}
 	return "none"
+}
+
+func linkOf(example string) string {
+	if example == "" {
+		return ""
+	}
+	return " " + example + "."
 }
 
 func more(f schema.Field) string {

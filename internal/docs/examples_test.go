@@ -53,11 +53,16 @@ type wantedRecord struct {
 	Value     json.RawMessage
 }
 
-// examples returns the examples of docs/examples.md, docs/records.md and docs/schema-registry.md.
+// examples returns the examples of docs/examples.md, docs/records.md, docs/schema-registry.md and
+// docs/recipes.md.
 func examples(t *testing.T) []*example {
 	t.Helper()
 	var all []*example
-	for _, f := range slices.Concat(find(t, "docs/examples.md").fences, find(t, "docs/records.md").fences, find(t, "docs/schema-registry.md").fences) {
+	var fences []fence
+	for _, name := range []string{"docs/examples.md", "docs/records.md", "docs/schema-registry.md", "docs/recipes.md"} {
+		fences = append(fences, find(t, name).fences...)
+	}
+	for _, f := range fences {
 		if f.lang == "text" {
 			continue
 		}
@@ -70,8 +75,12 @@ func examples(t *testing.T) []*example {
 			continue
 		}
 		e := all[len(all)-1]
-		if f.lang == "http" {
+		switch f.lang {
+		case "http":
 			e.exchanges = append(e.exchanges, exchange{request: f.text})
+			continue
+		case "sh request":
+			e.exchanges = append(e.exchanges, exchange{request: requestOf(t, f)})
 			continue
 		}
 		x := &e.exchanges[len(e.exchanges)-1]
@@ -92,6 +101,31 @@ func examples(t *testing.T) []*example {
 		}
 	}
 	return all
+}
+
+// requestOf is the request that a block with one curl command makes.
+func requestOf(t *testing.T, f fence) string {
+	t.Helper()
+	all, err := commands(f.text)
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%s: %d commands, not one curl: %v", f.section, len(all), err)
+	}
+	c, err := parseCurl(all[0], nil)
+	if err != nil {
+		t.Fatalf("%s: %v", f.section, err)
+	}
+	target, ok := strings.CutPrefix(c.url, "http://localhost:8000")
+	if !ok {
+		t.Fatalf("%s: %s is not Kong", f.section, c.url)
+	}
+	head := c.method + " " + target + " HTTP/1.1\n"
+	if c.kind != "" {
+		head += "content-type: " + c.kind + "\n"
+	}
+	for _, h := range c.headers {
+		head += strings.ToLower(h[0]) + ": " + h[1] + "\n"
+	}
+	return head + "\n" + c.body
 }
 
 func TestExamplesDoWhatTheyShow(t *testing.T) {
@@ -167,7 +201,7 @@ func (e *example) run(t *testing.T, sim *kongsim.Sim) {
 	e.config["producer_async_flush_timeout"] = 1
 	e.giveTokens(t, broker)
 	b, err := json.Marshal(map[string]any{"_format_version": "3.0", "routes": []any{map[string]any{
-		"name": "example", "paths": []string{"/", "~/regions/(?<region>[a-z]+)$"}, "plugins": []any{map[string]any{"name": "kafka-upstream", "config": e.config}},
+		"name": "example", "paths": []string{"/", "~/regions/(?<region>[a-z]+)$", "~/devices/(?<device>[a-z0-9-]+)/readings$"}, "plugins": []any{map[string]any{"name": "kafka-upstream", "config": e.config}},
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -341,9 +375,9 @@ func like(want, v any) bool {
 // withoutExample are fields that say how the connection is made or how batches are sent, of
 // which no record shows anything.
 var withoutExample = []string{"authentication", "security", "timeout", "keepalive", "keepalive_enabled", "cluster_name", "new_kafka_async_producer",
-	"producer_request_acks", "producer_request_timeout", "producer_request_limits_messages_per_request", "producer_request_limits_bytes_per_request",
+	"producer_request_acks", "producer_idempotent", "producer_request_timeout", "producer_request_limits_messages_per_request", "producer_request_limits_bytes_per_request",
 	"producer_request_retries_backoff_timeout", "producer_async_flush_timeout", "producer_async_buffering_limits_messages_in_memory",
-	"producer_async_buffering_limits_bytes_in_memory", "producer_async_health_recovery_threshold", "forward_method", "forward_uri"}
+	"producer_async_buffering_limits_bytes_in_memory", "producer_async_durable", "producer_async_health_recovery_threshold", "forward_method", "forward_uri"}
 
 func TestEveryFieldOfARecordHasAnExample(t *testing.T) {
 	set := make(map[string]bool)

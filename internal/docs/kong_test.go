@@ -101,6 +101,7 @@ type curl struct {
 	method, url string
 	host        string
 	kind        string // the content type
+	headers     [][2]string
 	body        string
 }
 
@@ -124,15 +125,15 @@ func parseCurl(words []string, file func(name string) string) (*curl, error) {
 			c.method = value
 		case "--header":
 			name, v, _ := strings.Cut(value, ": ")
-			switch name {
+			switch http.CanonicalHeaderKey(name) {
 			case "Host":
 				c.host = v
 			case "Content-Type":
 				c.kind = v
 			default:
-				return nil, fmt.Errorf("the header %s is not known here", name)
+				c.headers = append(c.headers, [2]string{name, v})
 			}
-		case "--data":
+		case "--data", "--data-binary":
 			data = append(data, value)
 		case "--data-urlencode":
 			if name, path, ok := strings.Cut(value, "@"); ok && !strings.Contains(name, "=") {
@@ -173,6 +174,9 @@ func (c *curl) send(t *testing.T, sim *kongsim.Sim) (status int, body string) {
 	}
 	req.Host = c.host
 	req.Header.Set("Content-Type", c.kind)
+	for _, h := range c.headers {
+		req.Header.Add(h[0], h[1])
+	}
 	tr := &http.Transport{DisableKeepAlives: true}
 	res, err := tr.RoundTrip(req)
 	if err != nil {

@@ -90,14 +90,6 @@ func parse(name, text string) *document {
 	return d
 }
 
-var notInAnchor = regexp.MustCompile("[^a-z0-9 _-]")
-
-// anchor is how GitHub names a heading in a link.
-func anchor(heading string) string {
-	s := notInAnchor.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
-	return strings.ReplaceAll(s, " ", "-")
-}
-
 // rows are the cells of the tables in the document's prose.
 func (d *document) rows() [][]string {
 	var all [][]string
@@ -147,6 +139,16 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// The index has each document, but for the decisions, which have one of their own.
+func TestIndexListsEachDocument(t *testing.T) {
+	text := read(t, "docs/README.md")
+	for _, d := range documents(t) {
+		if name, ok := strings.CutPrefix(d.name, "docs/"); ok && !strings.Contains(name, "/") && name != "README.md" && !strings.Contains(text, "]("+name+") |") {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
+	}
+}
+
 var makeTarget = regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z-]*)")
 
 func TestTargetsOfMakeExist(t *testing.T) {
@@ -165,7 +167,7 @@ func TestTargetsOfMakeExist(t *testing.T) {
 	}
 }
 
-var pathName = regexp.MustCompile("`((?:cmd|compose|docs|internal|packaging|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
+var pathName = regexp.MustCompile("`((?:cmd|compose|docs|examples|internal|packaging|schema|scripts|testdata)/[A-Za-z0-9_./-]*[A-Za-z0-9_])`")
 
 func TestPathsExist(t *testing.T) {
 	for _, d := range documents(t) {

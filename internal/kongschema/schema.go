@@ -205,11 +205,26 @@ func (f *Field) prepareChecks(name string) error {
 			names = append(names, c.Conditional.IfField, c.Conditional.ThenField)
 		}
 		if c := c.ConditionalAtLeastOneOf; c != nil {
+			// Kong judges a default by a copy of the field in which it may have set else_match to null
+			// already, and then takes that for a table: it starts or not as chance has it
+			// (conditional_at_least_one_of in kong/db/schema/init.lua of 3.9.1).
+			if f.Default != nil {
+				return fmt.Errorf("%q has a default and conditional_at_least_one_of, with which Kong may not start: check it in the record around it", name)
+			}
 			names = append(append(names, c.IfField), c.Then...)
 		}
 		for _, n := range names {
 			if f.at(n) == nil {
 				return fmt.Errorf("an entity check of %q names %q, which is no field of it", name, n)
+			}
+		}
+		if c := c.Conditional; c != nil {
+			for _, n := range []string{c.IfField, c.ThenField} {
+				// Kong merges the condition into the field, takes that for the schema of a record, and
+				// finds no fields in it (conditional in kong/db/schema/init.lua of 3.9.1).
+				if f.at(n).Type == "record" {
+					return fmt.Errorf("an entity check of %q compares %q, a record: Kong fails at its value; name a field of it", name, n)
+				}
 			}
 		}
 	}

@@ -113,13 +113,19 @@ func acknowledge(c net.Conn, self *net.TCPAddr) {
 		}
 		request := kmsg.RequestForKey(int16(binary.BigEndian.Uint16(body)))
 		request.SetVersion(int16(binary.BigEndian.Uint16(body[2:])))
-		client := int(int16(binary.BigEndian.Uint16(body[8:])))
-		if err := request.ReadFrom(body[10+max(client, 0):]); err != nil {
+		from := 10 + max(int(int16(binary.BigEndian.Uint16(body[8:]))), 0) // after the client id
+		if request.IsFlexible() {
+			from++ // tagged fields of the header
+		}
+		if err := request.ReadFrom(body[from:]); err != nil {
 			panic(err)
 		}
 		answer := append(make([]byte, 4, 256), body[4:8]...)
 		if a := respond(request, self); a != nil {
 			a.SetVersion(request.GetVersion())
+			if a.IsFlexible() {
+				answer = append(answer, 0) // tagged fields of the header
+			}
 			answer = a.AppendTo(answer)
 			binary.BigEndian.PutUint32(answer, uint32(len(answer)-4))
 			if _, err := c.Write(answer); err != nil {
@@ -133,9 +139,13 @@ func respond(request kmsg.Request, self *net.TCPAddr) kmsg.Response {
 	switch request := request.(type) {
 	case *kmsg.ApiVersionsRequest:
 		answer := request.ResponseKind().(*kmsg.ApiVersionsResponse)
-		for key, version := range map[kmsg.Key]int16{kmsg.Produce: 8, kmsg.Metadata: 8, kmsg.ApiVersions: 0} {
+		for key, version := range map[kmsg.Key]int16{kmsg.Produce: 8, kmsg.Metadata: 8, kmsg.InitProducerID: 4, kmsg.ApiVersions: 0} {
 			answer.ApiKeys = append(answer.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: int16(key), MaxVersion: version})
 		}
+		return answer
+	case *kmsg.InitProducerIDRequest:
+		answer := request.ResponseKind().(*kmsg.InitProducerIDResponse)
+		answer.ProducerID = acknowledged.Load()
 		return answer
 	case *kmsg.MetadataRequest:
 		answer := request.ResponseKind().(*kmsg.MetadataResponse)

@@ -65,26 +65,39 @@ func mustSend(b testing.TB, p *Producer, r Record) {
 func BenchmarkSend(b *testing.B) {
 	for _, configurations := range []int{1, 16, 100} {
 		b.Run(fmt.Sprintf("configurations=%d", configurations), func(b *testing.B) {
-			producers, a := fleet(b, configurations, func(o *Options) { o.Linger = time.Second })
-			before := a.records(b)
-			r := Record{Topic: "t", Value: make([]byte, 1024)}
-			var sender atomic.Int64
-			b.ReportAllocs()
-			b.SetParallelism(32) // times GOMAXPROCS, which is 2 where this was measured
-			cpu := processor(b)
-			b.ResetTimer()
-			b.RunParallel(func(pb *testing.PB) {
-				for i := int(sender.Add(1)); pb.Next(); i++ {
-					mustSend(b, producers[i%len(producers)], r)
-				}
-			})
-			for _, p := range producers {
-				p.close(b.Context(), errAbandoned)
-			}
-			b.ReportMetric(float64((processor(b)-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
-			if n := a.records(b) - before; n != int64(b.N) {
-				b.Errorf("%d records were acknowledged, %d were sent", n, b.N)
-			}
+			benchmarkSend(b, configurations, func(o *Options) { o.Linger = time.Second })
+		})
+	}
+}
+
+func benchmarkSend(b *testing.B, configurations int, set func(*Options)) {
+	producers, a := fleet(b, configurations, set)
+	before := a.records(b)
+	r := Record{Topic: "t", Value: make([]byte, 1024)}
+	var sender atomic.Int64
+	b.ReportAllocs()
+	b.SetParallelism(32) // times GOMAXPROCS, which is 2 where this was measured
+	cpu := processor(b)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := int(sender.Add(1)); pb.Next(); i++ {
+			mustSend(b, producers[i%len(producers)], r)
+		}
+	})
+	for _, p := range producers {
+		p.close(b.Context(), errAbandoned)
+	}
+	b.ReportMetric(float64((processor(b)-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	if n := a.records(b) - before; n != int64(b.N) {
+		b.Errorf("%d records were acknowledged, %d were sent", n, b.N)
+	}
+}
+
+// BenchmarkIdempotent is BenchmarkSend through one producer with acks -1, idempotent and not.
+func BenchmarkIdempotent(b *testing.B) {
+	for _, on := range []bool{false, true} {
+		b.Run(fmt.Sprintf("idempotent=%v", on), func(b *testing.B) {
+			benchmarkSend(b, 1, func(o *Options) { o.Linger, o.Acks, o.Idempotent = time.Second, -1, on })
 		})
 	}
 }

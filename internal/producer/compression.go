@@ -49,13 +49,14 @@ func (s *CompressionStats) add(t *CompressionStats) {
 
 // batch counts a batch with its last attempt.
 func (s *CompressionStats) batch(a cluster.Attempt) {
-	if a.Compressed == 0 {
+	switch {
+	case a.Uncompressed:
 		s.Uncompressed++
-		return
+	case a.Compressed > 0:
+		s.Batches++
+		s.Before += int64(a.Bytes)
+		s.After += int64(a.Compressed)
 	}
-	s.Batches++
-	s.Before += int64(a.Bytes)
-	s.After += int64(a.Compressed)
 }
 
 // CompressionFailed implements cluster.Observer.

@@ -28,6 +28,7 @@ func newLedger(topic string, o *Options) ledger {
 		linger:      o.Linger,
 		unconfirmed: o.Acks == 0,
 	}
+	l.Idempotence.Configured = o.Idempotent
 	if codec, ok := o.codec(); ok {
 		l.Compression[codec].Configured = true
 	}
@@ -70,6 +71,12 @@ func (l *ledger) complete(a Amount, err error) {
 		l.Failed[kafkaerr.Of(err)].add(a)
 		l.failed = time.Now()
 	}
+}
+
+// giveBack counts records that went back to the spool.
+func (l *ledger) giveBack(a Amount) {
+	l.Buffered.subtract(a)
+	l.Returned.add(a)
 }
 
 // batch counts a completed batch. Records that were given up in the backlog are none.

@@ -18,6 +18,9 @@ func (o observer) AttemptDone(topic string, a cluster.Attempt) {
 		l.produceRequest(a.Retry, a.Took, a.Err)
 		if a.Last {
 			l.DeliveryDuration.Observe(DurationBounds, a.Total.Seconds())
+			if a.Duplicate {
+				l.Idempotence.Duplicates++
+			}
 			if codec, ok := o.p.o.codec(); ok {
 				l.Compression[codec].batch(a)
 			}

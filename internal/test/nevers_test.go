@@ -42,6 +42,7 @@ func TestNevers(t *testing.T) {
 		{"internal/metrics", "github.com/segmentio/kafka-go", true},
 		{"internal/producer/cluster", module + "internal/config", false},
 		{"internal/kafkaerr", module, false},
+		{"internal/spool", module, false},
 		{"schema", module, false},
 		{"internal/kongpdk", module + "internal/producer", true},
 		{"internal/kongpdk", module + "internal/config", true},

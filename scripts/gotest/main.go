@@ -2,24 +2,32 @@
 //
 //	gotest [FLAG OF GO TEST]... -- ARGUMENTS [-- [+] ARGUMENTS]...
 //
-// Each list of arguments is a run of go test, one after another. One that begins
-// with + does only the tests that no run before it had: those that its build tags
-// add. Of what passes gotest shows a line a package, of what fails everything. A
-// test that is skipped has tested nothing, and so has a run without tests: gotest
-// fails on both.
+// Each list of arguments is a run of go test, one after another; flags are written
+// -name or -name=value. One that begins with + does only the tests that no run
+// before it had: those that its build tags add. They are found in the source, so
+// that only the packages that have some are built again. Of what passes gotest
+// shows a line a package, of what fails everything. A test that is skipped has
+// tested nothing, and so has a run without tests: gotest fails on both.
 package main
 
 import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
 	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 func main() {
@@ -33,13 +41,16 @@ func main() {
 	for _, args := range runs {
 		if i := slices.Index(args, "+"); i >= 0 {
 			args = slices.Delete(args, i, i+1)
-			events, wait := goTest(append(args, "-list", "."))
-			names, err := r.added(events, wait)
+			tests, err := list(args)
 			if err != nil {
-				r.problem("go test -list: " + err.Error())
+				r.problem("listing the tests: " + err.Error())
 				continue
 			}
-			args = append(args, "-run", "^("+strings.Join(names, "|")+")$")
+			args, err = r.added(args, tests)
+			if err != nil {
+				r.problem(err.Error())
+				continue
+			}
 		}
 		r.run(goTest(args))
 	}
@@ -55,6 +66,11 @@ func goTest(args []string) (events io.Reader, wait func() error) {
 	fmt.Println("go " + strings.Join(args, " "))
 	cmd := exec.Command(cmp.Or(os.Getenv("GO"), "go"), args...)
 	cmd.Stderr = os.Stderr
+	if slices.Contains(args, "-race") {
+		// The race detector is written in C. It has each process wait a second at its end for
+		// what still runs: most of the time of tests that run programs.
+		cmd.Env = append([]string{"GORACE=atexit_sleep_ms=20"}, append(os.Environ(), "CGO_ENABLED=1")...)
+	}
 	events, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -65,6 +81,69 @@ func goTest(args []string) (events io.Reader, wait func() error) {
 	}
 	return events, cmd.Wait
 }
+
+// packageTest is a test of a package.
+type packageTest struct{ pkg, name string }
+
+// list returns the tests that go test runs with the arguments, in the order of their packages.
+func list(args []string) (tests []packageTest, err error) {
+	const files = "{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}}\t{{$p.Dir}}/{{.}}\n{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}}\t{{$p.Dir}}/{{.}}\n{{end}}"
+	cmd := exec.Command(cmp.Or(os.Getenv("GO"), "go"), slices.Concat([]string{"list", "-f", files}, slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
+		return !isPackage(arg) && !strings.HasPrefix(arg, "-tags=") && arg != "-race" // what decides which files there are
+	}))...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, file, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if !ok {
+			continue
+		}
+		names, err := testsIn(file, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			tests = append(tests, packageTest{pkg, name})
+		}
+	}
+	return tests, nil
+}
+
+// testsIn returns the names of the tests, examples with output and fuzz targets in a file, or in
+// src if that is not nil.
+func testsIn(file string, src any) (names []string, err error) {
+	f, err := parser.ParseFile(token.NewFileSet(), file, src, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && isTest(fn.Name.Name) && fn.Name.Name != "TestMain" {
+			names = append(names, fn.Name.Name)
+		}
+	}
+	for _, e := range doc.Examples(f) {
+		if e.Output != "" || e.EmptyOutput {
+			names = append(names, "Example"+e.Name)
+		}
+	}
+	return names, nil
+}
+
+// isTest reports whether go test calls a function of that name.
+func isTest(name string) bool {
+	for _, prefix := range []string{"Test", "Fuzz"} {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			first, _ := utf8.DecodeRuneInString(rest)
+			return rest == "" || !unicode.IsLower(first)
+		}
+	}
+	return false
+}
+
+func isPackage(arg string) bool { return !strings.HasPrefix(arg, "-") }
 
 // split returns the arguments of each run: those before the first "--" go for all.
 func split(args []string) (runs [][]string) {
@@ -128,33 +207,25 @@ func (r *report) run(events io.Reader, wait func() error) {
 	}
 }
 
-// added reads the events of go test -list, and returns the names of the tests that no run has
-// had in their package.
-func (r *report) added(events io.Reader, wait func() error) (names []string, err error) {
-	for in := bufio.NewScanner(events); in.Scan(); {
-		var e event
-		if json.Unmarshal(in.Bytes(), &e) != nil || e.Action != "output" {
-			if e.Action == "build-output" {
-				fmt.Fprint(r.out, e.Output)
-			}
+// added returns the arguments with which go test runs those of the tests that no run has had.
+func (r *report) added(args []string, tests []packageTest) ([]string, error) {
+	var packages, names []string
+	for _, t := range tests {
+		if r.seen[t.pkg+" "+t.name] {
 			continue
 		}
-		name := strings.TrimSuffix(e.Output, "\n")
-		if isTest(name) && !r.seen[e.Package+" "+name] && !slices.Contains(names, name) {
-			names = append(names, name)
+		if !slices.Contains(packages, t.pkg) {
+			packages = append(packages, t.pkg)
+		}
+		if !slices.Contains(names, t.name) {
+			names = append(names, t.name)
 		}
 	}
-	return names, wait()
-}
-
-// isTest reports whether a line of go test -list is the name of what go test runs.
-func isTest(line string) bool {
-	for _, prefix := range []string{"Test", "Example", "Fuzz"} {
-		if strings.HasPrefix(line, prefix) && !strings.ContainsAny(line, " \t") {
-			return true
-		}
+	if len(names) == 0 {
+		return nil, errors.New("a run that adds no tests")
 	}
-	return false
+	flags := slices.DeleteFunc(slices.Clone(args), isPackage)
+	return slices.Concat(flags, []string{"-run=^(" + strings.Join(names, "|") + ")$"}, packages), nil
 }
 
 func (r *report) problem(what string) {

@@ -101,17 +101,56 @@ func TestRunWithAPlusHasOnlyTheTestsThatNoRunHad(t *testing.T) {
 	none := func() error { return nil }
 	r.run(strings.NewReader(`{"Action":"pass","Package":"p","Test":"TestA"}
 {"Action":"pass","Package":"p","Test":"TestB/sub"}
+{"Action":"pass","Package":"p","Test":"TestB"}
 {"Action":"pass","Package":"q","Test":"TestC"}
+{"Action":"pass","Package":"r","Test":"TestA"}
 {"Action":"pass","Package":"p"}
-{"Action":"pass","Package":"q"}`), none)
-	names, err := r.added(strings.NewReader(`{"Action":"output","Package":"p","Output":"TestA\n"}
-{"Action":"output","Package":"p","Output":"TestC\n"}
-{"Action":"output","Package":"p","Output":"BenchmarkD\n"}
-{"Action":"output","Package":"p","Output":"ExampleE\n"}
-{"Action":"output","Package":"p","Output":"ok  \tp\t0.01s\n"}
-{"Action":"output","Package":"q","Output":"TestC\n"}
-{"Action":"output","Package":"q","Output":"FuzzF\n"}`), none)
-	if want := []string{"TestC", "ExampleE", "FuzzF"}; err != nil || !slices.Equal(names, want) {
+{"Action":"pass","Package":"q"}
+{"Action":"pass","Package":"r"}`), none)
+	tests := []packageTest{{"q", "TestC"}, {"q", "FuzzF"}, {"p", "TestA"}, {"p", "TestB"}, {"p", "TestC"}, {"p", "ExampleE"}, {"r", "TestA"}}
+	args, err := r.added([]string{"-timeout=1m", "-tags=x", "./q", "./..."}, tests)
+	if want := []string{"-timeout=1m", "-tags=x", "-run=^(FuzzF|TestC|ExampleE)$", "q", "p"}; err != nil || !slices.Equal(args, want) {
+		t.Errorf("%q, %v, want %q", args, err, want)
+	}
+	if args, err := r.added([]string{"./..."}, tests[:1]); err == nil {
+		t.Errorf("%q for a run that adds nothing", args)
+	}
+}
+
+func TestTestsAreFoundInTheSource(t *testing.T) {
+	names, err := testsIn("x_test.go", `package x
+func TestMain(m *testing.M) {}
+func Test(t *testing.T) {}
+func TestÄpfel(t *testing.T) {}
+func Testimony(t *testing.T) {}
+func testHelper(t *testing.T) {}
+func (s suite) TestMethod(t *testing.T) {}
+func BenchmarkB(b *testing.B) {}
+func FuzzF(f *testing.F) {}
+func ExampleT_silent() {}
+func ExampleT_named() {
+	// Output: a
+}
+func Example() {
+	// Output:
+}
+`)
+	if want := []string{"Test", "TestÄpfel", "FuzzF", "Example", "ExampleT_named"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("%q, %v, want %q", names, err, want)
+	}
+	if _, err := testsIn("x_test.go", "pack"); err == nil {
+		t.Error("no error for what is no Go")
+	}
+}
+
+func TestListKnowsThePackageOfEachTest(t *testing.T) {
+	tests, err := list([]string{"-timeout=1m", "-race", "."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{t.Name(), "TestClosingLineCountsTests"} {
+		if !slices.Contains(tests, packageTest{"kafka-upstream/scripts/gotest", want}) {
+			t.Errorf("%q is not in %v", want, tests)
+		}
 	}
 }

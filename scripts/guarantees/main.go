@@ -15,7 +15,7 @@ const document = "docs/guarantees.md"
 
 // tables are the tables by the word that begins their rows in a test's output.
 var tables = map[string]string{
-	"FAULT":  "| fault | where | answers | lost | doubled | recovered after |\n|---|---|---|---|---|---|\n",
+	"FAULT":  "| fault | where | answers | lost | doubled | recovered after | lost, not idempotent | doubled, not idempotent |\n|---|---|---|---|---|---|---|---|\n",
 	"MEMORY": "| a record's value | records in the buffer | their bytes | resident memory |\n|---|---|---|---|\n",
 }
 
@@ -51,6 +51,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	rows["FAULT"] = sideBySide(rows["FAULT"])
 	for table, head := range tables {
 		if rows[table] == "" {
 			return fmt.Errorf("no test has printed a row of the table %s", table)
@@ -64,4 +65,39 @@ func run() error {
 		b = bytes.Join([][]byte{before, begin, []byte(head + rows[table]), end, after}, nil)
 	}
 	return os.WriteFile(document, b, 0o644)
+}
+
+// sideBySide makes one row of each two for the same fault: they begin with the fault, where it was,
+// and whether the producer was idempotent, which is the first of the two if it is there. Where a
+// fault was done once only, the other's cells are empty.
+func sideBySide(rows string) string {
+	var order []string
+	cells := make(map[string]map[string][]string) // by fault and where, and by whether it is idempotent
+	for row := range strings.Lines(rows) {
+		c := strings.Split(strings.Trim(strings.TrimSpace(row), "|"), " | ")
+		if len(c) != 7 {
+			continue
+		}
+		for i := range c {
+			c[i] = strings.TrimSpace(c[i])
+		}
+		name := c[0] + " | " + c[1]
+		if cells[name] == nil {
+			cells[name] = make(map[string][]string)
+			order = append(order, name)
+		}
+		cells[name][c[2]] = c[3:]
+	}
+	var b strings.Builder
+	for _, name := range order {
+		on, off := cells[name]["true"], cells[name]["false"]
+		if on == nil {
+			on = make([]string, 4)
+		}
+		if off == nil {
+			off = make([]string, 4)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, strings.Join(on, " | "), off[1], off[2])
+	}
+	return b.String()
 }

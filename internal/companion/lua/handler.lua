@@ -18,6 +18,7 @@ local get_headers, get_method = ngx.req.get_headers, ngx.req.get_method
 local min, floor = math.min, math.floor
 local now = ngx.now
 local pairs, type = pairs, type
+local remove = table.remove
 
 local RELEASE = "@RELEASE@"
 local FRAMES = 1 -- the version of the frames
@@ -114,7 +115,8 @@ local function put_header(b, size, kind, flags)
   put_u32(b, kind + (flags or 0) * 256)
 end
 
--- What waits to be sent is in c.parts, a list of strings, and then in c.out.
+-- What waits to be sent is in c.named, a list of configurations with certificates, in c.parts, a list of strings, and
+-- then in c.out.
 local function is_empty(c)
   return #c.out == 0 and #c.parts == 0
 end
@@ -550,6 +552,50 @@ local function read_loop(c)
   end
 end
 
+-- certificate sends a certificate that a configuration names, if it is another one than last time. It reports false if
+-- Kong has none.
+local function certificate(c, id, last)
+  local ok, row, err = pcall(kong.db.certificates.select, kong.db.certificates, { id = id })
+  if not ok or not row then
+    log(ngx.ERR, "certificate", "Kong does not provide certificate ", id, ": ", ok and (err or "there is none") or row)
+    return false
+  end
+  if row.cert == last.cert and row.key == last.key then
+    return true
+  end
+  last.cert, last.key = row.cert, row.key
+  local b = buffer.new()
+  put_text(b, id)
+  put_text(b, row.cert)
+  put_text(b, row.key)
+  send_frame(c, CERTIFICATE, b:tostring())
+  return true
+end
+
+-- certificates looks up all certificates that a configuration names. If Kong has not got one, the next look is soon.
+local function certificates(c, entry)
+  entry.checked = now()
+  local all = true
+  for id, last in pairs(entry.certificates) do
+    all = certificate(c, id, last) and all
+  end
+  if not all then
+    entry.checked = entry.checked - CHECK + 1
+  end
+end
+
+-- send_config sends a configuration, after the certificates that it names.
+local function send_config(c, entry)
+  if entry.certificates then
+    certificates(c, entry)
+  end
+  local b = buffer.new()
+  put_u32(b, entry.number)
+  b:put(entry.json)
+  entry.json = nil
+  send_frame(c, CONFIG, b:tostring())
+end
+
 -- forget tells the plugin server of configurations that Kong no longer has.
 local function forget(c)
   local b = buffer.new()
@@ -560,16 +606,27 @@ local function forget(c)
   send_frame(c, FORGET, b:tostring())
 end
 
+-- guarded runs a thread of a connection.
+local function guarded(thread, c, entry)
+  local ok, err = pcall(thread, c, entry)
+  if not ok then
+    finish(c, err)
+  end
+end
+
 -- write_loop sends what is queued until the connection ends, or is not needed any more.
 local function write_loop(c)
   while not c.done do
-    if is_empty(c) then
+    if is_empty(c) and #c.named == 0 then
       c.awake = false
       c.wake:wait(TICK)
       c.awake = true
     end
     if #c.forgotten > 0 then
       forget(c)
+    end
+    while #c.named > 0 do -- by a thread of its own, because Kong may look up a certificate for long
+      ngx.thread.spawn(guarded, send_config, c, remove(c.named))
     end
     if c.done then
       return
@@ -588,14 +645,6 @@ local function write_loop(c)
     elseif c.inflight == 0 and (c.retired or exiting() and waiting(opened) == 0) then
       return finish(c)
     end
-  end
-end
-
--- guarded runs a loop of a connection.
-local function guarded(loop, c)
-  local ok, err = pcall(loop, c)
-  if not ok then
-    finish(c, err)
   end
 end
 
@@ -675,7 +724,7 @@ local function connect(path)
     sock = sock, out = buffer.new(), parts = {}, queued = 0, wake = semaphore.new(), awake = true,
     slots = {}, free = {}, inflight = 0,
     seq = 0, sent = 0, -- the numbers of the request that was queued last, and of the one that was sent last
-    configs = setmetatable({}, { __mode = "k" }), asked = {}, number = 0, forgotten = {},
+    configs = setmetatable({}, { __mode = "k" }), asked = {}, number = 0, named = {}, forgotten = {},
   }
 end
 
@@ -731,38 +780,6 @@ end
 
 -- Configurations.
 
--- certificate sends a certificate that a configuration names, if it is another one than last time. It reports false if
--- Kong has none.
-local function certificate(c, id, last)
-  local ok, row, err = pcall(kong.db.certificates.select, kong.db.certificates, { id = id })
-  if not ok or not row then
-    log(ngx.ERR, "certificate", "Kong does not provide certificate ", id, ": ", ok and (err or "there is none") or row)
-    return false
-  end
-  if row.cert == last.cert and row.key == last.key then
-    return true
-  end
-  last.cert, last.key = row.cert, row.key
-  local b = buffer.new()
-  put_text(b, id)
-  put_text(b, row.cert)
-  put_text(b, row.key)
-  send_frame(c, CERTIFICATE, b:tostring())
-  return true
-end
-
--- certificates looks up all certificates that a configuration names. If Kong has not got one, the next look is soon.
-local function certificates(c, entry)
-  entry.checked = now()
-  local all = true
-  for id, last in pairs(entry.certificates) do
-    all = certificate(c, id, last) and all
-  end
-  if not all then
-    entry.checked = entry.checked - CHECK + 1
-  end
-end
-
 -- named returns the certificates that a configuration names, by their ids; nil for none.
 local function named(conf)
   local registry = type(conf.schema_registry) == "table" and conf.schema_registry.confluent
@@ -811,10 +828,11 @@ local function is_rotated(entry, conf)
   return false
 end
 
--- configure sends a configuration over a connection that does not know it yet.
+-- configure has a configuration sent over a connection that does not know it yet. It does not yield: a request may
+-- end while it does, and others would wait for its configuration.
 local function configure(c, conf)
   c.number = c.number + 1
-  local entry = { number = c.number, sema = semaphore.new(), token = token(c, c.number) }
+  local entry = { number = c.number, sema = semaphore.new(), token = token(c, c.number), certificates = named(conf) }
   local secrets = find_secrets(conf, conf, {})
   entry.secrets = #secrets > 0 and secrets or nil
   c.configs[conf] = entry
@@ -823,14 +841,13 @@ local function configure(c, conf)
   if json and #json > MAX_CONFIG then
     json, err = nil, "it is larger than " .. MAX_CONFIG .. " bytes"
   end
-  entry.certificates = named(conf)
+  entry.json = json or cjson.encode({ error = err }) -- which is refused, with a line in the log
   if entry.certificates then
-    certificates(c, entry)
+    c.named[#c.named + 1] = entry
+    queue(c)
+  else
+    send_config(c, entry)
   end
-  local b = buffer.new()
-  put_u32(b, entry.number)
-  b:put(json or cjson.encode({ error = err })) -- which is refused, with a line in the log
-  send_frame(c, CONFIG, b:tostring())
   return entry
 end
 

@@ -776,45 +776,6 @@ return {
                   },
                 },
                 {
-                  conditional_at_least_one_of = {
-                    if_field = "mechanism",
-                    if_match = {
-                      eq = "OAUTHBEARER",
-                    },
-                    then_at_least_one_of = {
-                      "oauthbearer.token_endpoint_url",
-                      "oauthbearer.token_file",
-                    },
-                    then_err = "must set one of %s when mechanism is OAUTHBEARER",
-                  },
-                },
-                {
-                  conditional_at_least_one_of = {
-                    if_field = "mechanism",
-                    if_match = {
-                      eq = "OAUTHBEARER",
-                    },
-                    then_at_least_one_of = {
-                      "oauthbearer.client_id",
-                      "oauthbearer.token_file",
-                    },
-                    then_err = "must set one of %s when mechanism is OAUTHBEARER",
-                  },
-                },
-                {
-                  conditional_at_least_one_of = {
-                    if_field = "mechanism",
-                    if_match = {
-                      eq = "OAUTHBEARER",
-                    },
-                    then_at_least_one_of = {
-                      "oauthbearer.client_secret",
-                      "oauthbearer.token_file",
-                    },
-                    then_err = "must set one of %s when mechanism is OAUTHBEARER",
-                  },
-                },
-                {
                   conditional = {
                     if_field = "tokenauth",
                     if_match = {
@@ -1172,6 +1133,12 @@ return {
             },
           },
           {
+            producer_idempotent = {
+              type = "boolean",
+              description = "Whether brokers write each batch once, however often it is sent. Unless set, they do with producer_request_acks -1, which it needs.",
+            },
+          },
+          {
             producer_request_timeout = {
               type = "integer",
               default = 2000,
@@ -1278,6 +1245,13 @@ return {
                 1099511627776,
               },
               description = "The maximum size of the records in the buffer, in bytes; when it is full, requests are answered 503.",
+            },
+          },
+          {
+            producer_async_durable = {
+              type = "boolean",
+              default = false,
+              description = "Whether a request is answered only once its record is on disk (fsync), so that it outlives the process; needs producer_async, and the flag -spool of the plugin server.",
             },
           },
           {
@@ -1764,7 +1738,7 @@ return {
                                 if_match = {
                                   eq = "basic",
                                 },
-                                then_field = "basic",
+                                then_field = "basic.username",
                                 then_match = {
                                   ne = ngx.null,
                                 },
@@ -1777,7 +1751,7 @@ return {
                                 if_match = {
                                   eq = "oauth2",
                                 },
-                                then_field = "oauth2",
+                                then_field = "oauth2.token_endpoint",
                                 then_match = {
                                   ne = ngx.null,
                                 },
@@ -1823,6 +1797,45 @@ return {
           },
         },
         entity_checks = {
+          {
+            conditional_at_least_one_of = {
+              if_field = "authentication.mechanism",
+              if_match = {
+                eq = "OAUTHBEARER",
+              },
+              then_at_least_one_of = {
+                "authentication.oauthbearer.token_endpoint_url",
+                "authentication.oauthbearer.token_file",
+              },
+              then_err = "must set one of %s when authentication.mechanism is OAUTHBEARER",
+            },
+          },
+          {
+            conditional_at_least_one_of = {
+              if_field = "authentication.mechanism",
+              if_match = {
+                eq = "OAUTHBEARER",
+              },
+              then_at_least_one_of = {
+                "authentication.oauthbearer.client_id",
+                "authentication.oauthbearer.token_file",
+              },
+              then_err = "must set one of %s when authentication.mechanism is OAUTHBEARER",
+            },
+          },
+          {
+            conditional_at_least_one_of = {
+              if_field = "authentication.mechanism",
+              if_match = {
+                eq = "OAUTHBEARER",
+              },
+              then_at_least_one_of = {
+                "authentication.oauthbearer.client_secret",
+                "authentication.oauthbearer.token_file",
+              },
+              then_err = "must set one of %s when authentication.mechanism is OAUTHBEARER",
+            },
+          },
           {
             mutually_exclusive = {
               "key_query_arg",
@@ -1939,6 +1952,32 @@ return {
                 ne = true,
               },
               then_err = "producer_async must be true when producer_async_health_gating is true",
+            },
+          },
+          {
+            conditional = {
+              if_field = "producer_async",
+              if_match = {
+                eq = false,
+              },
+              then_field = "producer_async_durable",
+              then_match = {
+                ne = true,
+              },
+              then_err = "producer_async must be true when producer_async_durable is true",
+            },
+          },
+          {
+            conditional = {
+              if_field = "producer_idempotent",
+              if_match = {
+                eq = true,
+              },
+              then_field = "producer_request_acks",
+              then_match = {
+                eq = -1,
+              },
+              then_err = "producer_request_acks must be -1 when producer_idempotent is true",
             },
           },
           { custom_entity_check = { field_sources = { "forward_method", "forward_uri", "forward_headers", "forward_body", "value_format", "cloudevents" }, fn = has_message } },

@@ -29,7 +29,15 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	document, err = docs.Configuration(document, string(help))
+	var examples []docs.Document
+	for _, path := range docs.ExampleFiles {
+		text, err := os.ReadFile(filepath.Join("..", "..", path))
+		if err != nil {
+			return err
+		}
+		examples = append(examples, docs.Document{Path: path, Text: text})
+	}
+	document, err = docs.Configuration(document, string(help), examples)
 	if err != nil {
 		return err
 	}

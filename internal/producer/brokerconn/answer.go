@@ -45,6 +45,8 @@ func (r *request) check(body []byte) error {
 		w.metadata(r)
 	case produceKey:
 		w.produce(r)
+	case initProducerIDKey:
+		w.initProducerID(r)
 	case saslHandshakeKey:
 		w.int16() // error
 		for range w.array(2, maxFrame) {
@@ -86,7 +88,7 @@ func (w *walker) apiVersions(r *request) error {
 		if first < 0 || first > last {
 			w.fail("has versions %d to %d of API %d", first, last, key)
 		}
-		if first > ours && unknown == nil {
+		if first > ours && unknown == nil && key != initProducerIDKey { // which can be done without
 			unknown = fmt.Errorf("the broker has versions %d to %d of API %d, and ours are 0 to %d: %w", first, last, key, ours, kafka.UnsupportedVersion)
 		}
 	}
@@ -237,6 +239,21 @@ func (w *walker) produce(r *request) {
 	}
 }
 
+// initProducerID accepts a producer id that a batch can have, or an error.
+func (w *walker) initProducerID(r *request) {
+	if r.version >= 2 {
+		w.tags() // of the header
+	}
+	w.int32() // throttle time
+	code, id, epoch := w.int16(), w.int64(), w.int16()
+	if code == 0 && (id < 0 || epoch < 0) {
+		w.fail("has the producer id %d with the epoch %d", id, epoch)
+	}
+	if r.version >= 2 {
+		w.tags()
+	}
+}
+
 // isHost reports whether host is a single name or address that can be dialled: kafka-go
 // splits addresses at commas, and panics.
 func isHost(host []byte) bool {
@@ -263,8 +280,7 @@ func isPrintable(b []byte) bool {
 	return true
 }
 
-// walker reads a message of Kafka's protocol from its beginning on, in the encoding of
-// versions without tagged fields. After the first error it reads zeros, and no array
+// walker reads a message of Kafka's protocol from its beginning on. After the first error it reads zeros, and no array
 // has an element.
 type walker struct {
 	rest []byte
@@ -303,13 +319,40 @@ func (w *walker) int32() int32 {
 	return 0
 }
 
-// milliseconds reads a time of 64 bits; 0 for one that is negative, or more than Go can express.
-func (w *walker) milliseconds() time.Duration {
-	b := w.take(8)
-	if b == nil {
+func (w *walker) int64() int64 {
+	if b := w.take(8); b != nil {
+		return int64(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
+// tags reads tagged fields (KIP-482). None is known here.
+func (w *walker) tags() {
+	for range w.uvarint(2) {
+		w.uvarint(0) // which field
+		w.take(w.uvarint(1))
+	}
+}
+
+// uvarint reads a number. If least is not 0, it is that of things of which each takes at least as
+// many bytes.
+func (w *walker) uvarint(least int) int {
+	n, size := binary.Uvarint(w.rest)
+	if size <= 0 || size > binary.MaxVarintLen32 || n > math.MaxInt32 {
+		w.fail("has a number that does not end or is too large")
 		return 0
 	}
-	ms := int64(binary.BigEndian.Uint64(b))
+	w.rest = w.rest[size:]
+	if least > 0 && int(n) > len(w.rest)/least {
+		w.fail("announces %d elements in %d bytes", n, len(w.rest))
+		return 0
+	}
+	return int(n)
+}
+
+// milliseconds reads a time of 64 bits; 0 for one that is negative, or more than Go can express.
+func (w *walker) milliseconds() time.Duration {
+	ms := w.int64()
 	if ms < 0 || ms > math.MaxInt64/int64(time.Millisecond) {
 		return 0
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	_ "github.com/segmentio/kafka-go/protocol/apiversions"
+	_ "github.com/segmentio/kafka-go/protocol/initproducerid"
 	_ "github.com/segmentio/kafka-go/protocol/metadata"
 	_ "github.com/segmentio/kafka-go/protocol/produce"
 	_ "github.com/segmentio/kafka-go/protocol/saslauthenticate"
@@ -30,7 +31,7 @@ func answerTo(key kmsg.Key, version int16) kmsg.Response {
 	switch key {
 	case kmsg.ApiVersions:
 		r := kmsg.NewPtrApiVersionsResponse()
-		for k, last := range map[kmsg.Key]int16{kmsg.Produce: 13, kmsg.Metadata: 13, kmsg.ApiVersions: 4, kmsg.SASLHandshake: 1, kmsg.SASLAuthenticate: 2, 1000: 0} {
+		for k, last := range map[kmsg.Key]int16{kmsg.Produce: 13, kmsg.Metadata: 13, kmsg.ApiVersions: 4, kmsg.InitProducerID: 5, kmsg.SASLHandshake: 1, kmsg.SASLAuthenticate: 2, 1000: 0} {
 			r.ApiKeys = append(r.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: int16(k), MaxVersion: last})
 		}
 		r.ThrottleMillis = 1
@@ -72,6 +73,10 @@ func answerTo(key kmsg.Key, version int16) kmsg.Response {
 		topic.Topic, topic.Partitions = "t", append(topic.Partitions, p)
 		r.Topics, r.ThrottleMillis = append(r.Topics, topic), 1
 		answer = r
+	case kmsg.InitProducerID:
+		r := kmsg.NewPtrInitProducerIDResponse()
+		r.ThrottleMillis, r.ProducerID, r.ProducerEpoch = 1, 1<<40, 3
+		answer = r
 	case kmsg.SASLHandshake:
 		r := kmsg.NewPtrSASLHandshakeResponse()
 		r.SupportedMechanisms = []string{"PLAIN", "SCRAM-SHA-256"}
@@ -87,11 +92,21 @@ func answerTo(key kmsg.Key, version int16) kmsg.Response {
 
 // each calls f for each request that kafka-go can make, in each version.
 func each(t *testing.T, f func(t *testing.T, key kmsg.Key, version int16)) {
-	for _, key := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.Produce, kmsg.SASLHandshake, kmsg.SASLAuthenticate} {
+	for _, key := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.Produce, kmsg.InitProducerID, kmsg.SASLHandshake, kmsg.SASLAuthenticate} {
 		for v := range newest(int16(key)) + 1 {
 			t.Run(fmt.Sprintf("%s/%d", key.Name(), v), func(t *testing.T) { f(t, key, v) })
 		}
 	}
+}
+
+// bodyOf is what follows an answer's correlation id: the tagged fields of its header, if its version
+// has any, and the answer. ApiVersions' header has none in any version (KIP-511).
+func bodyOf(answer kmsg.Response) []byte {
+	var header []byte
+	if answer.IsFlexible() && answer.Key() != int16(kmsg.ApiVersions) {
+		header = []byte{0}
+	}
+	return answer.AppendTo(header)
 }
 
 func frame(correlation int32, body []byte) []byte {
@@ -110,7 +125,7 @@ func TestEveryVersionThatKafkaGoCanTakeIsKnown(t *testing.T) {
 func TestAnswerOfABrokerIsTakenWhole(t *testing.T) {
 	each(t, func(t *testing.T, key kmsg.Key, version int16) {
 		r := asking(key, version)
-		body := answerTo(key, version).AppendTo(nil)
+		body := bodyOf(answerTo(key, version))
 		if err := r.check(body); err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +168,7 @@ func TestAnswerWithoutAnyElementIsTaken(t *testing.T) {
 func TestNoNumberInAnAnswerIsTrusted(t *testing.T) {
 	each(t, func(t *testing.T, key kmsg.Key, version int16) {
 		r := asking(key, version)
-		body := answerTo(key, version).AppendTo(nil)
+		body := bodyOf(answerTo(key, version))
 		for at := range body {
 			for _, n := range []uint32{1e6, math.MaxInt32, math.MaxUint32} {
 				for _, size := range []int{2, 4} {
@@ -268,6 +283,73 @@ func TestProduceAnswerForAnotherPartitionIsNotTaken(t *testing.T) {
 			t.Error("taken")
 		}
 	})
+}
+
+func TestProducerIDThatNoBatchCanHaveIsNotTaken(t *testing.T) {
+	for name, change := range map[string]func(*kmsg.InitProducerIDResponse){
+		"no id":          func(r *kmsg.InitProducerIDResponse) { r.ProducerID = -1 },
+		"negative epoch": func(r *kmsg.InitProducerIDResponse) { r.ProducerEpoch = -2 },
+	} {
+		for v := range newest(initProducerIDKey) + 1 {
+			answer := answerTo(kmsg.InitProducerID, v).(*kmsg.InitProducerIDResponse)
+			change(answer)
+			var broken violation
+			if err := asking(kmsg.InitProducerID, v).check(bodyOf(answer)); !errors.As(err, &broken) {
+				t.Errorf("%s, version %d: %v", name, v, err)
+			}
+			answer.ErrorCode = 31 // then they mean nothing
+			if err := asking(kmsg.InitProducerID, v).check(bodyOf(answer)); err != nil {
+				t.Errorf("%s with an error, version %d: %v", name, v, err)
+			}
+		}
+	}
+}
+
+// Brokers may add tagged fields to a version (KIP-482).
+func TestTaggedFieldsAreTakenIfTheyFit(t *testing.T) {
+	body := bodyOf(answerTo(kmsg.InitProducerID, 4))
+	for _, row := range []struct {
+		tags []byte
+		ok   bool
+	}{
+		{[]byte{0}, true},
+		{[]byte{2, 0, 1, 'x', 7, 0}, true},
+		{[]byte{1, 0, 2, 'x'}, false},
+		{[]byte{1, 0}, false},
+		{[]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, false},
+		{[]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0x07}, false},
+		{[]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01}, false},
+		{[]byte{0x80}, false},
+		{nil, false},
+	} {
+		b := append(bytes.Clone(body[:len(body)-1]), row.tags...)
+		if err := asking(kmsg.InitProducerID, 4).check(b); (err == nil) != row.ok {
+			t.Errorf("% x: %v", row.tags, err)
+		}
+		if !row.ok {
+			continue // kafka-go would count to two billion
+		}
+		if _, _, err := protocol.ReadResponse(bytes.NewReader(frame(7, b)), protocol.InitProducerId, 4); err != nil {
+			t.Errorf("% x: kafka-go says %v", row.tags, err)
+		}
+	}
+}
+
+func TestBrokerWithoutAVersionInCommonOfInitProducerIDIsTaken(t *testing.T) {
+	for _, change := range []func(*kmsg.ApiVersionsResponseApiKey){
+		func(k *kmsg.ApiVersionsResponseApiKey) { k.MinVersion, k.MaxVersion = 5, 6 },
+		func(k *kmsg.ApiVersionsResponseApiKey) { k.ApiKey = 2000 }, // or without any
+	} {
+		answer := answerTo(kmsg.ApiVersions, 0).(*kmsg.ApiVersionsResponse)
+		for i := range answer.ApiKeys {
+			if answer.ApiKeys[i].ApiKey == initProducerIDKey {
+				change(&answer.ApiKeys[i])
+			}
+		}
+		if err := asking(kmsg.ApiVersions, 0).check(answer.AppendTo(nil)); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestBrokerWithoutAVersionInCommonIsRefused(t *testing.T) {

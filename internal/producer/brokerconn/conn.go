@@ -127,7 +127,7 @@ func (c *Conn) begin(p []byte) *Error {
 		return &Error{what: "a request was to be written before the last answer was read"}
 	}
 	if c.number > 0 {
-		c.served = c.served || c.request.key == produceKey || c.request.key == metadataKey
+		c.served = c.served || c.request.key == produceKey || c.request.key == metadataKey || c.request.key == initProducerIDKey
 		if err := c.idle(); err != nil {
 			return err
 		}
@@ -323,7 +323,7 @@ func (c *Conn) broken(err error) *Error {
 	if h, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		e.what = "the answer is not Kafka's: it begins with " + quote(h.RecordHeader[:]) +
 			", and security.ssl is true: that is for a listener with TLS only"
-		e.notKafka, e.unsent = true, c.request.key != produceKey
+		e.notKafka, e.unsent = true, c.request.setsUp()
 		return e
 	}
 	switch {
@@ -356,7 +356,7 @@ func hungUp(err error) bool {
 // foreign is the error of bytes that are not a Kafka broker's answer, or not the answer to
 // the request.
 func (c *Conn) foreign() *Error {
-	e := &Error{what: "the answer is not Kafka's: it begins with " + quote(c.buf), notKafka: true, unsent: c.request.key != produceKey}
+	e := &Error{what: "the answer is not Kafka's: it begins with " + quote(c.buf), notKafka: true, unsent: c.request.setsUp()}
 	if looksLikeTLS(c.buf) {
 		e.what += ", as TLS does: set security.ssl for a listener with TLS"
 	}
@@ -365,7 +365,7 @@ func (c *Conn) foreign() *Error {
 
 // malformed is the error of an answer that check rejected with err.
 func (c *Conn) malformed(err error) *Error {
-	e := &Error{what: err.Error(), err: err, unsent: c.request.key != produceKey}
+	e := &Error{what: err.Error(), err: err, unsent: c.request.setsUp()}
 	if v, ok := err.(violation); ok {
 		e.what = "the answer is not Kafka's: " + c.request.name() + " " + string(v)
 		e.notKafka = true

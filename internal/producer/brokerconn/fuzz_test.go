@@ -11,10 +11,10 @@ import (
 
 // FuzzCheck has kafka-go decode whatever is taken for an answer.
 func FuzzCheck(f *testing.F) {
-	keys := []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.Produce, kmsg.SASLHandshake, kmsg.SASLAuthenticate}
+	keys := []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.Produce, kmsg.SASLHandshake, kmsg.SASLAuthenticate, kmsg.InitProducerID}
 	for i, key := range keys {
 		for v := range newest(int16(key)) + 1 {
-			f.Add(byte(i), byte(v), answerTo(key, v).AppendTo(nil))
+			f.Add(byte(i), byte(v), bodyOf(answerTo(key, v)))
 		}
 	}
 	f.Fuzz(func(t *testing.T, k, v byte, body []byte) {

@@ -17,6 +17,7 @@ const (
 	metadataKey         = int16(protocol.Metadata)
 	saslHandshakeKey    = int16(protocol.SaslHandshake)
 	apiVersionsKey      = int16(protocol.ApiVersions)
+	initProducerIDKey   = int16(protocol.InitProducerId)
 	saslAuthenticateKey = int16(protocol.SaslAuthenticate)
 )
 
@@ -26,6 +27,8 @@ func newest(key int16) int16 {
 	switch key {
 	case produceKey, metadataKey:
 		return 8
+	case initProducerIDKey:
+		return 4
 	case apiVersionsKey:
 		return 2
 	case saslHandshakeKey, saslAuthenticateKey:
@@ -137,5 +140,9 @@ func (r *request) limit() int {
 	}
 	return 64 << 10
 }
+
+// setsUp reports whether nothing can be sent to the broker without an answer to the request. A batch
+// may be sent without a producer id.
+func (r *request) setsUp() bool { return r.key != produceKey && r.key != initProducerIDKey }
 
 func (r *request) name() string { return protocol.ApiKey(r.key).String() }

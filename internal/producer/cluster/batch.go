@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"io"
 	"sync"
 	"time"
@@ -13,23 +12,36 @@ import (
 
 // batch holds the records of a produce request, so that it can be sent any number of times.
 // kafka-go's own reader of records can be read only once: a second request would have no
-// records, and count as delivered. A batch does not change once it is made: the connection
-// of an unanswered request may still read from it.
+// records, and count as delivered.
+//
+// The request is encoded when there is a connection for it, so that an outage costs no memory
+// for it, and all attempts send these bytes.
 type batch struct {
-	topic      string
-	partition  int32
-	acks       int16
-	timeout    int32
-	attributes protocol.Attributes
-	records    []record
-	compressed []byte              // the records as they are sent; empty: uncompressed
-	codec      protocol.Attributes // of compressed
-	bytes      int                 // of keys, values and headers, if they are to be compressed
+	topic     string
+	partition int32
+	acks      int16
+	timeout   int32
+	records   []record
+	bytes     int // of keys, values and headers
 
-	first      *produceAPI.Request // until it was sent
-	reader     reader              // of the first request
-	unanswered bool                // a connection may still read the records
-	kept       keeper              // of content
+	codec        protocol.Attributes // of the next attempt; 0: uncompressed
+	codecLeft    bool                // it was compressed in earlier attempts
+	identity     Identity            // of the next attempt; [none]: it has none
+	sequence     *sequence           // gives the identity; nil: without idempotence
+	plain        bool                // it is sent without an identity all the same
+	uncertain    bool                // it may be in the log with this identity
+	duplicate    bool                // the broker answered that it has it already
+	refusals     int                 // of its identities
+	unidentified time.Time           // since when its producer id was not to be had
+
+	mu          sync.Mutex // guards what follows, which connections use
+	frame       []byte     // the request as it was last sent, see encode
+	form        form       // of frame
+	compressed  int        // bytes of the batch in frame; 0: uncompressed
+	codecFailed error      // why it is uncompressed
+	unanswered  bool       // a connection may still read frame
+	scratch     []byte     // records before they are compressed
+	kept        keeper     // of content
 }
 
 type record struct {
@@ -40,13 +52,27 @@ type record struct {
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// newBatch returns the batch of a request, which has one partition.
-func newBatch(req *produceAPI.Request) (*batch, error) {
+func newBatch(topic string, partition int32, acks int16) *batch {
+	b := batches.Get().(*batch)
+	b.topic, b.partition, b.acks, b.identity = topic, partition, acks, none
+	return b
+}
+
+// batchOf returns the batch of messages, which are of one partition.
+func batchOf(messages []kafka.Message, acks int16) *batch {
+	b := newBatch(messages[0].Topic, int32(messages[0].Partition), acks)
+	for i := range messages {
+		m := &messages[i]
+		b.add(record{m.Time, m.Headers, m.Key, m.Value})
+	}
+	return b
+}
+
+// batchIn returns the batch of a request, which has one partition.
+func batchIn(req *produceAPI.Request) (*batch, error) {
 	t := &req.Topics[0]
 	p := &t.Partitions[0]
-	b := batches.Get().(*batch)
-	*b = batch{topic: t.Topic, partition: p.Partition, acks: req.Acks, timeout: req.Timeout,
-		attributes: p.RecordSet.Attributes, records: b.records[:0], compressed: b.compressed[:0], first: req}
+	b := newBatch(t.Topic, p.Partition, req.Acks)
 	for {
 		r, err := p.RecordSet.Records.ReadRecord()
 		if err == io.EOF {
@@ -62,64 +88,38 @@ func newBatch(req *produceAPI.Request) (*batch, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.records = append(b.records, record{r.Time, r.Headers, key, value})
+		b.add(record{r.Time, r.Headers, key, value})
 	}
+}
+
+func (b *batch) add(r record) {
+	if r.time.IsZero() {
+		r.time = time.Now()
+	}
+	b.bytes += len(r.key) + len(r.value)
+	for i := range r.headers {
+		b.bytes += len(r.headers[i].Key) + len(r.headers[i].Value)
+	}
+	b.records = append(b.records, r)
 }
 
 // free makes b available for reuse, unless a connection may still read from it.
 func (b *batch) free() {
-	if !b.unanswered {
+	b.mu.Lock()
+	unanswered := b.unanswered
+	b.mu.Unlock()
+	if !unanswered {
 		clear(b.records)
-		*b = batch{records: b.records[:0], compressed: b.compressed[:0]}
+		*b = batch{records: b.records[:0], frame: b.frame[:0], scratch: b.scratch[:0]}
 		batches.Put(b)
 	}
 }
 
-// request returns a request for one use: kafka-go writes to it, too.
-func (b *batch) request() kafka.Request {
-	if len(b.compressed) > 0 {
-		return b.compressedRequest()
-	}
-	req, r := b.first, &b.reader
-	if b.first = nil; req == nil {
-		r = new(reader)
-		req = &produceAPI.Request{Acks: b.acks, Timeout: b.timeout, Topics: []produceAPI.RequestTopic{{
-			Topic: b.topic, Partitions: []produceAPI.RequestPartition{{Partition: b.partition}},
-		}}}
-	}
-	r.records = b.records
-	req.Topics[0].Partitions[0].RecordSet = protocol.RecordSet{Attributes: b.attributes, Records: r}
-	return req
-}
-
-// reader reads the records of a batch.
-type reader struct {
-	records    []record // the others
-	record     protocol.Record
-	key, value recordBytes
-}
-
-type recordBytes struct{ bytes.Reader }
-
-func (*recordBytes) Close() error { return nil }
-
-// ReadRecord implements protocol.RecordReader.
-func (r *reader) ReadRecord() (*protocol.Record, error) {
-	if len(r.records) == 0 {
-		return nil, io.EOF
-	}
-	from := &r.records[0]
-	r.records = r.records[1:]
-	r.record = protocol.Record{Time: from.time, Headers: from.headers}
-	if from.key != nil {
-		r.key.Reset(from.key)
-		r.record.Key = &r.key
-	}
-	if from.value != nil {
-		r.value.Reset(from.value)
-		r.record.Value = &r.value
-	}
-	return &r.record, nil
+// answered notes whether the last request was answered.
+func (b *batch) answered(yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unanswered = b.unanswered || !yes
 }
 
 // content returns the bytes of a key or a value, nil for none. It does not copy them:

@@ -54,7 +54,11 @@ type Options struct {
 	TLS     *tls.Config    // nil: plain TCP
 	SASL    sasl.Mechanism // nil: no login
 
-	Acks           int           // of a produce request
+	Acks int // of a produce request
+	// Idempotent has brokers write each batch once, however often it is sent (KIP-98). It needs
+	// Acks -1, and is ignored with others.
+	Idempotent     bool
+	Journal        Journal       // nil: none
 	Compression    string        // of batches: "none", which "" is, too; "gzip", "snappy", "lz4" or "zstd"
 	RequestTimeout time.Duration // of a produce request: how long the broker waits for its replicas
 	Timeout        time.Duration // of a connect, of a write, and of the wait for an answer
@@ -95,6 +99,9 @@ type Observer interface {
 	// same: the codec failed, or a broker does not take it. It is called again for the topic
 	// only after a compressed batch was accepted.
 	CompressionFailed(topic string, err error)
+	// Inexact reports a batch whose records may be in the partition twice, or be there though they
+	// count as failed, in spite of Options.Idempotent.
+	Inexact(topic string, partition int32, why Inexactness, err error)
 	// NeedsMetadata reports whether metadata must be kept fresh in the background.
 	NeedsMetadata() bool
 }
@@ -106,9 +113,13 @@ type Attempt struct {
 	Took  time.Duration // including the time in which no broker could be reached
 	Total time.Duration // since the first attempt began
 	Err   error         // why it failed: an error, or the code in the broker's answer
+	// Duplicate: the broker answered that it has the batch already, by DUPLICATE_SEQUENCE_NUMBER.
+	// Brokers since Kafka 1.0 mostly answer as if it was new.
+	Duplicate bool
 	// With Options.Compression: the bytes of the batch's keys, values and headers, and those of
-	// the batch as it was sent, compressed; 0 if it was sent uncompressed all the same.
+	// the batch as it was sent, compressed; 0 if it was not sent, or not compressed.
 	Bytes, Compressed int
+	Uncompressed      bool // although a codec is configured: it failed, or a broker does not take it
 }
 
 // Cluster is a [kafka.RoundTripper] for the brokers of a cluster. It opens connections when
@@ -127,6 +138,9 @@ type Cluster struct {
 	cancel    context.CancelCauseFunc
 	refreshes sync.WaitGroup
 	closing   sync.WaitGroup // of replaced generations; Add with mu held and before ctx ends
+
+	withoutIDs atomic.Pointer[withoutIDs] // nil: producer ids are to be had
+	idPatience time.Duration              // [idPatience], but for tests
 
 	topics atomic.Pointer[map[string]*topic] // by name; replaced with mu held, never changed
 
@@ -149,12 +163,15 @@ func New(o Options) *Cluster {
 		o.MinPause = minPause
 	}
 	o.MaxAttempts = max(o.MaxAttempts, 1)
+	o.Idempotent = o.Idempotent && o.Acks == -1
 	c := &Cluster{
 		o:       o,
 		addr:    newServers(o.Servers),
 		attempt: 2*o.Timeout + time.Second, // connect, then send and be answered
 		pause:   max(o.Backoff, o.MinPause),
 		codec:   codecs[o.Compression],
+
+		idPatience: idPatience,
 	}
 	c.auth = &authBackoff{pause: c.pause}
 	c.dialer = newDialer(&c.o, c.auth)
@@ -185,7 +202,11 @@ func (c *Cluster) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Reques
 		}
 		return nil, errNoMetadata
 	case *produceAPI.Request:
-		return c.produce(ctx, r)
+		b, err := batchIn(r)
+		if err != nil {
+			return nil, err
+		}
+		return c.produce(ctx, b)
 	default:
 		return c.current(nil).RoundTrip(ctx, addr, req)
 	}

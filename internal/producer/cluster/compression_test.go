@@ -83,7 +83,7 @@ func TestCompressedRecordsArriveAsTheyAre(t *testing.T) {
 			}
 			wantCodecs(t, f, codec)
 			onWire := int64(f.Produces()[0].Batches[0].Bytes)
-			if got := w.compressed.Load(); got != onWire+4 || got > 20_000 {
+			if got := w.compressed.Load(); got != onWire || got > 20_000 {
 				t.Errorf("%d bytes after compression were counted, %d are on the wire", got, onWire)
 			}
 			if got := w.bytes.Load(); got != 120_001+4 {
@@ -96,11 +96,9 @@ func TestCompressedRecordsArriveAsTheyAre(t *testing.T) {
 // Java's SnappyInputStream reads its own framing only.
 func TestSnappyIsFramedAsJavaReadsIt(t *testing.T) {
 	b := &batch{records: []record{{value: bytes.Repeat([]byte("x"), 100_000)}}}
-	if err := b.compress(protocol.Snappy); err != nil {
-		t.Fatal(err)
-	}
-	const records = 4 + 61
-	if head := b.compressed[records:][:16]; string(head) != "\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01" {
+	frame := b.encoded(form{version: 8, codec: protocol.Snappy, identity: none})
+	batch := frame[len(frame)-b.compressedBytes():]
+	if head := batch[batchHeader:][:16]; string(head) != "\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01" {
 		t.Errorf("it begins with %x", head)
 	}
 }
@@ -212,12 +210,21 @@ func TestCodecIsNotSentToBrokersThatAreTooOldForIt(t *testing.T) {
 			t.Errorf("%s: the topic has %s", row.codec, got)
 		}
 	}
-	for version, ok := range map[int16]bool{2: false, 3: true, 8: true} {
-		r := (&batch{codec: protocol.Lz4, compressed: []byte{0}}).compressedRequest()
-		r.Required(map[protocol.ApiKey]int16{protocol.Produce: version})
-		_, err := r.RawExchange(struct{ io.ReadWriter }{new(bytes.Buffer)})
-		if sent := !errors.Is(err, kafka.UnsupportedCompressionType); sent != ok {
-			t.Errorf("version %d: %v", version, err)
+	for _, row := range []struct {
+		version int16
+		codec   protocol.Attributes
+		want    error
+	}{{2, 0, kafka.UnsupportedVersion}, {2, protocol.Lz4, kafka.UnsupportedVersion}, {3, protocol.Lz4, nil}, {6, protocol.Zstd, kafka.UnsupportedCompressionType}, {7, protocol.Zstd, nil}} {
+		b := &batch{codec: row.codec, identity: none, records: []record{{value: []byte("a")}}}
+		r := b.request()
+		r.Required(map[protocol.ApiKey]int16{protocol.Produce: row.version})
+		var sent bytes.Buffer
+		_, err := r.RawExchange(struct {
+			io.Reader
+			io.Writer
+		}{new(bytes.Buffer), &sent})
+		if row.want != nil && (!errors.Is(err, row.want) || sent.Len() > 0) || row.want == nil && sent.Len() == 0 {
+			t.Errorf("version %d, codec %d: %v, and %d bytes were sent", row.version, row.codec, err, sent.Len())
 		}
 	}
 }
@@ -297,7 +304,7 @@ func TestFewBatchesAreCompressedAtATime(t *testing.T) {
 	for range 50 {
 		all.Go(func() {
 			b := &batch{records: []record{{value: bytes.Repeat([]byte("x"), 10_000)}}}
-			if c.compress(c.use("t"), b); len(b.compressed) == 0 {
+			if b.encoded(form{version: 8, codec: c.codecOf(c.use("t"))}); b.compressedBytes() == 0 {
 				t.Error("not compressed")
 			}
 		})

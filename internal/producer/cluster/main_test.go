@@ -21,6 +21,8 @@ type watch struct {
 	attempts, batches, unavailable, requests atomic.Int32
 	uncompressed, compressionFailed          atomic.Int32
 	bytes, compressed                        atomic.Int64
+	inexact                                  [Inexactnesses]atomic.Int32
+	duplicates                               atomic.Int32
 }
 
 var _ Observer = (*watch)(nil)
@@ -29,6 +31,9 @@ func (w *watch) AttemptDone(_ string, a Attempt) {
 	w.attempts.Add(1)
 	if a.Last {
 		w.batches.Add(1)
+		if a.Duplicate {
+			w.duplicates.Add(1)
+		}
 		w.bytes.Add(int64(a.Bytes))
 		w.compressed.Add(int64(a.Compressed))
 		if a.Compressed == 0 {
@@ -36,14 +41,15 @@ func (w *watch) AttemptDone(_ string, a Attempt) {
 		}
 	}
 }
-func (w *watch) MetadataRequested(string, error, bool)  { w.requests.Add(1) }
-func (w *watch) ConnectionOpened() (closed func())      { return func() {} }
-func (w *watch) ConnectionFailed(error)                 {}
-func (w *watch) Unavailable(_ string, _ int32, _ error) { w.unavailable.Add(1) }
-func (w *watch) CompressionFailed(string, error)        { w.compressionFailed.Add(1) }
-func (w *watch) Recovered(string)                       {}
-func (w *watch) NeedsMetadata() bool                    { return w.needsMetadata.Load() }
-func (c *Cluster) watch() *watch                        { return c.o.Observer.(*watch) }
+func (w *watch) MetadataRequested(string, error, bool)               { w.requests.Add(1) }
+func (w *watch) ConnectionOpened() (closed func())                   { return func() {} }
+func (w *watch) ConnectionFailed(error)                              {}
+func (w *watch) Unavailable(_ string, _ int32, _ error)              { w.unavailable.Add(1) }
+func (w *watch) CompressionFailed(string, error)                     { w.compressionFailed.Add(1) }
+func (w *watch) Inexact(_ string, _ int32, why Inexactness, _ error) { w.inexact[why].Add(1) }
+func (w *watch) Recovered(string)                                    {}
+func (w *watch) NeedsMetadata() bool                                 { return w.needsMetadata.Load() }
+func (c *Cluster) watch() *watch                                     { return c.o.Observer.(*watch) }
 
 var errOver = errors.New("the test is over")
 

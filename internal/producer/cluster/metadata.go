@@ -28,6 +28,9 @@ type topic struct {
 
 	uncompressed atomic.Pointer[time.Time] // until when batches are not compressed
 	refusal      atomic.Bool               // the last batch to be compressed was not taken, and that was reported
+
+	sequences  sequences
+	withoutIDs atomic.Pointer[withoutIDs] // nil: the topic takes batches with an identity
 }
 
 // metadata is what the cluster answered about a topic.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -16,55 +17,63 @@ import (
 // batch was sent. It sets the messages' offsets, as kafka-go's Writer does, if the broker
 // answers.
 func (c *Cluster) Produce(ctx context.Context, messages []kafka.Message) error {
-	records := make([]kafka.Record, len(messages))
-	for i, m := range messages {
-		records[i] = kafka.Record{Time: m.Time, Value: kafka.NewBytes(m.Value), Headers: m.Headers}
-		if m.Key != nil {
-			records[i].Key = kafka.NewBytes(m.Key)
-		}
-	}
-	client := &kafka.Client{Addr: c.addr, Transport: c}
-	res, err := client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: messages[0].Topic, Partition: messages[0].Partition,
-		RequiredAcks: kafka.RequiredAcks(c.o.Acks), Records: kafka.NewRecordReader(records...),
-	})
+	res, err := c.produce(ctx, batchOf(messages, int16(c.o.Acks)))
 	if err != nil || res == nil {
 		return err
 	}
+	p := &res.(*produceAPI.Response).Topics[0].Partitions[0] // brokerconn has checked that there is one
 	for i := range messages {
-		messages[i].Offset = res.BaseOffset + int64(i)
+		messages[i].Offset = p.BaseOffset + int64(i)
 	}
-	return res.Error
+	switch {
+	case p.ErrorCode == 0:
+		return nil
+	case p.ErrorMessage == "":
+		return kafka.Error(p.ErrorCode)
+	}
+	return fmt.Errorf("%w: %s", kafka.Error(p.ErrorCode), p.ErrorMessage)
 }
 
 // produce makes attempts until one succeeds, fails for good, or was the last one. All
 // batches pass through it, so it is where to set what they have in common.
-func (c *Cluster) produce(ctx context.Context, req *produceAPI.Request) (kafka.Response, error) {
-	req.Timeout = int32(c.o.RequestTimeout / time.Millisecond)
-	b, err := newBatch(req)
-	if err != nil {
-		return nil, err
-	}
+func (c *Cluster) produce(ctx context.Context, b *batch) (kafka.Response, error) {
 	defer b.free()
+	b.timeout = int32(c.o.RequestTimeout / time.Millisecond)
 	t := c.use(b.topic)
-	c.compress(t, b)
+	b.codec = c.codecOf(t)
+	if c.o.Idempotent {
+		b.sequence = t.sequenceOf(b.partition)
+		b.sequence.mu.Lock()
+		defer b.sequence.mu.Unlock()
+	}
 	for first, n := time.Now(), 1; ; n++ {
 		began := time.Now()
 		res, err := c.produceOnce(ctx, t, b)
 		failure, retry := c.failureOf(res, err)
 		last := !retry || n >= c.o.MaxAttempts
-		c.o.Observer.AttemptDone(t.name, Attempt{Retry: n > 1, Last: last, Took: time.Since(began), Total: time.Since(first), Err: failure,
-			Bytes: b.bytes, Compressed: len(b.compressed)})
+		c.o.Observer.AttemptDone(t.name, c.attemptOf(b, Attempt{Retry: n > 1, Last: last, Took: time.Since(began), Total: time.Since(first), Err: failure}))
 		if last {
+			c.settle(b, failure)
 			return res, err
 		}
 		if !c.sleep(ctx, c.o.Backoff) {
+			c.settle(b, failure)
 			if c.ctx.Err() != nil {
 				return nil, context.Cause(c.ctx)
 			}
 			return res, err
 		}
 	}
+}
+
+// attemptOf returns a with what the Observer is told of the batch.
+func (c *Cluster) attemptOf(b *batch, a Attempt) Attempt {
+	a.Duplicate = b.duplicate
+	if c.codec != 0 {
+		a.Bytes, a.Compressed = b.bytes, b.compressedBytes()
+		a.Uncompressed = b.codec == 0
+	}
+	return a
 }
 
 // failureOf returns why an attempt failed, and whether another one may succeed.
@@ -89,9 +98,25 @@ func (c *Cluster) produceOnce(ctx context.Context, t *topic, b *batch) (kafka.Re
 	var waiting time.Time // since when this attempt has waited for the topic, a leader or its login
 	var gone time.Time    // since when the metadata has lacked the partition
 	for {
+		if c.ctx.Err() != nil { // else a batch would be sent that waited for another one to end
+			return nil, context.Cause(c.ctx)
+		}
 		g := c.current(t)
-		res, err := c.send(ctx, g, b)
-		if c.codecRefused(t, b, res, err) || b.grewTooLarge(res) {
+		res, err := c.send(ctx, g, t, b)
+		if c.codecRefused(t, b, res, err) || b.grewTooLarge(res) || c.identityRefused(t, b, res) {
+			continue
+		}
+		switch e := err.(type) {
+		case *journalError: // nothing was sent, and no broker is at fault
+			c.o.Observer.Unavailable(t.name, b.partition, err)
+			return nil, err
+		case *noIdentityError:
+			if !c.awaitIdentity(ctx, g, t, b, e) {
+				if c.ctx.Err() != nil {
+					return nil, context.Cause(c.ctx)
+				}
+				return nil, err
+			}
 			continue
 		}
 		if err == nil {
@@ -169,12 +194,17 @@ func exceeds(since *time.Time, limit time.Duration) bool {
 }
 
 // send makes one request, or none if there is no connection.
-func (c *Cluster) send(ctx context.Context, g *generation, b *batch) (kafka.Response, error) {
+func (c *Cluster) send(ctx context.Context, g *generation, t *topic, b *batch) (kafka.Response, error) {
+	if err := c.identify(ctx, g, t, b); err != nil {
+		return nil, err
+	}
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
 	began := time.Now()
 	res, err := g.RoundTrip(ctx, c.addr, b.request())
-	b.unanswered = b.unanswered || err != nil
+	b.answered(err == nil)
+	b.noteOutcome(res, err)
+	c.noteCodec(t, b)
 	return res, withDuration(err, began)
 }
 

@@ -40,6 +40,8 @@ type companionLoad struct {
 	stop chan struct{}
 	wg   sync.WaitGroup
 
+	mayDouble bool // events may be there twice
+
 	mu      sync.Mutex
 	status  map[int]int // how often; 0: no answer
 	answers map[string]int
@@ -115,16 +117,16 @@ func (l *companionLoad) end() map[int]int {
 		}
 	}
 	l.t.Logf("%d records; answers by status: %v", len(seen), l.status)
-	if missing > 0 || twice > 0 {
+	if missing > 0 || twice > 0 && !l.mayDouble {
 		l.t.Errorf("%d events that were answered with 200 are missing, %d are there twice", missing, twice)
 	}
 	return l.status
 }
 
 // startAlone starts a server that no launcher watches, in place of the one at that socket.
-func startAlone(t *testing.T, socket string) *rig.Server {
+func startAlone(t *testing.T, socket string, args ...string) *rig.Server {
 	t.Helper()
-	s := rig.New(t, socket, exec.Command(rig.Binary))
+	s := rig.New(t, socket, exec.Command(rig.Binary), args...)
 	s.Begin()
 	return s
 }
@@ -156,6 +158,38 @@ func TestCompanionKillOfTheProcess(t *testing.T) {
 	for status, n := range l.end() {
 		if status != 200 && status != 503 || status == 503 && n > 3*2*16 { // by one worker after the other
 			t.Errorf("%d × %d", n, status)
+		}
+	}
+}
+
+// An event that was answered with 200 was on the disk by then, and the next process delivers it.
+func TestCompanionKillOfAProcessWithASpool(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	socket, dir := filepath.Join(rig.ShortDir(t), "kafka-upstream.socket"), rig.ShortDir(t)
+	s := startAlone(t, socket, "-spool", dir)
+	n := kongnginx.Start(t, kongnginx.Options{Files: companionFiles(t), Socket: socket, Workers: 2, Configs: map[string][]byte{
+		"sync": rig.Settings(t, f.Addrs(), durable(map[string]any{"value_format": "body", "producer_async_flush_timeout": 20})),
+	}})
+	l := startLoad(t, f, n)
+	l.mayDouble = true
+	for range 5 {
+		l.answered(100)
+		s.Signal(syscall.SIGKILL)
+		s.Wait()
+		s = startAlone(t, s.Socket, "-spool", dir, "-drain-timeout", "20s")
+	}
+	l.answered(100)
+	close(l.stop)
+	l.wg.Wait()
+	l.stop = make(chan struct{}) // end closes it
+	f.Records(t, "t", l.status[200])
+	s.Signal(syscall.SIGTERM)
+	if code := s.Wait(); code != 0 || spooled(t, s) != "0" {
+		t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, s))
+	}
+	for status := range l.end() {
+		if status != 200 && status != 503 {
+			t.Errorf("%d", status)
 		}
 	}
 }
@@ -596,6 +630,55 @@ func TestCompanionCertificatesForRegistriesComeFromKong(t *testing.T) {
 	}
 	if name := <-came; name != "for-the-registry" {
 		t.Errorf("the registry saw %q", name)
+	}
+}
+
+// A configuration is sent although the request that came first has ended while Kong looked up the
+// certificate.
+func TestCompanionConfigurationOutlivesItsFirstRequest(t *testing.T) {
+	ca := testcert.New("an authority")
+	f := startMutual(t, ca, ca)
+	dir := t.TempDir()
+	pair := rig.SecretKey(ca.Client("kong"))
+	for name, b := range map[string][]byte{"crt": pair.Cert, "key": pair.Key, "ca": ca.PEM()} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, n := startCompanion(t, kongnginx.Options{
+		Configs: map[string][]byte{"tls": rig.Settings(t, f.Addrs(), mutualTLS(certID))},
+		HTTP:    "lua_check_client_abort on;",
+		Stub: fmt.Sprintf(`
+			local function read(name) local f = io.open(%q .. "/" .. name) local s = f and f:read("*a") if f then f:close() end return s end
+			function kong.db.certificates:select(key)
+				while not read("go") do ngx.sleep(0.01) end
+				return key.id == %q and { cert = read("crt"), key = read("key") }
+			end`, dir, certID),
+	}, "-admin-url", "", "-ca-file", filepath.Join(dir, "ca"))
+	send := func(limit time.Duration) (int, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "POST", "http://kong/", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := n.Client(t, "tls", 1).Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	}
+	if status, err := send(300 * time.Millisecond); err == nil {
+		t.Fatalf("the first request did not wait for the certificate: %d", status)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte("go"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := send(30 * time.Second); err != nil || status != 200 {
+		t.Errorf("the next request: %d, %v", status, err)
+	}
+	if came := f.came(); fmt.Sprint(came) != "[kong]" {
+		t.Errorf("the broker saw %q", came)
 	}
 }
 

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +37,8 @@ type fault struct {
 	do     func(x *stage) // does the fault, and returns when it is over
 
 	atStart bool   // the brokers are away before the first request
-	exact   bool   // no record may be doubled
+	exact   bool   // no record may be doubled, idempotent or not
+	doubles bool   // records may be, unless the producer is idempotent
 	moves   bool   // keys may change their partition, or have two producers at a time
 	loses   bool   // records may be lost, if they are counted
 	refuses bool   // requests may be answered with something else than 200
@@ -54,6 +57,7 @@ type stage struct {
 	b     *brokers           // a cluster in this process,
 	kafka *kafkatest.Cluster // or a genuine one
 	load  *mixed
+	exact bool           // the producer is idempotent
 	more  map[string]any // settings
 	clock wallTime
 	addrs []string // of the brokers, as they are configured
@@ -83,9 +87,30 @@ func (x *stage) records(n int) []*kgo.Record {
 	return x.b.RecordsOf(x.T, x.load.topics(), n)
 }
 
-// runFake does the fault to a cluster in the test's process.
-func (f fault) runFake(t *testing.T) {
-	x := &stage{T: t, load: newMixed("t")}
+// beside has a test of faults run beside others, for it mostly waits. With -parallel 1, which is
+// how the table of faults is made, the tests keep their order, and have the processors alone.
+func beside(t *testing.T) {
+	if flag.Lookup("test.parallel").Value.String() != "1" {
+		t.Parallel()
+	}
+}
+
+// guarantees has each fault done to idempotent producers and to others, for docs/guarantees.md.
+var guarantees = os.Getenv("GUARANTEES") != ""
+
+// fake does the fault to a cluster in the test's process.
+func (f fault) fake(t *testing.T) {
+	t.Run("acks 1", func(t *testing.T) { f.runFake(t, false) })
+	if f.doubles || guarantees {
+		t.Run("idempotent", func(t *testing.T) { f.runFake(t, true) })
+	}
+}
+
+func (f fault) runFake(t *testing.T, idempotent bool) {
+	x := &stage{T: t, load: newMixed("t"), exact: idempotent, more: map[string]any{}}
+	if idempotent {
+		x.more["producer_request_acks"] = -1
+	}
 	opts := []kfake.Opt{kfake.SeedTopics(2, x.load.keyed...)}
 	if f.opts != nil {
 		opts = append(opts, f.opts)
@@ -114,7 +139,7 @@ func (f fault) run(x *stage) {
 		f.before(x)
 	}
 	log := new(rig.Lines)
-	x.more = map[string]any{"timeout": 2000}
+	x.more["timeout"] = 2000
 	maps.Copy(x.more, f.more)
 	sim, err := kongsim.Start(t.Context(), kongsim.Options{
 		Config: x.config(), Binary: program,
@@ -130,7 +155,7 @@ func (f fault) run(x *stage) {
 	var sending sync.WaitGroup
 	for client := range clients {
 		sending.Go(func() {
-			pace := time.NewTicker(4 * time.Millisecond)
+			pace := time.NewTicker(10 * time.Millisecond)
 			defer pace.Stop()
 			for i := client; ; i += clients {
 				select {
@@ -184,7 +209,7 @@ func (f fault) run(x *stage) {
 	if sum.missing > 0 && !f.loses {
 		t.Errorf("%d records are lost", sum.missing)
 	}
-	if sum.doubled > 0 && f.exact {
+	if sum.doubled > 0 && (f.exact || x.exact) {
 		t.Errorf("%d records are doubled", sum.doubled)
 	}
 	if a.status[200] != a.requests() && !f.refuses {
@@ -196,7 +221,7 @@ func (f fault) run(x *stage) {
 	if spread := timeSpread(records); f.clock && spread < 20*time.Minute {
 		t.Errorf("timestamps are within %v: the program has not seen its clock jump", spread)
 	}
-	t.Logf("FAULT | %s | %s | %s | %d | %d | %.1f s |", f.name, where, a, sum.missing, sum.doubled, recovered.Seconds())
+	t.Logf("FAULT | %s | %s | %v | %s | %d | %d | %.1f s |", f.name, where, x.exact, a, sum.missing, sum.doubled, recovered.Seconds())
 	if t.Failed() {
 		t.Logf("the program printed:\n%s", log)
 	}

@@ -13,6 +13,7 @@ import (
 // hour ahead of its own clock (message.timestamp.after.max.ms, KIP-1030). Such
 // records are lost, counted and told of, and nothing else is.
 func TestFaultsOfTheClockTowardsRealKafka(t *testing.T) {
+	beside(t)
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		kafka := kafkatest.Start(t, kafkatest.Config{Version: version, Brokers: 3})
 		old := version[0] == '3'
@@ -33,7 +34,7 @@ func TestFaultsOfTheClockTowardsRealKafka(t *testing.T) {
 				x.clock.set(30 * time.Minute)
 			}, name: "clock two hours ahead of the brokers' for 2 s", exact: true, loses: !old, told: map[bool]string{false: "timestamp"}[old]},
 		} {
-			t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
+			f.genuine(t, kafka)
 		}
 	})
 }

@@ -17,23 +17,34 @@ import (
 	"kafka-upstream/internal/test/kafkatest"
 )
 
-// runKafka does the fault to a genuine cluster. acks is -1: with 1 Kafka itself may lose
-// what only a leader had that was killed.
-func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster) {
-	f.more = map[string]any{"producer_request_acks": -1}
-	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), load: newMixed(f.topic)}
-	for _, topic := range x.load.topics() {
-		partitions := 2
-		if topic == x.load.plain {
-			partitions = 6
-		}
-		kafka.CreateTopic(t, topic, partitions, cmp.Or(f.replicas, 3), nil)
+// genuine does the fault to a genuine cluster.
+func (f fault) genuine(t *testing.T, kafka *kafkatest.Cluster) {
+	t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka, true) })
+	if guarantees {
+		f.topic += "-not-idempotent"
+		t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka, false) })
 	}
+}
+
+// runKafka does it with acks -1: with 1 Kafka itself may lose what only a leader had that was
+// killed.
+func (f fault) runKafka(t *testing.T, kafka *kafkatest.Cluster, idempotent bool) {
+	x := &stage{T: t, kafka: kafka, addrs: kafka.Addrs(kafkatest.Plaintext), load: newMixed(f.topic), exact: idempotent,
+		more: map[string]any{"producer_request_acks": -1, "producer_idempotent": idempotent}}
+	var configs map[string]string
+	if cmp.Or(f.replicas, 3) == 3 { // where one broker alone is not enough, which takes attempts
+		configs = map[string]string{"min.insync.replicas": "2"}
+		x.more["producer_request_retries_max_attempts"] = 1000
+	}
+	replicas := cmp.Or(f.replicas, 3)
+	kafka.CreateTopics(t, x.load.keyed, 2, replicas, configs)
+	kafka.CreateTopic(t, x.load.plain, 6, replicas, configs)
 	f.run(x)
 }
 
 // Faults done to three brokers of a genuine Kafka, each a process.
 func TestFaultsOfRealKafka(t *testing.T) {
+	beside(t)
 	kafka := kafkatest.Start(t, kafkatest.Config{Brokers: 3})
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Addrs(kafkatest.Plaintext)...))
 	if err != nil {
@@ -104,7 +115,7 @@ func TestFaultsOfRealKafka(t *testing.T) {
 		}, moves: true},
 	}
 	for _, f := range faults {
-		t.Run(f.topic, func(t *testing.T) { f.runKafka(t, kafka) })
+		f.genuine(t, kafka)
 	}
 	t.Run("one topic without leader leaves room for others", func(t *testing.T) {
 		noisy, quiet := kafka.CreateTopic(t, "noisy", 1, 1, nil), kafka.CreateTopic(t, "quiet", 1, 2, nil)
@@ -121,6 +132,7 @@ func TestFaultsOfRealKafka(t *testing.T) {
 
 // The only broker of each version is killed, and all batches wait for it.
 func TestFaultsOfTheOnlyBroker(t *testing.T) {
+	beside(t)
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		kafka := kafkatest.Start(t, kafkatest.Config{Version: version})
 		fault{topic: "killed", replicas: 1, name: "the only broker killed (SIGKILL) for 3 s, and back", do: func(x *stage) {
@@ -128,7 +140,7 @@ func TestFaultsOfTheOnlyBroker(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			kafka.Restart(x.T, 0)
 			kafka.WaitInSync(x.T, x.load.topics()...)
-		}}.runKafka(t, kafka)
+		}}.genuine(t, kafka)
 	})
 }
 

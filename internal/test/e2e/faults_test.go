@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,12 +19,15 @@ import (
 // faults_kafka_test.go. `make guarantees` writes the table of docs/guarantees.md from both.
 func TestFaults(t *testing.T) {
 	for _, f := range slices.Concat(faults, faultsOfTheClock) {
-		t.Run(f.name, f.runFake)
+		t.Run(f.name, func(t *testing.T) {
+			beside(t)
+			f.fake(t)
+		})
 	}
 }
 
 var faults = []fault{
-	{name: "connections reset in the middle of batches", do: func(x *stage) {
+	{name: "connections reset in the middle of batches", doubles: true, do: func(x *stage) {
 		for range 8 { // not as many as attempts, nor at their pace: one batch may meet each of them
 			time.Sleep(130 * time.Millisecond)
 			x.b.DropConnections()
@@ -32,10 +37,10 @@ var faults = []fault{
 		x.b.silence(5 * time.Second)
 		time.Sleep(5 * time.Second)
 	}},
-	{name: "acknowledgement lost, 5 times", do: func(x *stage) {
+	{name: "acknowledgement lost, 5 times", doubles: true, do: func(x *stage) {
 		x.b.inject(x.T, kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 5})
 	}},
-	{name: "acknowledgement lost until the attempts are used up", more: map[string]any{"producer_request_retries_max_attempts": 2}, do: func(x *stage) {
+	{name: "acknowledgement lost until the attempts are used up", doubles: true, more: map[string]any{"producer_request_retries_max_attempts": 2}, do: func(x *stage) {
 		x.b.refuse(2*time.Second, kerr.RequestTimedOut, kmsg.Produce)
 		time.Sleep(2 * time.Second)
 	}, told: "lost"},
@@ -54,7 +59,12 @@ var faults = []fault{
 		x.b.away(3 * time.Second)
 	}, refuses: true, told: "could not send a record to topic t"},
 	{name: "buffer full while all brokers are away for 3 s", more: map[string]any{"producer_async_buffering_limits_messages_in_memory": 100}, do: func(x *stage) {
-		x.b.away(3 * time.Second)
+		x.b.Close()
+		time.Sleep(3 * time.Second)
+		rig.Eventually(x, "the buffer is full", func() bool { // later on a busy machine
+			return slices.ContainsFunc(x.sim.ErrorLog(), func(line string) bool { return strings.Contains(line, "rejected") })
+		})
+		x.b.start()
 	}, refuses: true, told: "rejected"},
 	{name: "Kong reloaded 5 times", do: func(x *stage) {
 		for range 5 {
@@ -66,7 +76,8 @@ var faults = []fault{
 	}, exact: true, moves: true},
 	{name: "configuration changed 20 times", do: func(x *stage) {
 		for i := range 20 { // every other one to another producer
-			x.more = map[string]any{"timeout": 2000, "forward_uri": i%2 == 0, "keepalive": 60000 + i/2}
+			x.more = maps.Clone(x.more)
+			x.more["forward_uri"], x.more["keepalive"] = i%2 == 0, 60000+i/2
 			if err := x.sim.SetConfig(x.config()); err != nil {
 				x.Error(err)
 			}

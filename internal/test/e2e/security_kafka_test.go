@@ -66,6 +66,7 @@ func (k *securedKafka) topic(t *testing.T, name, principal string, partitions in
 }
 
 func TestSecuredKafka(t *testing.T) {
+	t.Parallel()
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		k := startSecured(t, version)
 		t.Run("SASL by each mechanism, with and without TLS", k.testMechanisms)
@@ -87,6 +88,7 @@ func TestSecuredKafka(t *testing.T) {
 // Without SASL and client certificates, which is the first step to a secured
 // Kafka. This one speaks TLS 1.2 alone, those above 1.3.
 func TestTLSToRealKafka(t *testing.T) {
+	t.Parallel()
 	kafkatest.EachVersion(t, func(t *testing.T, version string) {
 		ca := testcert.New("kafka")
 		kafka := kafkatest.Start(t, kafkatest.Config{Version: version,

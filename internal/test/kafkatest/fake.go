@@ -30,6 +30,7 @@ type Fake struct {
 	conns    map[*fakeConn]struct{} // the open ones, this package's own too
 	accepted int                    // connections that have carried a request that counts
 	holds    map[kmsg.Key]func(gone <-chan struct{})
+	cuts     int  // how many answers to Produce are still to be cut
 	unread   bool // a connection carried something that is no Kafka request
 	closed   bool
 }
@@ -56,6 +57,8 @@ type Batch struct {
 	Bytes      int  // of the batch with its header, compressed if it is
 	Codec      int8 // 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd
 	ProducerID int64
+	Epoch      int16
+	Sequence   int32 // of its first record
 
 	topicID [16]byte
 }
@@ -187,6 +190,14 @@ func (f *Fake) Hold(key kmsg.Key, wait func(gone <-chan struct{})) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.holds[key] = wait
+}
+
+// CutAnswers has the next n connections that carry an answer to a Produce request end in the middle of
+// it, after kfake has acted on the request.
+func (f *Fake) CutAnswers(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cuts = n
 }
 
 func (f *Fake) listen(network, address string) (net.Listener, error) {

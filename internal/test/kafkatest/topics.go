@@ -23,20 +23,30 @@ const readDeadline = 60 * time.Second
 // knows the leaders of its partitions.
 func (c *Cluster) CreateTopic(t testing.TB, name string, partitions, replicas int, configs map[string]string) string {
 	t.Helper()
+	c.CreateTopics(t, []string{name}, partitions, replicas, configs)
+	return name
+}
+
+// CreateTopics is CreateTopic for several topics, by one request: the brokers are waited for
+// once.
+func (c *Cluster) CreateTopics(t testing.TB, names []string, partitions, replicas int, configs map[string]string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startDeadline)
 	defer cancel()
 	values := make(map[string]*string)
 	for k, v := range configs {
 		values[k] = &v
 	}
-	adm := c.admin(t)
-	if _, err := adm.CreateTopic(ctx, int32(partitions), int16(replicas), values, name); err != nil {
-		t.Fatalf("creating topic %s: %v", name, err)
+	created, err := c.admin(t).CreateTopics(ctx, int32(partitions), int16(replicas), values, names...)
+	if err == nil {
+		err = created.Error()
 	}
-	if err := c.waitInSync(ctx, name); err != nil {
-		t.Fatalf("waiting for the leaders of topic %s: %v", name, err)
+	if err != nil {
+		t.Fatalf("creating the topics %s: %v", strings.Join(names, ", "), err)
 	}
-	return name
+	if err := c.waitInSync(ctx, names...); err != nil {
+		t.Fatalf("waiting for the leaders of the topics %s: %v", strings.Join(names, ", "), err)
+	}
 }
 
 // admin is a client of the PLAINTEXT listener, closed at the end of t.

@@ -22,6 +22,8 @@ type fakeConn struct {
 	number int    // 0 before the first request that counts
 	buf    []byte // the beginning of a request
 	broken bool   // what came is no Kafka request
+
+	last kmsg.Key // of the last request that counts; guarded by f.mu
 }
 
 func (c *fakeConn) Read(p []byte) (int, error) {
@@ -36,6 +38,21 @@ func (c *fakeConn) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+func (c *fakeConn) Write(p []byte) (int, error) {
+	c.f.mu.Lock()
+	cut := c.f.cuts > 0 && c.number > 0 && c.last == kmsg.Produce
+	if cut {
+		c.f.cuts--
+	}
+	c.f.mu.Unlock()
+	if !cut {
+		return c.Conn.Write(p)
+	}
+	_, _ = c.Conn.Write(p[:len(p)/2])
+	_ = c.Close()
+	return 0, net.ErrClosed
 }
 
 func (c *fakeConn) Close() error {
@@ -88,6 +105,7 @@ func (c *fakeConn) note(r request) (wait func(gone <-chan struct{})) {
 		c.number = f.accepted
 	}
 	f.requests[r.key]++
+	c.last = r.key
 	if r.produce != nil {
 		r.produce.At = time.Now()
 		r.produce.Broker = c.LocalAddr().String()
@@ -168,6 +186,8 @@ func parseBatches(records []byte) ([]Batch, error) {
 			Bytes:      int(end),
 			Codec:      int8(b.Attributes & 7),
 			ProducerID: b.ProducerID,
+			Epoch:      b.ProducerEpoch,
+			Sequence:   b.FirstSequence,
 		})
 		records = records[end:]
 	}

@@ -30,9 +30,12 @@ type program struct {
 func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.binary, args...)
 	cmd.Dir = p.dir
-	cmd.Env = []string{"PWD=" + p.dir}             // nginx leaves nothing else
-	if dir := os.Getenv("GOCOVERDIR"); dir != "" { // for a program that is built for coverage
-		cmd.Env = append(cmd.Env, "GOCOVERDIR="+dir)
+	cmd.Env = []string{"PWD=" + p.dir} // nginx leaves nothing else
+	// For a program that is built for coverage, or with the race detector.
+	for _, name := range []string{"GOCOVERDIR", "GORACE"} {
+		if v := os.Getenv(name); v != "" {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
 	}
 	return cmd
 }

@@ -57,7 +57,8 @@ func mustStart(t testing.TB, o Options) *Sim {
 }
 
 func TestTheServerIsStartedAsKongStartsIt(t *testing.T) {
-	t.Setenv("GOCOVERDIR", "") // which is passed on
+	t.Setenv("GOCOVERDIR", "") // which is passed on, and so is
+	t.Setenv("GORACE", "")
 	var out syncBuffer
 	o := processOptions(t)
 	o.Stderr = &out

@@ -58,8 +58,8 @@ func build(path string) error {
 	env := os.Environ()
 	if Race {
 		args = append(args, "-race")
-	} else { // the race detector needs cgo; what is shipped is built without
-		env = append(env, "CGO_ENABLED=0")
+	} else { // the race detector needs cgo; what is shipped is built so
+		args, env = append(args, "-trimpath"), append(env, "CGO_ENABLED=0")
 	}
 	if os.Getenv("GOCOVERDIR") != "" {
 		args = append(args, "-cover", "-coverpkg", "kafka-upstream/...")
@@ -73,11 +73,13 @@ func build(path string) error {
 }
 
 // Env returns the environment that the program gets: that of Kong's plugin servers, which
-// is empty, and more; and GOCOVERDIR if it is set.
+// is empty, and more; and GOCOVERDIR and GORACE if they are set.
 func Env(more ...string) []string {
 	env := append([]string{}, more...) // not nil, which would be this process's
-	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
-		env = append(env, "GOCOVERDIR="+dir)
+	for _, name := range []string{"GOCOVERDIR", "GORACE"} {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
 	}
 	return env
 }

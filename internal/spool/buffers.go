@@ -1,0 +1,14 @@
+package spool
+
+import "sync"
+
+// buffers are for reading: queues read now and then.
+var buffers = sync.Pool{New: func() any { return make([]byte, readSize) }}
+
+func takeBuffer() []byte { return buffers.Get().([]byte) }
+
+func giveBuffer(b []byte) {
+	if cap(b) == readSize {
+		buffers.Put(b[:readSize]) //nolint:staticcheck // an allocation of 24 bytes for each read
+	}
+}
