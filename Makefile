@@ -55,8 +55,8 @@ release: ## commit and tag the release VERSION, and build its packages; docs/rel
 	$(MAKE) packages
 
 .PHONY: test-packages
-test-packages: ## install, upgrade and remove the packages in a chroot with Debian, and build them twice; needs root
-	@scripts/need.sh rpm
+test-packages: ## install, upgrade and remove the packages in a Debian with its systemd, and build them twice; needs root
+	@scripts/need.sh rpm systemd-nspawn
 	KAFKA_UPSTREAM_DEBIAN=$$(scripts/debian.sh) && export KAFKA_UPSTREAM_DEBIAN && \
 		$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -count=1 -tags packages ./internal/test/packages
 
@@ -76,7 +76,7 @@ test-go: check-go gcc ## the tests that need only Go, plain and with the race de
 
 .PHONY: check
 check: check-go ## gofmt, go vet, staticcheck and luacheck
-	$(TOOL) staticcheck -tags=kafka,nginx ./...
+	$(TOOL) staticcheck -tags=kafka,nginx,packages ./...
 	@scripts/need.sh luacheck
 	luacheck -q --std ngx_lua --globals kong --no-max-line-length internal/companion/lua internal/test/kongnginx/kong.lua
 
@@ -85,7 +85,7 @@ check-go:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet -trimpath ./...
-	$(GO) vet -trimpath -tags=kafka,nginx ./...
+	$(GO) vet -trimpath -tags=kafka,nginx,packages ./...
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is linked, in the database of the Go project
