@@ -159,3 +159,23 @@ func TestBatchThatMayBeThereTwiceIsCountedAndLoggedOnce(t *testing.T) {
 		t.Errorf("%d lines:\n%s", n, log.String())
 	}
 }
+
+// Brokers that have a batch already may not say where.
+func TestOffsetsOfADuplicateAreNotKnown(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := newTestProducer(t, f.Addrs(), func(o *Options) { idempotent(o); o.Async = false })
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut})
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.DuplicateSequenceNumber})
+	var results [3]Result
+	if err := p.SendAll(t.Context(), []Record{record("a"), record("b"), record("c")}, results[:]); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r != (Result{Offset: -1}) {
+			t.Errorf("record %d: %+v", i, r)
+		}
+	}
+	if n := topicOf(p).ledger.Idempotence.Duplicates; n == 0 {
+		t.Error("no duplicate")
+	}
+}

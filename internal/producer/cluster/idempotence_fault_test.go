@@ -281,3 +281,32 @@ func TestOutcomeOfEachBatchIsTrueUnderFaultsByChance(t *testing.T) {
 		})
 	}
 }
+
+func TestEachVersionOfProduceHasIdentities(t *testing.T) {
+	for version := int16(batchVersion); version <= 8; version++ {
+		f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+		end := control(f, kmsg.ApiVersions, func(r kmsg.Request) (kmsg.Response, error) {
+			answer := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+			for key, last := range map[kmsg.Key]int16{kmsg.Produce: version, kmsg.Metadata: 8, kmsg.ApiVersions: 0, kmsg.InitProducerID: version - batchVersion} {
+				answer.ApiKeys = append(answer.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: int16(key), MaxVersion: last})
+			}
+			return answer, nil
+		})
+		c := newTestCluster(t, f.Addrs(), idempotent)
+		produce(t, c, "a")
+		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 2})
+		f.CutAnswers(1)
+		m := messages("b", "c")
+		if err := c.Produce(t.Context(), m); err != nil || m[1].Offset != 2 {
+			t.Errorf("version %d: %v, offset %d", version, err, m[1].Offset)
+		}
+		end()
+		wantTopic(t, f, "abc")
+		for _, p := range f.Produces() {
+			if p.Version != version {
+				t.Errorf("version %d was sent, not %d", p.Version, version)
+			}
+		}
+		wantInexact(t, c, 0, 0, 0)
+	}
+}
