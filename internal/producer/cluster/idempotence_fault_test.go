@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -175,4 +178,135 @@ func TestDuplicateOfAnotherBatchIsSentAgain(t *testing.T) {
 		t.Errorf("%d duplicates", n)
 	}
 	wantInexact(t, c, 0, 0, 0)
+}
+
+// Whatever brokers answer, and however late requests reach them: a batch that counts as delivered is
+// in the log, and one that is there twice, or although it counts as failed, was reported as inexact.
+// Others are in the order in which they were sent.
+func TestOutcomeOfEachBatchIsTrueUnderFaultsByChance(t *testing.T) {
+	for range 4 {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 0))
+			f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+			c := newTestCluster(t, f.Addrs(), func(o *Options) {
+				idempotent(o)
+				o.MaxAttempts, o.Timeout = 1+rnd.IntN(3), 50*time.Millisecond
+				o.Compression = []string{"none", "lz4"}[rnd.IntN(2)]
+			})
+			codes := []*kerr.Error{
+				kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend, // they were written
+				kerr.NotLeaderForPartition, kerr.NotEnoughReplicas, kerr.KafkaStorageError, kerr.NetworkException, kerr.CorruptMessage,
+				kerr.MessageTooLarge, kerr.InvalidTimestamp, kerr.TopicAuthorizationFailed, kerr.UnknownServerError,
+				kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerEpoch,
+				kerr.UnsupportedCompressionType,
+			}
+			var held, late atomic.Int32
+			f.Hold(kmsg.Produce, func(gone <-chan struct{}) {
+				if held.Add(-1) >= 0 {
+					late.Add(1)
+					defer late.Add(-1)
+					select {
+					case <-gone:
+					case <-time.After(70 * time.Millisecond):
+					}
+				}
+			})
+			if err := c.Await(t.Context(), "t"); err != nil {
+				t.Fatal(err)
+			}
+			const batches = 200
+			var delivered, inexact [batches]bool
+			counts := func() (n int32) {
+				for i := range c.watch().inexact {
+					n += c.watch().inexact[i].Load()
+				}
+				return n
+			}
+			for i := range batches {
+				held.Store(0)
+				c.withoutIDs.Store(nil)
+				c.use("t").withoutIDs.Store(nil)
+				var faults []*kfake.FaultHandle
+				fault := func() {
+					code := codes[rnd.IntN(len(codes))]
+					faults = append(faults, f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: code, Count: 1 + rnd.IntN(4)}))
+				}
+				switch rnd.IntN(16) {
+				case 0, 1, 2:
+					fault()
+					fault()
+				case 3, 4:
+					fault()
+				case 5:
+					f.CutAnswers(1 + rnd.IntN(3))
+				case 6:
+					held.Store(1 + rnd.Int32N(2))
+				}
+				before := counts()
+				err := c.Produce(t.Context(), messages(fmt.Sprint(i)))
+				delivered[i], inexact[i] = err == nil, counts() > before
+				for _, h := range faults {
+					h.Remove()
+				}
+			}
+			held.Store(0)
+			f.CutAnswers(0)
+			eventually(t, "the last requests arrive", func() bool { return late.Load() == 0 })
+			n := 0
+			for i := range batches {
+				if delivered[i] {
+					n++
+				}
+			}
+			times, last := make(map[int]int), -1
+			for _, r := range f.Records(t, "t", 1) {
+				i, _ := strconv.Atoi(string(r.Value))
+				times[i]++
+				if i < last && times[i] == 1 && delivered[i] && !inexact[i] {
+					t.Errorf("batch %d is after %d", i, last)
+				}
+				last = max(last, i)
+			}
+			for i := range batches {
+				switch n := times[i]; {
+				case delivered[i] && n == 0:
+					t.Errorf("batch %d is lost", i)
+				case (n > 1 || !delivered[i] && n > 0) && !inexact[i]:
+					t.Errorf("batch %d is there %d times", i, n)
+				}
+			}
+			t.Logf("%d of %d were delivered, inexact were %d", n, batches, counts())
+		})
+	}
+}
+
+func TestEachVersionOfProduceHasIdentities(t *testing.T) {
+	for version := int16(batchVersion); version <= 8; version++ {
+		f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+		end := control(f, kmsg.ApiVersions, func(r kmsg.Request) (kmsg.Response, error) {
+			answer := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+			for key, last := range map[kmsg.Key]int16{kmsg.Produce: version, kmsg.Metadata: 8, kmsg.ApiVersions: 0, kmsg.InitProducerID: version - batchVersion} {
+				answer.ApiKeys = append(answer.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: int16(key), MaxVersion: last})
+			}
+			return answer, nil
+		})
+		c := newTestCluster(t, f.Addrs(), idempotent)
+		produce(t, c, "a")
+		f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 2})
+		f.CutAnswers(1)
+		m := messages("b", "c")
+		if err := c.Produce(t.Context(), m); err != nil || m[1].Offset != 2 {
+			t.Errorf("version %d: %v, offset %d", version, err, m[1].Offset)
+		}
+		end()
+		wantTopic(t, f, "abc")
+		for _, p := range f.Produces() {
+			if p.Version != version {
+				t.Errorf("version %d was sent, not %d", p.Version, version)
+			}
+		}
+		wantInexact(t, c, 0, 0, 0)
+	}
 }
