@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,12 +83,16 @@ func (l *durableLoad) answered(status int) int {
 	return l.status[status]
 }
 
-// lost returns how many records are missing that were answered with 200, and how many are there
-// more than once.
-func (l *durableLoad) lost(records []*kgo.Record) (lost, doubled int) {
-	l.t.Helper()
+// answeredSent returns the requests that were answered with 200.
+func (l *durableLoad) answeredSent() []int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.accepted))
+}
+
+// lost returns how many of those records are missing, and how many of all are there more than once.
+func (l *durableLoad) lost(accepted []int64, records []*kgo.Record) (lost, doubled int) {
+	l.t.Helper()
 	seen := map[int64]int{}
 	for _, r := range records {
 		var m struct {
@@ -101,7 +107,7 @@ func (l *durableLoad) lost(records []*kgo.Record) (lost, doubled int) {
 			doubled++
 		}
 	}
-	for i := range l.accepted {
+	for _, i := range accepted {
 		if seen[i] == 0 {
 			lost++
 		}
@@ -109,11 +115,12 @@ func (l *durableLoad) lost(records []*kgo.Record) (lost, doubled int) {
 	return lost, doubled
 }
 
-// arrived waits until all records are in the topic that were answered with 200.
+// arrived waits until all records are in the topic that were answered with 200 by now.
 func (l *durableLoad) arrived(f *kafkatest.Fake) {
 	l.t.Helper()
+	accepted := l.answeredSent()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if lost, _ := l.lost(f.Records(l.t, "t", 0)); lost == 0 {
+		if lost, _ := l.lost(accepted, f.Records(l.t, "t", 0)); lost == 0 {
 			return
 		} else if time.Now().After(deadline) {
 			l.t.Fatalf("after a minute %d records are missing that were answered with 200", lost)
@@ -125,7 +132,7 @@ func (l *durableLoad) arrived(f *kafkatest.Fake) {
 // are there more than once.
 func (l *durableLoad) check(f *kafkatest.Fake) (lost, doubled int) {
 	l.t.Helper()
-	lost, doubled = l.lost(f.Records(l.t, "t", 0))
+	lost, doubled = l.lost(l.answeredSent(), f.Records(l.t, "t", 0))
 	l.t.Logf("answers %v, %d lost, %d doubled", l.status, lost, doubled)
 	if lost > 0 {
 		l.t.Errorf("%d records that were answered with 200 are lost", lost)
