@@ -132,8 +132,8 @@ guarantees: kafka ## do every fault, and write the tables of docs/guarantees.md 
 	GUARANTEES=1 $(GO) test -tags kafka -count=1 -parallel 1 -timeout 60m -run 'TestFaults|TestMemoryOf' -v ./internal/test/e2e | $(GO) run ./scripts/guarantees
 
 .PHONY: soak
-soak: ## faults by chance for SOAK (10m) a mode, or those of SEED
-	SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -run TestInvariant -v ./internal/test/e2e
+soak: ## faults by chance for SOAK (10m) a mode, or those of SEED (DURABLE=1: those of the spool, with 200 kills of the process)
+	SOAK=$(SOAK) $(if $(DURABLE),KILLS=200) $(GO) test -count=1 -timeout 24h -run $(if $(DURABLE),'TestDurableRecordsOutlive',TestInvariant) -v ./internal/test/e2e
 
 .PHONY: clean
 clean: ## remove what build has made

@@ -39,6 +39,7 @@ func bench(ctx context.Context, o *options, stdout io.Writer) error {
 		{"growth", growth, false},
 		{"bodies", bodies, false},
 		{"records", records, false},
+		{"durable", durable, false},
 		{"ways", nginxWays, true},
 		{"forms", formsThroughCompanion, true},
 	} {
@@ -94,8 +95,9 @@ func candidates(ctx context.Context, dir, binary string, against []string) ([]ca
 	return all, nil
 }
 
-func build(ctx context.Context, pkg, path string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "kafka-upstream/"+pkg)
+func build(ctx context.Context, pkg, path string, more ...string) error {
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, more...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "kafka-upstream/"+pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", pkg, err, strings.TrimSpace(string(out)))

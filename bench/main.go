@@ -39,7 +39,7 @@ type options struct {
 }
 
 // parts are the parts of the benchmark, in the order of measurement.
-var parts = []string{"headline", "budgets", "growth", "bodies", "records", "ways", "forms"}
+var parts = []string{"headline", "budgets", "growth", "bodies", "records", "durable", "ways", "forms"}
 
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{connections: []int{1, 32, 128}}

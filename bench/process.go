@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +32,8 @@ type candidate struct {
 	PDK bool
 	// Silent says that it sends no records.
 	Silent bool
+	// Args are further flags.
+	Args []string
 }
 
 // self is how this program runs its parts in processes of their own.
@@ -179,7 +182,7 @@ func startPlugin(ctx context.Context, c candidate, more ...string) (*plugin, err
 		return nil, err
 	}
 	defer log.Close()
-	p.cmd = exec.CommandContext(ctx, c.Path, append(args, more...)...)
+	p.cmd = exec.CommandContext(ctx, c.Path, slices.Concat(args, c.Args, more)...)
 	p.cmd.Env = []string{} // as under Kong
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {

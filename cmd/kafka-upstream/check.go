@@ -43,6 +43,9 @@ func (o *options) check() error {
 			return err
 		}
 	}
+	if err := checkSpool(o.spool); err != nil {
+		return err
+	}
 	for _, f := range []struct{ flag, address string }{{"metrics", o.metrics}, {"pprof", o.pprof}} {
 		if err := checkAddress(f.flag, f.address); err != nil {
 			return err
@@ -78,6 +81,25 @@ func checkDirectory(dir string) error {
 		return nil
 	}
 	return fmt.Errorf("the plugin server, as %s, cannot make its socket in %s (%w): give that user, as whom Kong's workers run, write permission, or choose another directory with -kong-prefix or -socket", currentUser(), dir, err)
+}
+
+// checkSpool returns an error if this user cannot keep records in dir, which may be "", unless
+// dir does not exist.
+func checkSpool(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case dir == "", errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("checking the directory of the spool: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory: give -spool one", dir)
+	}
+	err = unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK)
+	if err == nil || errors.Is(err, syscall.ENOSYS) {
+		return nil
+	}
+	return fmt.Errorf("the plugin server, as %s, cannot write records to %s (%w): give that user, as whom Kong's workers run, read and write permission, or choose another directory with -spool", currentUser(), dir, err)
 }
 
 // currentUser returns the user that this process runs as.

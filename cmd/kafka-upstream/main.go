@@ -21,6 +21,7 @@ import (
 	"kafka-upstream/internal/plugin"
 	"kafka-upstream/internal/producer"
 	"kafka-upstream/internal/record/registry"
+	"kafka-upstream/internal/spool"
 	"kafka-upstream/internal/version"
 	"kafka-upstream/schema"
 )
@@ -31,6 +32,9 @@ const ballast = 16 << 20
 
 // fault changes the plugin in a program built with the tag "faults"; see faults.go.
 var fault func(*kongpdk.Plugin)
+
+// spoolFS are the files of the spool, nil for the operating system's; see slowdisk.go.
+var spoolFS spool.FS
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
@@ -86,7 +90,11 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	defer schemas.Close() // before the certificates, which it holds
 	limit := o.limit(log)
 	memory.SetBallast(ballast)
-	pool := producer.NewPool(producer.PoolOptions{Security: access(secure), Memory: limit, Log: log, OrphanTimeout: o.orphan})
+	disk, err := o.openSpool(log)
+	if err != nil {
+		return o.refuse(1, err, stdin, stdout, stderr)
+	}
+	pool := producer.NewPool(producer.PoolOptions{Security: access(secure), Memory: limit, Log: log, OrphanTimeout: o.orphan, Spool: disk})
 	var m *metrics.Metrics
 	if o.metrics != "" && !o.dump {
 		m = metrics.New(version.Number, pool.Stats)
@@ -97,6 +105,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	m.Requests(metrics.DoorProtocol, p.Counts)
 	m.Requests(metrics.DoorCompanion, companionCounts.Counts)
 	m.Schemas(schemas.Stats)
+	m.Spool(pool.SpoolStats)
 	served := &kongpdk.Plugin{
 		Name: plugin.Name, Version: version.Number, Priority: plugin.Priority, Schema: schema.JSON(),
 		Start: p.Start, Invalid: p.Invalid, Answered: p.Answered,
@@ -116,7 +125,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return 0
 	}
 	ofCompanion := &companion.Plugin{Version: version.Number, Start: served.Start, Certificate: secure.Offer, Answered: companionCounts.Answered}
-	if err := serve(o, served, ofCompanion, pool, m, limit, stdin, logging); err != nil {
+	if err := serve(o, served, ofCompanion, pool, disk, m, limit, stdin, logging); err != nil {
 		logging.events.Error(endedWithError, "error", err)
 		return 1
 	}
@@ -135,6 +144,18 @@ func writeCompanion(dir string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout, "Restart Kong to use them. Removing them goes back to Kong's plugin protocol.")
 	return 0
+}
+
+// openSpool opens the spool, nil if there is none.
+func (o *options) openSpool(log *slog.Logger) (*spool.Spool, error) {
+	if o.spool == "" || o.dump {
+		return nil, nil
+	}
+	s, err := spool.Open(spool.Options{Dir: o.spool, Limit: int64(o.spoolLimit), Log: log, FS: spoolFS})
+	if err != nil {
+		return nil, fmt.Errorf("opening the spool (-spool): %w", err)
+	}
+	return s, nil
 }
 
 // limit returns the memory limit for records and bodies, nil for none.

@@ -27,6 +27,8 @@ type options struct {
 	drain            time.Duration
 	orphan           time.Duration
 	memory           memory.Size
+	spool            string
+	spoolLimit       memory.Size
 	level            slog.Level
 	format           logs.Format
 	pprof, metrics   string
@@ -57,7 +59,7 @@ func (m *socketMode) Set(s string) error {
 
 // parse reads the flags. If one is wrong, it also returns those before it.
 func parse(args []string, stderr io.Writer) (*options, error) {
-	o := &options{mode: 0o660, format: logs.Text}
+	o := &options{mode: 0o660, format: logs.Text, spoolLimit: 1 << 30}
 	f := flag.NewFlagSet("kafka-upstream", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() {
@@ -78,6 +80,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.DurationVar(&o.drain, "drain-timeout", 8*time.Second, "how long a shutdown waits for buffered records to be delivered")
 	f.DurationVar(&o.orphan, "orphan-timeout", 10*time.Minute, "how long undelivered records are kept once Kong has removed their configuration; 0 means forever")
 	f.Var(&o.memory, "memory-limit", "total `bytes` of the records and bodies in memory, such as 512MiB (default half of the memory available to the process)")
+	f.StringVar(&o.spool, "spool", "", "`directory` on a disk that outlives the process, for the records of configurations with producer_async_durable (default none: these are refused)")
+	f.Var(&o.spoolLimit, "spool-limit", "`bytes` of disk that the spool may take; beyond it records are rejected")
 	f.TextVar(&o.level, "log-level", slog.LevelInfo, "lowest `level` that is logged to stderr: debug, info, warn or error")
 	f.Var(&o.format, "log-format", "`format` of the log on stderr: text or json")
 	f.StringVar(&o.logFile, "log-file", "", "`file` for warnings, errors and the number of undelivered records at shutdown, or off for none (default logs/kafka-upstream.log in -kong-prefix, or kafka-upstream.log there)")

@@ -16,11 +16,12 @@ import (
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/metrics"
 	"kafka-upstream/internal/producer"
+	"kafka-upstream/internal/spool"
 	"kafka-upstream/internal/version"
 )
 
 // serve serves until a signal, or the end of Kong, and then drains.
-func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *producer.Pool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
+func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *producer.Pool, disk *spool.Spool, m *metrics.Metrics, limit *memory.Limit, stdin *os.File, logging logging) error {
 	log, events := logging.Logger, logging.events
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
@@ -83,8 +84,13 @@ func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *p
 	undelivered, closeErr := drain(draining, pool, o.drain, server, handlers)
 	err = errors.Join(err, closeErr)
 	s := pool.Stats().Totals()
+	counts := []any{"accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "undelivered", undelivered, "rejected", s.Rejected}
+	if disk != nil {
+		counts = append(counts, "spooled", disk.Stats().Records)
+		err = errors.Join(err, disk.Close())
+	}
 	logging.flush()
-	events.Info("ended", "accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "undelivered", undelivered, "rejected", s.Rejected)
+	events.Info("ended", counts...)
 	switch cause := context.Cause(draining); {
 	case undelivered > 0 && cause != nil:
 		err = errors.Join(err, fmt.Errorf("%d records were not delivered: %w", undelivered, cause))

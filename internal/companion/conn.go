@@ -40,7 +40,8 @@ type conn struct {
 	uid    func() (uint32, error) // of the worker
 
 	refs     atomic.Int32 // who may use the stream: the reading goroutine, and each request in flight
-	inFlight atomic.Int32 // requests that have a goroutine of their own
+	inFlight atomic.Int32 // requests that have a goroutine of their own, or whose answer is deferred
+	deferred atomic.Int32 // deferred answers that came after the last flushDeferred
 	leaving  atomic.Bool
 
 	// The reading goroutine's.
@@ -129,6 +130,20 @@ func (c *conn) flush() bool {
 		c.stream.hangUp()
 	}
 	return err == nil
+}
+
+// flushDeferred sends the deferred answers that have come, and ends their use of the connection.
+// Whoever adds the first of them has a goroutine call it: a worker that does not read would
+// block the caller.
+func (c *conn) flushDeferred() {
+	n := c.deferred.Swap(0)
+	c.flush()
+	c.server.held.Add(-deferredSize * int64(n))
+	c.inFlight.Add(-n)
+	if c.refs.Add(-n) == 0 {
+		c.stream.close()
+	}
+	c.server.serving.Add(-int(n))
 }
 
 // Write implements io.Writer for the outbox.

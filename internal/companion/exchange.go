@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kafka-upstream/internal/bodyfile"
@@ -24,6 +25,7 @@ type exchange struct {
 	in       *buffer  // the payload's, if this request has a goroutine of its own
 	taken    int64    // from the memory limit
 	own      bool     // this request has a goroutine of its own
+	later    *deferral
 	released bool
 }
 
@@ -74,6 +76,39 @@ func (x *exchange) Release() {
 	}
 }
 
+// Defer implements plugin.Exchange.
+func (x *exchange) Defer() plugin.Deferred {
+	c := x.conn
+	c.refs.Add(1)
+	c.inFlight.Add(1)
+	c.server.held.Add(deferredSize)
+	c.server.serving.Add(1)
+	x.later = &deferral{conn: c, id: x.id, began: x.began}
+	return x.later
+}
+
+// deferral is a request that is answered later.
+type deferral struct {
+	conn    *conn
+	id      uint32
+	began   time.Time
+	claimed atomic.Bool
+}
+
+var _ plugin.Deferred = (*deferral)(nil)
+
+// Answer implements plugin.Deferred. Answers that come together leave in one write.
+func (d *deferral) Answer(a plugin.Response) {
+	if !d.claimed.CompareAndSwap(false, true) {
+		return
+	}
+	c := d.conn
+	c.out.answer(d.id, &a, d.began)
+	if c.deferred.Add(1) == 1 {
+		go c.flushDeferred()
+	}
+}
+
 // run handles the request, and puts the answer into the outbox. A panic concerns only this
 // request.
 func (x *exchange) run() {
@@ -82,12 +117,21 @@ func (x *exchange) run() {
 			x.conn.server.log.Error("panic while handling a request; the server continues", "panic", v, "stack", string(debug.Stack()))
 			x.scratch = nil // it may be in any state
 			x.Release()
-			a := plugin.Panic.Response()
-			x.conn.out.answer(x.id, &a, x.began)
+			x.answer(plugin.Panic.Response())
 		}
 	}()
 	a := x.handle()
 	x.Release()
+	if x.later == nil {
+		x.answer(a)
+	}
+}
+
+func (x *exchange) answer(a plugin.Response) {
+	if x.later != nil { // the handler panicked after that
+		x.later.Answer(a)
+		return
+	}
 	x.conn.out.answer(x.id, &a, x.began)
 }
 

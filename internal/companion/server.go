@@ -17,8 +17,10 @@ const (
 	// and while Kong reloads there are twice as many workers. Others wait to be accepted.
 	maxConns = 512
 
-	// blockedSize is about how many bytes a request takes that has a goroutine of its own.
-	blockedSize = 8 << 10
+	// blockedSize is about how many bytes a request takes that has a goroutine of its own, and
+	// deferredSize one whose answer is deferred.
+	blockedSize  = 8 << 10
+	deferredSize = 256
 	// blockedShare is the part of the memory limit that such requests may take before others
 	// are refused, and maxBlocked how many bytes without a limit.
 	blockedShare = 4
@@ -32,8 +34,8 @@ type Server struct {
 	plugin  *Plugin
 	log     *slog.Logger
 	slots   chan struct{}
-	held    atomic.Int64   // bytes of requests that have a goroutine of their own
-	serving sync.WaitGroup // one per connection, and per request that has a goroutine
+	held    atomic.Int64   // bytes of requests that have a goroutine of their own, or are deferred
+	serving sync.WaitGroup // one per connection, and per request that has a goroutine or is deferred
 
 	endTimeout time.Duration
 
@@ -116,7 +118,7 @@ func (s *Server) remove(c *conn) {
 	s.serving.Done()
 }
 
-// isCrowded reports whether too many requests have a goroutine of their own to begin another.
+// isCrowded reports whether too many requests wait for something to begin another.
 func (s *Server) isCrowded() bool {
 	limit := int64(maxBlocked)
 	if n := s.Memory.Size(); n > 0 {

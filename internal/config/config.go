@@ -69,6 +69,8 @@ type Config struct {
 	BufferedMessages int    `json:"producer_async_buffering_limits_messages_in_memory"`
 	BufferedBytes    int64  `json:"producer_async_buffering_limits_bytes_in_memory"`
 
+	Durable bool `json:"producer_async_durable"` // records go through the spool (-spool)
+
 	HealthGating     bool   `json:"producer_async_health_gating"`
 	HealthFailures   int    `json:"producer_async_health_failure_threshold"`
 	HealthProbe      Millis `json:"producer_async_health_probe_interval"`

@@ -237,6 +237,8 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		with(`"response":{"metadata":true}`):                                                                         "producer_async must be false when response.metadata is true",
 		with(`"response":{"metadata":true},"producer_async":false`):                                                  "",
 		with(`"producer_async_health_gating":true,"producer_async":false`):                                           "producer_async must be true when producer_async_health_gating is true",
+		with(`"producer_async_durable":true,"producer_async":false`):                                                 "producer_async must be true when producer_async_durable is true",
+		with(`"producer_async_durable":true`):                                                                        "",
 		with(`"producer_idempotent":true`):                                                                           "producer_request_acks must be -1 when producer_idempotent is true",
 		with(`"producer_idempotent":true,"producer_request_acks":-1`):                                                "",
 		with(`"producer_idempotent":false`):                                                                          "",
@@ -348,7 +350,7 @@ func TestKeyOfAProducerTellsApartWhatMattersToKafkaAlone(t *testing.T) {
 		`"producer_async":false`, `"producer_async_flush_timeout":1`, `"producer_async_buffering_limits_messages_in_memory":1`,
 		`"producer_async_buffering_limits_bytes_in_memory":2048`, `"compression_type":"lz4"`, `"partitioner":"murmur2"`, `"partitioner":"sticky"`, `"compression_type":"zstd"`, `"producer_async_health_gating":true`,
 		`"producer_async_health_gating":true,"producer_async_health_failure_threshold":7`, `"producer_async_health_gating":true,"producer_async_health_probe_interval":700`,
-		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`,
+		`"producer_async_health_gating":true,"producer_async_health_recovery_threshold":7`, `"producer_async_durable":true`,
 	} {
 		d := with(s)
 		if other, ok := seen[d]; ok {

@@ -33,6 +33,7 @@ func (c *Config) Producer() producer.Options {
 		Compression:    c.Compression,
 		Partitioner:    c.Partitioner,
 		Async:          c.Async,
+		Durable:        c.Durable,
 		Linger:         c.FlushTimeout.Duration(),
 		BufferRecords:  c.BufferedMessages,
 		BufferBytes:    c.BufferedBytes,

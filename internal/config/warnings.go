@@ -25,6 +25,9 @@ func (c *Config) Warnings() []string {
 	if c.TopicsQueryArg != "" && len(c.AllowedTopics) == 0 {
 		all = append(all, "topics_query_arg has no effect without allowed_topics: add the topics that requests may name to it")
 	}
+	if c.Durable && c.Acks == 0 {
+		all = append(all, "producer_async_durable keeps records on disk only until they are sent, because producer_request_acks is 0: set it to 1 or -1, so that brokers acknowledge them first")
+	}
 	if a := &c.Authentication; a.Mechanism != "" && a.Strategy == "" {
 		all = append(all, "authentication.mechanism is used although authentication.strategy is not set: set it to sasl, or remove the mechanism")
 	}

@@ -102,7 +102,7 @@ func parseConfig(t *testing.T, b []byte) *config.Config {
 
 // onlyHere are the fields that Kong Enterprise's plugin does not have.
 var onlyHere = []string{"record_key", "partitioner", "exclude_headers", "value_format", "tombstones", "split", "split_limit", "trace_headers", "timestamp_header",
-	"cloudevents", "cloudevents_source", "cloudevents_type", "response", "producer_async_buffering_limits_bytes_in_memory",
+	"cloudevents", "cloudevents_source", "cloudevents_type", "response", "producer_async_buffering_limits_bytes_in_memory", "producer_async_durable",
 	"producer_idempotent", "authentication.oauthbearer.token_file", "authentication.aws", "schema_registry.confluent.certificate_id"}
 
 func TestEveryFieldOfEnterpriseIsInTheFileWithAll(t *testing.T) {

@@ -377,7 +377,7 @@ func like(want, v any) bool {
 var withoutExample = []string{"authentication", "security", "timeout", "keepalive", "keepalive_enabled", "cluster_name", "new_kafka_async_producer",
 	"producer_request_acks", "producer_idempotent", "producer_request_timeout", "producer_request_limits_messages_per_request", "producer_request_limits_bytes_per_request",
 	"producer_request_retries_backoff_timeout", "producer_async_flush_timeout", "producer_async_buffering_limits_messages_in_memory",
-	"producer_async_buffering_limits_bytes_in_memory", "producer_async_health_recovery_threshold", "forward_method", "forward_uri"}
+	"producer_async_buffering_limits_bytes_in_memory", "producer_async_durable", "producer_async_health_recovery_threshold", "forward_method", "forward_uri"}
 
 func TestEveryFieldOfARecordHasAnExample(t *testing.T) {
 	set := make(map[string]bool)

@@ -3,6 +3,7 @@ package kongpdk
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	pdk "github.com/Kong/go-pdk"
@@ -16,15 +17,16 @@ import (
 var errReplyTooLarge = errors.New("reply above its limit")
 
 // Exchange is the conversation with Kong about one request. It is used by one
-// goroutine, and only until the handler returns.
+// goroutine, and by the handler only until that returns.
 type Exchange struct {
 	session *session
 	began   time.Time
 	replies []span
-	scratch *scratch // what the request was read into; nil once it is released
-	taken   int64    // from the memory limit, not counting the replies
-	out     []byte   // the frames of log lines, and then of the exit
-	logged  bool     // there are log lines, and Kong replies to each
+	scratch *scratch  // what the request was read into; nil once it is released
+	taken   int64     // from the memory limit, not counting the replies
+	out     []byte    // the frames of log lines, and then of the exit
+	logged  bool      // there are log lines, and Kong replies to each
+	later   *deferral // of the answer, until it is there; nil if it is not deferred
 	exited  bool
 	reason  plugin.Reason // of the exit
 	counted bool
@@ -72,6 +74,31 @@ func (x *Exchange) unreserve() {
 	if x.taken > 0 {
 		x.session.server.Memory.Return(x.taken)
 		x.taken = 0
+	}
+}
+
+// Defer implements plugin.Exchange. In a loop it costs an allocation and, for all answers that
+// come together, one system call.
+func (x *Exchange) Defer() plugin.Deferred {
+	x.later = x.session.driver.deferral()
+	return x.later
+}
+
+// deferral is an answer that comes later.
+type deferral struct {
+	session *session // used only by its driver, which checks that the session still waits for it
+	deliver func(*deferral)
+	claimed atomic.Bool
+	answer  plugin.Response
+}
+
+var _ plugin.Deferred = (*deferral)(nil)
+
+// Answer implements plugin.Deferred.
+func (d *deferral) Answer(a plugin.Response) {
+	if d.claimed.CompareAndSwap(false, true) {
+		d.answer = a
+		d.deliver(d)
 	}
 }
 

@@ -30,7 +30,9 @@ func handle(x *Exchange, h plugin.Handler, p *plan) {
 		a = h.Handle(context.Background(), x, &x.scratch.request)
 		x.Release()
 	}
-	x.exit(a)
+	if x.later == nil {
+		x.exit(a)
+	}
 }
 
 // scratch is the memory that a request is read into. After a panic it is not reused.

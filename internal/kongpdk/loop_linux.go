@@ -54,9 +54,14 @@ type loop struct {
 	done     chan struct{} // closed at the end
 	err      error         // why it ended, unless it was stopped
 
-	mu     sync.Mutex
-	wakeFD int // an eventfd(2) that ends the wait
-	closed bool
+	deliver    func(*deferral) // the method answered
+	answers    []*deferral     // taken from arrived; those before nextAnswer are done
+	nextAnswer int
+
+	mu      sync.Mutex
+	wakeFD  int         // an eventfd(2) that ends the wait
+	arrived []*deferral // have their answer
+	closed  bool
 }
 
 var _ acceptor = (*loop)(nil)
@@ -104,6 +109,7 @@ func (s *Server) serveLoops(u *net.UnixListener) (served bool, err error) {
 
 func newLoop(s *Server, listener int) (*loop, error) {
 	l := &loop{server: s, listener: -1, epoll: -1, wakeFD: -1, swept: time.Now(), done: make(chan struct{})}
+	l.deliver = l.answered
 	var err error
 	if l.listener, err = unix.FcntlInt(uintptr(listener), unix.F_DUPFD_CLOEXEC, 0); err == nil {
 		err = unix.SetNonblock(l.listener, true)
@@ -155,6 +161,48 @@ func (l *loop) reapIdle() {
 	l.wake()
 }
 
+// answered is called with a deferral that has its answer. The loop is woken for the first one,
+// and finds those that follow closely with it.
+func (l *loop) answered(d *deferral) {
+	l.mu.Lock()
+	l.arrived = append(l.arrived, d)
+	first := len(l.arrived) == 1
+	l.mu.Unlock()
+	if first {
+		l.wake()
+	}
+}
+
+// answerDeferred sends the deferred answers that have come. It reports false if another
+// goroutine runs the loop by now.
+func (l *loop) answerDeferred() bool {
+	for {
+		if l.nextAnswer == len(l.answers) {
+			clear(l.answers)
+			l.mu.Lock()
+			l.answers, l.arrived, l.nextAnswer = l.arrived, l.answers[:0], 0
+			l.mu.Unlock()
+			if len(l.answers) == 0 {
+				return true
+			}
+		}
+		d := l.answers[l.nextAnswer]
+		l.nextAnswer++
+		// The session may serve another connection by now, or be another goroutine's.
+		p, ok := d.session.driver.(*loopConn)
+		if !ok || p.s.x.later != d {
+			continue
+		}
+		if !l.deadline.IsZero() { // for Kong's replies to log lines
+			l.deadline = time.Now().Add(l.server.endTimeout)
+		}
+		p.s.answer(d.answer)
+		if !l.serve(p, 0) {
+			return false
+		}
+	}
+}
+
 func (l *loop) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,7 +216,7 @@ func (l *loop) run() {
 	for {
 		// The work that remains of the last round is done here, because another goroutine may
 		// have run that round, and returned in the middle of it.
-		if !l.registerAccepted() {
+		if !l.answerDeferred() || !l.registerAccepted() {
 			return
 		}
 		if l.stopping.Load() && l.ending() {
@@ -343,6 +391,7 @@ func (l *loop) drop(p *loopConn) {
 	l.conns[p.fd] = nil
 	l.open.Add(-1)
 	p.unregistered = false
+	p.s.x.later = nil // its answer finds nobody
 	_ = unix.Close(p.fd)
 	l.server.release()
 	if len(l.freeList) >= maxFree || cap(p.s.in.buf) > bufferFree {
@@ -356,6 +405,13 @@ func (l *loop) drop(p *loopConn) {
 // now; this goroutine has then served the connection to its end.
 func (l *loop) serve(p *loopConn, events uint32) bool {
 	more := false
+	if p.s.state == deferred && events != 0 {
+		// Nothing is read before the answer is there, so epoll would report it again and again.
+		// That the peer has hung up shows when the answer is written.
+		p.added = false
+		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
+		return true
+	}
 	if p.s.state == answered && events&unix.EPOLLHUP != 0 {
 		p.s.fail(errDone) // the usual end, which need not be read
 	} else {
@@ -375,7 +431,7 @@ func (l *loop) serve(p *loopConn, events uint32) bool {
 	case !more:
 		p.s.report()
 		l.drop(p)
-	case !p.added && !p.unregistered:
+	case !p.added && !p.unregistered && p.s.state != deferred:
 		p.unregistered = true
 		l.accepted = append(l.accepted, p)
 	}
@@ -396,6 +452,10 @@ func (l *loop) registerAccepted() bool {
 			return false
 		}
 		if !p.unregistered {
+			continue
+		}
+		if p.s.state == deferred {
+			p.unregistered = false
 			continue
 		}
 		p.unregistered, p.added = false, true
@@ -423,12 +483,18 @@ func (l *loop) ending() bool {
 		l.deadline = time.Now().Add(l.server.endTimeout)
 	}
 	forced := l.forced.Load()
-	silent := !time.Now().Before(l.deadline) // the remaining connections wait for their peers
+	now := time.Now()
+	silent := !now.Before(l.deadline) // the remaining connections wait for their peers, or for a deferred answer
+	if silent {
+		l.deadline = now.Add(l.server.endTimeout)
+	}
 	for _, p := range l.conns {
 		switch {
 		case p == nil:
 		case forced:
 			l.drop(p)
+		case p.s.state == deferred:
+			p.stopping = true
 		case silent:
 			l.server.log.Warn("closing a connection from Kong", "error", errSilent)
 			l.drop(p)

@@ -49,6 +49,9 @@ func (p *loopConn) detach() *netConn {
 	return p.own
 }
 
+// deferral implements driver.
+func (p *loopConn) deferral() *deferral { return &deferral{session: p.s, deliver: p.loop.deliver} }
+
 // serve makes all steps that the received bytes allow. It reports whether the session goes on;
 // if it was detached meanwhile, p.own must serve it.
 func (p *loopConn) serve() (more bool) {
@@ -88,6 +91,8 @@ func (p *loopConn) serve() (more bool) {
 			p.detach()
 		case run:
 			s.run()
+		case wait: // see loop.answerDeferred
+			return true
 		case done: // a connection that is to stop is read once more, and closed by ending
 		case end:
 			return false

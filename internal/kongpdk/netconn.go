@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"kafka-upstream/internal/plugin"
 )
 
 // A peer that stalls holds no resource forever.
@@ -28,6 +30,8 @@ type netConn struct {
 	s     *session
 	nc    stream
 	timed bool // the command that is being received has a deadline
+
+	answers chan plugin.Response // those that were deferred; nil until there is one
 
 	mu         sync.Mutex
 	hasCommand bool
@@ -53,6 +57,13 @@ func newNetConn(s *session, nc stream) *netConn {
 
 // detach implements driver.
 func (c *netConn) detach() *netConn { return c }
+
+// deferral implements driver. The goroutine of the connection waits for the answer.
+func (c *netConn) deferral() *deferral {
+	answers := make(chan plugin.Response, 1) // that of a request that panicked is never received
+	c.answers = answers
+	return &deferral{session: c.s, deliver: func(d *deferral) { answers <- d.answer }}
+}
 
 // serve runs until the connection ends.
 func (c *netConn) serve() {
@@ -85,6 +96,9 @@ func (c *netConn) do(act action) bool {
 		return c.begin()
 	case run:
 		c.s.run()
+		return true
+	case wait:
+		c.s.answer(<-c.answers)
 		return true
 	case detach: // it is detached
 		return true

@@ -45,6 +45,8 @@ type driver interface {
 	// detach makes the calling goroutine the session's own, unless it is already, and returns
 	// the driver that serves the session from then on.
 	detach() *netConn
+	// deferral returns the deferral of the session's request.
+	deferral() *deferral
 }
 
 // action is what a driver must do next for a session, after writing s.send.
@@ -55,6 +57,7 @@ const (
 	begin                // a command has come: begin it with s.begin, or close the connection
 	detach               // give the session a goroutine of its own, and step again
 	run                  // call s.run, and step again
+	wait                 // for the deferred answer: call s.answer, and step again
 	done                 // the command is done: step again, or close the connection
 	end                  // close the connection, because of s.err
 )
@@ -68,7 +71,8 @@ const (
 	replies                // for the replies to calls
 	ready                  // to run the command
 	performed              // the command is done
-	handled                // the event was handled
+	deferred               // the event was handled, and its answer comes later
+	handled                // the event was handled, and its answer is there, if it has one
 	answered               // the client was answered: for Kong to close the connection
 	ended
 )
@@ -139,6 +143,9 @@ func (s *session) step() action {
 				return detach
 			}
 			return run
+
+		case deferred:
+			return wait
 
 		case handled:
 			switch {
@@ -259,7 +266,9 @@ func (s *session) readReplies() (action, error) {
 func (s *session) run() {
 	if s.command.kind == cmdHandleEvent {
 		s.access()
-		s.state = handled
+		if s.state = handled; s.x.later != nil {
+			s.state = deferred
+		}
 		return
 	}
 	defer func() {
@@ -285,10 +294,18 @@ func (s *session) access() {
 	defer func() {
 		if v := recover(); v != nil {
 			s.server.log.Error("panic while handling a request; the server continues", "panic", v, "stack", string(debug.Stack()))
+			x.later = nil
 			x.exit(plugin.Panic.Response())
 		}
 	}()
 	s.instance.access(x)
+}
+
+// answer answers the event with its deferred answer.
+func (s *session) answer(a plugin.Response) {
+	s.x.later = nil
+	s.x.exit(a)
+	s.state = handled
 }
 
 // sent is called when s.send was written. It counts the answer only then: a client whose

@@ -31,6 +31,8 @@ func (d *aDriver) detach() *netConn {
 	return nil
 }
 
+func (d *aDriver) deferral() *deferral { return &deferral{session: d.s} }
+
 // put sends bytes to the session, some at a time, and does what it wants.
 func (d *aDriver) put(b []byte, atOnce int) {
 	for {
@@ -39,7 +41,7 @@ func (d *aDriver) put(b []byte, atOnce int) {
 			d.sent = append(d.sent, d.s.send...)
 			d.s.sent()
 		}
-		d.actions = append(d.actions, []string{"read", "begin", "detach", "run", "done", "end"}[act])
+		d.actions = append(d.actions, []string{"read", "begin", "detach", "run", "wait", "done", "end"}[act])
 		switch act {
 		case read:
 			if len(b) == 0 {

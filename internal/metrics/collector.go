@@ -34,7 +34,7 @@ func perTopic(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	descProducers    = perTopic("producers", "Producers that serve the topic now: one for each set of settings for Kafka that instances share.")
-	descFill         = perTopic("buffer_fill_ratio", "How full the fullest buffer for the topic is, in records or in bytes, whichever is nearer to its limit; at 1 the topic's records are rejected.")
+	descFill         = perTopic("buffer_fill_ratio", "How full the fullest buffer for the topic is, in records or in bytes, whichever is nearer to its limit; at 1 the topic's records are rejected. A buffer in front of which there is the spool (producer_async_durable) does not count.")
 	descHealthy      = perTopic("healthy", "1 while records of the topic are accepted, 0 while a producer with producer_async_health_gating is unhealthy, and rejects them. Only topics with such a producer have it.")
 	descStalled      = perTopic("stalled_seconds", "Longest time for which a producer has had records of the topic that were due, beyond its flush timeout, and delivered none; near 0 while all is well.")
 	descLimitRecords = perTopic("buffer_limit_records", "Records that the buffers of the topic's producers may hold, including those of other topics that share them.")
@@ -42,7 +42,7 @@ var (
 
 	descBufferedRecords    = perTopic("buffered_records", "Accepted records that are waiting or in flight.")
 	descBufferedBytes      = perTopic("buffered_bytes", "Bytes of the keys, values and headers of buffered records.")
-	descAcceptedRecords    = perTopic("accepted_records_total", "Records accepted into a buffer: the sum of delivered, sent, failed, undelivered and buffered.")
+	descAcceptedRecords    = perTopic("accepted_records_total", "Records accepted into a buffer: the sum of delivered, sent, failed, undelivered, returned and buffered.")
 	descAcceptedBytes      = perTopic("accepted_bytes_total", "Bytes of the keys, values and headers of accepted records.")
 	descRejectedRecords    = perTopic("rejected_records_total", "Records that were not accepted, by reason.", "reason")
 	descDeliveredRecords   = perTopic("delivered_records_total", "Records that the brokers acknowledged (acks 1 and -1).")
@@ -53,6 +53,11 @@ var (
 	descFailedBytes        = perTopic("failed_bytes_total", "Bytes of the keys, values and headers of failed records, by reason.", "reason")
 	descUndeliveredRecords = perTopic("undelivered_records_total", "Records that were accepted and given up because the server ended. They are lost.")
 	descUndeliveredBytes   = perTopic("undelivered_bytes_total", "Bytes of the keys, values and headers of undelivered records.")
+
+	descSpooledRecords  = perTopic("spooled_records_total", "Records that were written to the spool (producer_async_durable), whose clients were answered 200. They are accepted when a buffer takes them.")
+	descSpooledBytes    = perTopic("spooled_bytes_total", "Bytes of the keys, values and headers of spooled records.")
+	descReturnedRecords = perTopic("returned_records_total", "Records that were accepted from the spool and given back to it, undelivered, for another configuration or for the next process.")
+	descReturnedBytes   = perTopic("returned_bytes_total", "Bytes of the keys, values and headers of returned records.")
 
 	descRequests         = perTopic("produce_requests_total", "Produce requests. Each is an attempt to deliver a batch.")
 	descRequestsFailed   = perTopic("produce_requests_failed_total", "Produce requests that failed, by reason.", "reason")
@@ -131,15 +136,18 @@ func (t *topicCollector) amount(records, bytes *prometheus.Desc, a producer.Amou
 func (t *topicCollector) collect() {
 	var limit producer.Amount
 	var fill, stalled float64
-	gated, healthy := false, 1.0
+	gated, healthy, durable := false, 1.0, t.Appended.Records+t.Returned.Records > 0
 	for _, b := range t.Buffers {
 		gated = gated || b.Gated
+		durable = durable || b.Durable
 		if b.Unhealthy {
 			healthy = 0
 		}
 		limit.Records += b.Limit.Records
 		limit.Bytes += b.Limit.Bytes
-		fill = max(fill, b.Fill)
+		if !b.Durable { // else the spool takes records
+			fill = max(fill, b.Fill)
+		}
 		stalled = max(stalled, b.Stalled.Seconds())
 	}
 	t.gauge(descProducers, float64(len(t.Buffers)))
@@ -161,6 +169,14 @@ func (t *topicCollector) collect() {
 	}
 	if t.detailed || t.Undelivered.Records > 0 {
 		t.amount(descUndeliveredRecords, descUndeliveredBytes, t.Undelivered)
+	}
+	if durable {
+		t.counter(descSpooledRecords, t.Appended.Records)
+		t.counter(descReturnedRecords, t.Returned.Records)
+		if t.detailed {
+			t.counter(descSpooledBytes, t.Appended.Bytes)
+			t.counter(descReturnedBytes, t.Returned.Bytes)
+		}
 	}
 	for i, n := range t.Rejected {
 		t.counter(descRejectedRecords, n, producer.Rejection(i).String())

@@ -77,14 +77,17 @@ func none() producer.Stats { return producer.Stats{} }
 func busyTopic(name string) producer.TopicStats {
 	t := producer.TopicStats{
 		Topic:       name,
-		Accepted:    producer.Amount{Records: 8, Bytes: 40},
+		Accepted:    producer.Amount{Records: 10, Bytes: 50},
 		Delivered:   producer.Amount{Records: 3, Bytes: 15},
 		Unconfirmed: producer.Amount{Records: 1, Bytes: 5},
 		Undelivered: producer.Amount{Records: 1, Bytes: 5},
 		Buffered:    producer.Amount{Records: 3, Bytes: 15},
 		Rejected: [producer.Rejections]int64{
 			producer.TooLarge: 1, producer.BufferFull: 2, producer.MemoryFull: 3, producer.ShuttingDown: 4, producer.Unhealthy: 5,
+			producer.SpoolFull: 6, producer.SpoolFailed: 7,
 		},
+		Appended:        producer.Amount{Records: 9, Bytes: 45},
+		Returned:        producer.Amount{Records: 2, Bytes: 10},
 		ProduceRequests: 2, ProduceRequestsFailed: failed(1), Retries: 1,
 		MetadataRequests: 2, MetadataRequestsFailed: failed(1),
 		Buffers: []producer.BufferStats{
@@ -115,6 +118,7 @@ func everything() *Metrics {
 	m.Memory(memory.NewLimit(1000))
 	m.Requests(DoorProtocol, new(plugin.Counters).Counts)
 	m.Schemas(new(registry.Pool).Stats)
+	m.Spool(func() (producer.SpoolStats, bool) { return producer.SpoolStats{}, true })
 	return m
 }
 

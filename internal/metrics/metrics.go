@@ -27,6 +27,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	notReady atomic.Pointer[string]
 	stats    func() producer.Stats
+	spool    func() (producer.SpoolStats, bool) // nil: there is none
 }
 
 // New returns the metrics of a process of that version, in a registry of their own. Each

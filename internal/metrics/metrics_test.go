@@ -46,6 +46,8 @@ kafka_upstream_requests_total{door="plugin_protocol",reason="not_delivered",stat
 kafka_upstream_requests_total{door="plugin_protocol",reason="panic",status="500"} 0
 kafka_upstream_requests_total{door="plugin_protocol",reason="sent",status="200"} 2
 kafka_upstream_requests_total{door="plugin_protocol",reason="shutting_down",status="503"} 1
+kafka_upstream_requests_total{door="plugin_protocol",reason="spool_failed",status="503"} 0
+kafka_upstream_requests_total{door="plugin_protocol",reason="spool_full",status="503"} 0
 kafka_upstream_requests_total{door="plugin_protocol",reason="timed_out",status="502"} 0
 kafka_upstream_requests_total{door="plugin_protocol",reason="too_large",status="413"} 0
 kafka_upstream_requests_total{door="plugin_protocol",reason="topic_not_allowed",status="502"} 0
@@ -88,8 +90,12 @@ func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
 		`kafka_upstream_buffer_fill_ratio{topic="orders"}`:    0.3, // of the fullest
 		`kafka_upstream_stalled_seconds{topic="orders"}`:      2,   // of the most stalled
 
-		`kafka_upstream_accepted_records_total{topic="orders"}`:                          8,
-		`kafka_upstream_accepted_bytes_total{topic="orders"}`:                            40,
+		`kafka_upstream_accepted_records_total{topic="orders"}`:                          10,
+		`kafka_upstream_accepted_bytes_total{topic="orders"}`:                            50,
+		`kafka_upstream_spooled_records_total{topic="orders"}`:                           9,
+		`kafka_upstream_spooled_bytes_total{topic="orders"}`:                             45,
+		`kafka_upstream_returned_records_total{topic="orders"}`:                          2,
+		`kafka_upstream_returned_bytes_total{topic="orders"}`:                            10,
 		`kafka_upstream_delivered_records_total{topic="orders"}`:                         2,
 		`kafka_upstream_delivered_bytes_total{topic="orders"}`:                           10,
 		`kafka_upstream_sent_records_total{topic="orders"}`:                              1,
@@ -106,6 +112,8 @@ func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
 		`kafka_upstream_rejected_records_total{reason="memory_full",topic="orders"}`:     3,
 		`kafka_upstream_rejected_records_total{reason="shutting_down",topic="orders"}`:   4,
 		`kafka_upstream_rejected_records_total{reason="unhealthy",topic="orders"}`:       5,
+		`kafka_upstream_rejected_records_total{reason="spool_full",topic="orders"}`:      6,
+		`kafka_upstream_rejected_records_total{reason="spool_failed",topic="orders"}`:    7,
 		`kafka_upstream_healthy{topic="orders"}`:                                         1,
 		`kafka_upstream_compressed_batches_total{codec="lz4",topic="orders"}`:            3,
 		`kafka_upstream_compression_input_bytes_total{codec="lz4",topic="orders"}`:       1000,
@@ -137,7 +145,7 @@ func TestTopicHasItsCountsAndAllOfThemFromTheStart(t *testing.T) {
 		`kafka_upstream_producers{topic="orders"}`:              0,
 		`kafka_upstream_buffer_limit_records{topic="orders"}`:   0,
 		`kafka_upstream_buffer_fill_ratio{topic="orders"}`:      0,
-		`kafka_upstream_accepted_records_total{topic="orders"}`: 8,
+		`kafka_upstream_accepted_records_total{topic="orders"}`: 10,
 		`kafka_upstream_buffered_records{topic="orders"}`:       3, // not lost from the sums
 	})
 }

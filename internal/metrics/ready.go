@@ -33,6 +33,9 @@ func (m *Metrics) causes(stats *producer.Stats) []string {
 			if b.Orphaned { // no request depends on it
 				continue
 			}
+			if b.Durable && !b.Unhealthy { // the spool takes its records
+				continue
+			}
 			if b.Fill > fullRatio {
 				lines = append(lines, fmt.Sprintf("topic %s: the buffer is %.0f %% full (%d records, %d bytes)",
 					t.Topic, 100*b.Fill, b.Buffered.Records, b.Buffered.Bytes))
@@ -47,6 +50,12 @@ func (m *Metrics) causes(stats *producer.Stats) []string {
 		}
 	}
 	slices.Sort(lines)
+	if m.spool != nil {
+		s, _ := m.spool()
+		if cause := spoolCause(&s); cause != "" {
+			lines = append(lines, cause)
+		}
+	}
 	if reason := m.notReady.Load(); reason != nil {
 		lines = slices.Insert(lines, 0, *reason)
 	}

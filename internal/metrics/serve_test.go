@@ -72,12 +72,12 @@ func TestPagesAreServed(t *testing.T) {
 		status int
 		want   string // in the page
 	}{
-		{"/metrics", 200, "\nkafka_upstream_accepted_records_total{topic=\"orders\"} 8\n"},
+		{"/metrics", 200, "\nkafka_upstream_accepted_records_total{topic=\"orders\"} 10\n"},
 		{"/metrics", 200, "\ngo_goroutines "},
 		{"/healthz", 200, "ok\n"},
 		{"/readyz", 200, "ready\n"},
 		{"/", 200, "kafka-upstream 1.2.3\n\nready\n"},
-		{"/", 200, "accepted  delivered  sent  failed  undelivered  buffered  buffer  topic\n         8          2     1       1            1         3    30 %  orders\n"},
+		{"/", 200, "accepted  delivered  sent  failed  undelivered  buffered  buffer  topic\n        10          2     1       1            1         3    30 %  orders\n"},
 		{"/debug/pprof/", 404, ""},
 		{"/metrics/more", 404, ""},
 	} {

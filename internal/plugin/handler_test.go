@@ -55,6 +55,8 @@ func TestOutcomes(t *testing.T) {
 		"no token":                      {undeliveredAs(fmt.Errorf("x: %w", sasl.NewTokenError(errors.New("away"))), told{"could not get token from u: away", ""}, "t", time.Second), NoToken, 502, `{"message":"Bad Gateway","error":"could not get token"}`, "could not send a record to topic t: could not get token from u: away (after 1s)"},
 		"buffer full":                   {producer.ErrFull, BufferFull, 503, unavailable, ""},
 		"memory full":                   {fmt.Errorf("headers: %w", memory.ErrFull), MemoryFull, 503, unavailable, ""},
+		"spool full":                    {fmt.Errorf("%w: x", producer.ErrSpoolFull), SpoolFull, 503, unavailable, ""},
+		"spool failed":                  {fmt.Errorf("%w: x", producer.ErrSpoolFailed), SpoolFailed, 503, unavailable, ""},
 		"shutting down":                 {producer.ErrClosed, ShuttingDown, 503, unavailable, "a record to topic t was rejected: the server is shutting down"},
 		"configuration":                 {fmt.Errorf("%w: no topic", errConfig), BadConfig, 500, `{"message":"Internal Server Error","error":"invalid plugin configuration"}`, "invalid plugin configuration: no topic"},
 		"body that cannot be read":      {&request.BodyError{Reason: "its file is gone"}, BodyUnreadable, 500, `{"message":"Internal Server Error","error":"could not read request body"}`, "its file is gone"},
@@ -118,7 +120,18 @@ type door struct {
 	limit              *memory.Limit
 	reserved           int64
 	blocking, released bool
+	deferred           chan Response // the answer, once it is deferred
 }
+
+// Defer implements Exchange.
+func (d *door) Defer() Deferred {
+	d.deferred = make(chan Response, 1)
+	return answering(d.deferred)
+}
+
+type answering chan Response
+
+func (c answering) Answer(a Response) { c <- a }
 
 func (d *door) Began() time.Time { return time.Now() }
 func (d *door) WillBlock()       { d.blocking = true }

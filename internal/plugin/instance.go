@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ import (
 // syncTimeout bounds how long a client waits for its records to be acknowledged. It is
 // below the 60 s after which Kong gives up on the plugin server.
 const syncTimeout = 55 * time.Second
+
+// errNoSpool is the error of a durable configuration in a process without a spool.
+var errNoSpool = errors.New("producer_async_durable is true and there is no spool: start the plugin server with -spool and a directory, or set producer_async_durable to false")
 
 // instance is the plugin with one configuration.
 type instance struct {
@@ -43,6 +47,9 @@ type instance struct {
 var _ Handler = (*instance)(nil)
 
 func newInstance(cfg *config.Config, o Options) (*instance, error) {
+	if cfg.Durable && !o.Pool.HasSpool() {
+		return nil, errNoSpool
+	}
 	schemas, err := acquireSchemas(cfg, o.Schemas)
 	if err != nil {
 		return nil, err
@@ -98,6 +105,9 @@ func (in *instance) Handle(ctx context.Context, x Exchange, r *request.Request) 
 		a = in.respond(err)
 	case len(records) == 0:
 		a = in.respond(errFiltered)
+	case in.cfg.Durable:
+		in.appendAndAnswer(x, h, records, lines)
+		return a
 	case in.cfg.Async:
 		a = in.respond(h.SendAll(ctx, records, nil))
 	default:
@@ -106,6 +116,23 @@ func (in *instance) Handle(ctx context.Context, x Exchange, r *request.Request) 
 	}
 	a.Lines = lines
 	return a
+}
+
+// appendAndAnswer has records appended to the spool, and the request answered once they are on the
+// disk.
+func (in *instance) appendAndAnswer(x Exchange, h *producer.Handle, records []record.Record, lines []record.LogLine) {
+	d := x.Defer()
+	h.Append(records, func(err error) {
+		defer func() {
+			if v := recover(); v != nil { // in the spool's goroutine
+				in.log.Error("panic while answering a request; the server continues", "panic", v, "stack", string(debug.Stack()))
+				d.Answer(Panic.Response())
+			}
+		}()
+		a := in.respond(err)
+		a.Lines = lines
+		d.Answer(a)
+	})
 }
 
 // sendAndWait sends records, and waits until each is acknowledged or given up. The response

@@ -63,6 +63,10 @@ func outcome(err error, topic string, limit int) Response {
 		return MemoryFull.Response() // as above, or in the instance's own log
 	case errors.Is(err, producer.ErrUnhealthy):
 		return Unhealthy.Response() // as above
+	case errors.Is(err, producer.ErrSpoolFull):
+		return SpoolFull.Response() // as above
+	case errors.Is(err, producer.ErrSpoolFailed):
+		return SpoolFailed.Response() // as above
 	case errors.Is(err, producer.ErrClosed):
 		return logged(ShuttingDown, "a record to topic "+topic+" was rejected: the server is shutting down")
 	case errors.Is(err, errConfig):

@@ -30,7 +30,8 @@ type Handler interface {
 	// Needs returns what a door has to find out about each request.
 	Needs() request.Fields
 	// Handle handles one request. It calls x.WillBlock before it blocks, and keeps nothing
-	// of r. All work for the request is done when it returns.
+	// of r. All work for the request is done when it returns, unless it has called x.Defer:
+	// then the response that it returns is discarded.
 	Handle(ctx context.Context, x Exchange, r *request.Request) Response
 	// Refuse returns the response to a request that a door could not read. The error is
 	// [request.ErrTooLarge], a [*request.BodyError], memory.ErrFull, or any other, which
@@ -55,6 +56,18 @@ type Exchange interface {
 	// Release gives back what was reserved, and the memory of the request, which must not
 	// be used after that. Call it before a long wait.
 	Release()
+	// Defer returns the way to answer the request later, which keeps no goroutine busy
+	// meanwhile, in place of the response of Handle. Call it at most once, and neither
+	// WillBlock after it. If Handle panics after it, that is the answer.
+	Defer() Deferred
+}
+
+// Deferred is a request that is answered later.
+type Deferred interface {
+	// Answer answers the request, even before Handle has returned. It may be called from
+	// any goroutine, and never blocks. Only the first call counts. The answer goes nowhere
+	// if the connection has ended.
+	Answer(Response)
 }
 
 // Options are what the plugin works with.

@@ -44,6 +44,8 @@ const (
 	BufferFull                    // the record was rejected
 	MemoryFull                    // the record was rejected: the memory limit of the process is reached
 	Unhealthy                     // the record was rejected: the producer cannot reach its brokers
+	SpoolFull                     // the record was rejected: the spool, or its disk, is full
+	SpoolFailed                   // the record was rejected: the spool cannot be written
 	ShuttingDown                  // the record was rejected
 	NoSchema                      // a schema of the configuration cannot be had
 	NoCertificate                 // the certificate of the configuration cannot be loaded
@@ -77,6 +79,8 @@ var table = [reasons]struct {
 	BufferFull:      {"buffer_full", 503, "Service Unavailable", msgNotSent},
 	MemoryFull:      {"memory_full", 503, "Service Unavailable", msgNotSent},
 	Unhealthy:       {"unhealthy", 503, "Service Unavailable", msgNotSent},
+	SpoolFull:       {"spool_full", 503, "Service Unavailable", msgNotSent},
+	SpoolFailed:     {"spool_failed", 503, "Service Unavailable", msgNotSent},
 	ShuttingDown:    {"shutting_down", 503, "Service Unavailable", msgNotSent},
 	NoSchema:        {"no_schema", 502, "Bad Gateway", "could not get schema"},
 	NoCertificate:   {"no_certificate", 502, "Bad Gateway", "could not load certificate"},

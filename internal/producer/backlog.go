@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"kafka-upstream/internal/spool"
 )
 
 // queued is a record that was accepted and is not in flight.
@@ -13,6 +15,7 @@ type queued struct {
 	accepted   time.Duration   // when, since Producer.started; all waits are counted from here
 	timestamp  int64           // as the record has it, in ms since 1970: any time at all
 	delivery   *delivery       // if the sender waits for it; else nil
+	stored     *spool.Stored   // if it came from the spool; else nil
 	rejections int32           // topic.rejections when the record was accepted
 }
 
@@ -49,8 +52,11 @@ func (q *queued) message(topic string, partition int32) kafka.Message {
 	if q.headers != nil {
 		m.Headers = *q.headers
 	}
-	if q.delivery != nil {
+	switch {
+	case q.delivery != nil:
 		m.WriterData = q.delivery
+	case q.stored != nil:
+		m.WriterData = q.stored
 	}
 	return m
 }
@@ -59,7 +65,12 @@ func (q *queued) message(topic string, partition int32) kafka.Message {
 // already.
 func requeued(m *kafka.Message, accepted time.Duration) queued {
 	q := queued{key: m.Key, value: m.Value, accepted: accepted, timestamp: m.Time.UnixMilli()}
-	q.delivery, _ = m.WriterData.(*delivery)
+	switch of := m.WriterData.(type) {
+	case *delivery:
+		q.delivery = of
+	case *spool.Stored:
+		q.stored = of
+	}
 	if len(m.Headers) > 0 {
 		q.headers = &m.Headers
 	}

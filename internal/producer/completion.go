@@ -61,6 +61,13 @@ func (p *Producer) complete(t *topic, messages []kafka.Message, err error) {
 	amount, taken := amountOf(messages), int64(0)
 	for i := range messages {
 		taken += memoryOf(sizeOfMessage(&messages[i]), len(messages[i].Headers))
+		if p.o.Durable {
+			taken += perStored
+		}
+	}
+	if p.o.Durable && isReturned(err) {
+		p.giveBack(t, messages, amount)
+		return
 	}
 	if err != nil && p.o.Async && !errors.Is(err, errAbandoned) { // else the sender gets the error
 		t.log.recordsLost(len(messages), p.leaderOf(t.name, int32(messages[0].Partition)), err)
@@ -69,7 +76,11 @@ func (p *Producer) complete(t *topic, messages []kafka.Message, err error) {
 	p.mu.Lock()
 	p.reserve(t, Amount{-amount.Records, -amount.Bytes})
 	t.ledger.complete(amount, err)
+	p.startTaking()
 	p.mu.Unlock()
+	if p.o.Durable {
+		p.done(t, messages)
+	}
 	if p.o.Async {
 		return
 	}
@@ -100,7 +111,7 @@ func amountOf(messages []kafka.Message) Amount {
 func (p *Producer) split(t *topic, messages []kafka.Message) {
 	half := len(messages) / 2
 	for _, part := range [][]kafka.Message{messages[:half], messages[half:]} {
-		p.completeBatch(t, part, p.cluster.Produce(p.cluster.Context(), part))
+		p.completeBatch(t, part, p.produce(t, part))
 	}
 }
 
@@ -120,7 +131,7 @@ func (p *Producer) retryWithoutRejected(t *topic, messages []kafka.Message, reje
 		return
 	}
 	p.completeWhole(t, bad, rejected)
-	p.completeBatch(t, good, p.cluster.Produce(p.cluster.Context(), good))
+	p.completeBatch(t, good, p.produce(t, good))
 }
 
 // reassign returns the records of a batch whose partition is gone to the head of the

@@ -64,7 +64,9 @@ func (p *Producer) dispatch() {
 		}
 		if len(p.due.topics) == 0 {
 			if wait = p.idle; p.backlogged == 0 && p.inFlight == 0 {
-				if wait = p.idle - now.Sub(p.used); p.closed || wait <= 0 {
+				if wait = p.idle - now.Sub(p.used); p.draining() {
+					wait = p.idle // it is woken
+				} else if p.closed || wait <= 0 {
 					break
 				}
 			}
@@ -104,17 +106,30 @@ func (p *Producer) enqueue(t *topic, q queued) {
 	wasFull := !first && p.full(b) // its partition has a batch in flight
 	b.push(q)
 	p.addBacklogged(t, 1)
+	switch started := p.serve(t); {
+	case started:
+	case t.known && p.asleep && (!wasFull && p.full(b) || first && p.started.Add(q.accepted+p.o.Linger+early).Before(p.wakeAt)):
+		p.signal()
+	}
+}
+
+// serve requests the metadata of a topic that has records, if it is not known, and starts the
+// dispatcher if there is none, which it reports. The caller holds p.mu.
+func (p *Producer) serve(t *topic) (started bool) {
 	if !t.known && !t.awaiting {
 		t.awaiting = true
 		p.requests.Go(func() { p.awaitMetadata(t) })
 	}
-	switch {
-	case !p.dispatching:
-		p.dispatching = true
-		go p.dispatch()
-	case t.known && p.asleep && (!wasFull && p.full(b) || first && p.started.Add(q.accepted+p.o.Linger+early).Before(p.wakeAt)):
-		p.signal()
+	if p.dispatching {
+		return false
 	}
+	p.startDispatching()
+	return true
+}
+
+func (p *Producer) startDispatching() {
+	p.dispatching = true
+	go p.dispatch()
 }
 
 // signal wakes the dispatcher. The caller holds p.mu.

@@ -19,6 +19,11 @@ func (h *Handle) SendAll(ctx context.Context, records []Record, results []Result
 	return h.producer.SendAll(ctx, records, results)
 }
 
+// Append is [Producer.Append], for records to topics of h.
+func (h *Handle) Append(records []Record, committed func(error)) {
+	h.producer.Append(records, committed)
+}
+
 // Release gives the share back. The producer lives on while others have a share,
 // and for a minute after the last record.
 func (h *Handle) Release() { h.release() }

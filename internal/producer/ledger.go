@@ -73,6 +73,12 @@ func (l *ledger) complete(a Amount, err error) {
 	}
 }
 
+// giveBack counts records that went back to the spool.
+func (l *ledger) giveBack(a Amount) {
+	l.Buffered.subtract(a)
+	l.Returned.add(a)
+}
+
 // batch counts a completed batch. Records that were given up in the backlog are none.
 func (l *ledger) batch(a Amount) {
 	l.BatchRecords.Observe(RecordsBounds, float64(a.Records))

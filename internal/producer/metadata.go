@@ -95,6 +95,11 @@ func (p *Producer) fail(t *topic, over func(*queued) bool, err error) {
 			delete(t.keyed, partition)
 		}
 	}
+	for partition, b := range t.resumed {
+		if of(b, partition); b.len() == 0 {
+			delete(t.resumed, partition)
+		}
+	}
 	p.mu.Unlock()
 	if len(failed) == 0 {
 		return

@@ -3,8 +3,10 @@ package producer
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"kafka-upstream/internal/security/sasl"
@@ -36,10 +38,18 @@ type Options struct {
 	Partitioner string
 
 	Async         bool          // Send does not wait for the acknowledgement
+	Durable       bool          // with Async: records go through the spool, by Append
 	Linger        time.Duration // with Async: how long a record may wait for its batch to fill
 	BufferRecords int           // accepted and not completed
 	BufferBytes   int64         // keys, values and headers of these records
 	HealthGating  HealthGating  // with Async
+}
+
+// destination names the cluster in the spool: records that a former process left are delivered
+// by the producer of any configuration with the same brokers. It has no secrets.
+func (o *Options) destination() string {
+	h := sha256.Sum256([]byte(strings.Join(slices.Sorted(slices.Values(o.Servers)), ",")))
+	return hex.EncodeToString(h[:16])
 }
 
 // Key identifies Options. Producers are shared by key: two Options with the same key have

@@ -12,6 +12,7 @@ import (
 
 	"kafka-upstream/internal/memory"
 	"kafka-upstream/internal/security"
+	"kafka-upstream/internal/spool"
 )
 
 // Access is how a producer reaches its brokers.
@@ -33,6 +34,8 @@ type PoolOptions struct {
 	// OrphanTimeout is how long records may stay undelivered once no instance has their
 	// configuration any more; 0: forever.
 	OrphanTimeout time.Duration
+	// Spool is where producers with Options.Durable have their records; nil if there are none.
+	Spool *spool.Spool
 }
 
 // Pool holds one producer for each key of Options, shared by all instances of all of
@@ -40,6 +43,7 @@ type PoolOptions struct {
 type Pool struct {
 	o       PoolOptions
 	pending pendingLines
+	sources sources
 
 	mu        sync.Mutex // locked before a Producer's
 	producers map[Key]*Producer
@@ -52,8 +56,34 @@ type Pool struct {
 
 // NewPool returns an empty pool.
 func NewPool(o PoolOptions) *Pool {
-	return &Pool{o: o, producers: make(map[Key]*Producer), topics: make(map[string]int)}
+	return &Pool{
+		o: o, producers: make(map[Key]*Producer), topics: make(map[string]int),
+		sources: sources{spool: o.Spool, log: o.Log, all: make(map[sourceKey]*source)},
+	}
 }
+
+// SpoolStats is what the spool holds, and what it has done.
+type SpoolStats struct {
+	spool.Stats
+	Unclaimed int // records that no producer takes: there is no configuration for them
+}
+
+// SpoolStats returns the counts of the spool. It reports false if there is none.
+func (p *Pool) SpoolStats() (SpoolStats, bool) {
+	if p.o.Spool == nil {
+		return SpoolStats{}, false
+	}
+	s := SpoolStats{Stats: p.o.Spool.Stats()}
+	for _, q := range s.Queues {
+		if !p.sources.isTaken(sourceKey{q.Destination, q.Topic}) {
+			s.Unclaimed += q.Records
+		}
+	}
+	return s, true
+}
+
+// HasSpool reports whether there is a spool for producers with Options.Durable.
+func (p *Pool) HasSpool() bool { return p.o.Spool != nil }
 
 // orphanedAfter is how long after its release a topic, or a producer, may be unused.
 func (p *Pool) orphanedAfter() time.Duration {
@@ -76,7 +106,11 @@ func (p *Pool) Acquire(ctx context.Context, o Options, topics ...string) (*Handl
 	if err != nil {
 		return nil, err
 	}
-	return p.share(key, topics, newProducer(o, access, &p.o, &p.pending)), nil
+	q := newProducer(o, access, &p.o, &p.pending)
+	if o.Durable {
+		q.sources = &p.sources
+	}
+	return p.share(key, topics, q), nil
 }
 
 // share returns a share in the producer there is, else in the new one, else nil.
@@ -98,6 +132,9 @@ func (p *Pool) share(key Key, topics []string, added *Producer) *Handle {
 		added.close(context.Background(), errAbandoned)
 	}
 	q.acquire(topics)
+	if q.sources != nil {
+		q.sources.joinAll(q, topics)
+	}
 	return &Handle{q, topics, sync.OnceFunc(func() { q.release(topics, p.orphanedAfter()) })}
 }
 
@@ -111,6 +148,12 @@ func (p *Pool) removeUnused(key Key, q *Producer) {
 		return
 	}
 	u := q.unused(p.orphanedAfter(), p.o.OrphanTimeout)
+	var left []*topic
+	defer func() { // without a lock
+		for _, t := range left {
+			q.sources.leave(t.source, q)
+		}
+	}()
 	if u.all {
 		delete(p.producers, key)
 		p.unsettled = append(p.unsettled, q)
@@ -123,6 +166,9 @@ func (p *Pool) removeUnused(key Key, q *Producer) {
 	for _, t := range u.idle {
 		if counts := q.forget(t); counts != nil {
 			p.past.Topics[p.topicIndex(t.name)].add(counts)
+			if t.source != nil {
+				left = append(left, t)
+			}
 		} else { // a request of a released instance has just sent a record
 			u.next = time.Second
 		}
@@ -159,7 +205,10 @@ func (p *Pool) closeUnused(q *Producer, u unused) {
 func (p *Pool) abandon(q *Producer, late []*topic) (undelivered error) {
 	for _, t := range late {
 		undelivered = &orphanedError{p.o.OrphanTimeout, t.log.lastError()}
-		if q.abandon(t, undelivered) {
+		switch first := q.abandon(t, undelivered); {
+		case first && q.o.Durable:
+			p.o.Log.Info("records of a configuration that Kong no longer has stay in the spool, until it has one with the same brokers", "topic", t.name)
+		case first:
 			p.o.Log.Warn("giving up records of a configuration that Kong no longer has", "topic", t.name, "after", p.o.OrphanTimeout)
 		}
 	}

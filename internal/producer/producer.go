@@ -27,6 +27,10 @@ var (
 // TooLargeError is the error of a record that no produce request may hold.
 type TooLargeError struct{ Size, Limit int }
 
+// Cause classifies the error of a record that was accepted, as in the spool of a process with
+// other settings.
+func (e *TooLargeError) Cause() error { return kafka.MessageSizeTooLarge }
+
 func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("the record has %d bytes with its envelope, and producer_request_limits_bytes_per_request allows %d", e.Size, e.Limit)
 }
@@ -74,6 +78,7 @@ type Producer struct {
 	memory  *memory.Limit
 	logger  *slog.Logger
 	pending *pendingLines
+	sources *sources // of the pool, with Options.Durable; else nil
 	wording wording
 
 	started        time.Time
@@ -110,6 +115,9 @@ type Producer struct {
 	asleep           bool      // the dispatcher must be woken for a full batch, or a record that is due before wakeAt
 	wakeAt           time.Time // when the dispatcher wakes by itself
 	wakeOnCompletion bool      // the dispatcher must be woken for a completed batch, too
+
+	ready []*topic // whose source may have something to take
+	taker bool     // the goroutine that takes records from the sources runs
 
 	health  health // of what all topics have in common: the brokers and the login
 	probing bool   // probe runs
@@ -158,7 +166,16 @@ func (p *Producer) clusterOptions() cluster.Options {
 		Backoff:        o.Backoff,
 		WaitForBroker:  o.Async,
 		Observer:       observer{p},
+		Journal:        p.journal(),
 	}
+}
+
+// journal returns that of the cluster, nil if there is none.
+func (p *Producer) journal() cluster.Journal {
+	if p.o.Durable && p.o.Idempotent {
+		return journal{p}
+	}
+	return nil
 }
 
 // newWriter returns the Writer of a dispatcher. Each call hands it one whole batch, so it
@@ -187,7 +204,8 @@ var errAbandoned = errors.New("the server was shut down before the record was de
 
 // close drains the buffer until ctx ends, gives up the records that are undelivered then,
 // with the error undelivered, and returns their number. Records that are sent from now on
-// are rejected.
+// are rejected. With Options.Durable it drains the sources, too, and no record is given up:
+// what is undelivered stays in the spool.
 func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	p.mu.Lock()
 	if p.closed {
@@ -200,6 +218,8 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	}
 	if p.dispatching {
 		p.signal()
+	} else if p.startTaking(); p.draining() {
+		p.startDispatching()
 	} else {
 		close(p.drained)
 	}
@@ -222,6 +242,10 @@ func (p *Producer) close(ctx context.Context, undelivered error) int64 {
 	p.mu.Unlock()
 	if p.access.Release != nil {
 		p.access.Release()
+	}
+	if p.sources != nil {
+		p.sources.leaveAll(p)
+		return 0
 	}
 	s := p.totals()
 	return s.Undelivered + s.Buffered

@@ -155,7 +155,7 @@ func (p *Producer) reject(all []sending, now time.Time, reason Rejection, err er
 		}
 		t.ledger.Rejected[reason] += int64(n)
 		switch reason {
-		case BufferFull, MemoryFull, Unhealthy:
+		case BufferFull, MemoryFull, Unhealthy, SpoolFull, SpoolFailed:
 			t.log.recordsRejected(n, now, err)
 		}
 		all = all[n:]

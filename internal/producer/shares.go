@@ -1,6 +1,13 @@
 package producer
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+// handOverTime is how long a producer without an instance goes on with a topic whose source
+// another one waits for.
+const handOverTime = 5 * time.Second
 
 // acquire adds an instance's share in topics. A topic has no state before a record is sent
 // to it.
@@ -12,6 +19,7 @@ func (p *Producer) acquire(topics []string) {
 		p.claims[name]++
 		if t := p.topics[name]; t != nil {
 			t.orphaned, t.gaveUp = time.Time{}, false
+			p.startTaking() // what it gave up is in the spool, with Options.Durable
 		}
 	}
 	p.shareBuffer()
@@ -23,6 +31,9 @@ func (p *Producer) release(topics []string, after time.Duration) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	unused := false
+	if p.o.Durable {
+		after = min(after, handOverTime) // others may wait for the sources
+	}
 	for _, name := range topics {
 		if p.claims[name]--; p.claims[name] > 0 {
 			continue
@@ -81,9 +92,15 @@ func (p *Producer) unused(after, orphanTimeout time.Duration) (u unused) {
 			continue
 		}
 		rest := max(idleTime-time.Since(t.used), after-time.Since(t.orphaned))
-		if t.ledger.Buffered.Records > 0 {
-			if rest = time.Second; orphanTimeout > 0 {
-				rest = min(rest, orphanTimeout-time.Since(t.orphaned))
+		timeout, awaited := orphanTimeout, t.source != nil && t.source.isAwaited()
+		if awaited {
+			if rest = 0; timeout <= 0 || timeout > handOverTime {
+				timeout = handOverTime
+			}
+		}
+		if t.ledger.Buffered.Records > 0 || t.taking || t.isReady && !t.gaveUp && !awaited {
+			if rest = time.Second; timeout > 0 {
+				rest = min(rest, timeout-time.Since(t.orphaned))
 			}
 			if rest <= 0 {
 				u.late = append(u.late, t)
@@ -122,9 +139,10 @@ func (p *Producer) abandon(t *topic, err error) (first bool) {
 func (p *Producer) forget(t *topic) *TopicStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t.ledger.Buffered.Records > 0 {
+	if t.ledger.Buffered.Records > 0 || t.taking {
 		return nil
 	}
+	p.ready = slices.DeleteFunc(p.ready, func(r *topic) bool { return r == t })
 	delete(p.topics, t.name)
 	p.renewWriter = true
 	p.cluster.Forget(t.name)

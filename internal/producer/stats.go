@@ -21,7 +21,10 @@ func (a *Amount) subtract(b Amount) { a.Records -= b.Records; a.Bytes -= b.Bytes
 // TopicStats are the counts of a topic. Each accepted record is buffered, or was
 // completed once:
 //
-//	Accepted = Delivered + Failed + Undelivered + Buffered
+//	Accepted = Delivered + Failed + Undelivered + Returned + Buffered
+//
+// With Options.Durable a record is accepted when it is taken from the spool, where it was
+// appended before, by this process or by a former one.
 type TopicStats struct {
 	Topic string
 
@@ -30,6 +33,8 @@ type TopicStats struct {
 	Unconfirmed Amount                   // of Delivered, with acks 0: no broker acknowledges them
 	Failed      [kafkaerr.Classes]Amount // given up
 	Undelivered Amount                   // given up at shutdown
+	Returned    Amount                   // given back to the spool, where they wait for another producer, or for the next process
+	Appended    Amount                   // to the spool
 	Buffered    Amount                   // waiting or in flight
 	Rejected    [Rejections]int64        // records that were not accepted
 
@@ -58,6 +63,7 @@ type BufferStats struct {
 	Gated           bool          // there is health gating
 	Unhealthy       bool          // it rejects records
 	Orphaned        bool          // no instance uses the topic: its records are only drained
+	Durable         bool          // the spool has what is not in the buffer
 }
 
 // ConnectionStats are the counts of connections to brokers.
@@ -76,18 +82,20 @@ const (
 	MemoryFull                    // memory.ErrFull
 	ShuttingDown                  // ErrClosed
 	Unhealthy                     // ErrUnhealthy
+	SpoolFull                     // ErrSpoolFull
+	SpoolFailed                   // ErrSpoolFailed
 
 	Rejections = iota // how many there are
 )
 
 // String returns the reason as metrics name it.
 func (r Rejection) String() string {
-	return [Rejections]string{"too_large", "buffer_full", "memory_full", "shutting_down", "unhealthy"}[r]
+	return [Rejections]string{"too_large", "buffer_full", "memory_full", "shutting_down", "unhealthy", "spool_full", "spool_failed"}[r]
 }
 
 // Totals are sums over the topics.
 type Totals struct {
-	Accepted, Rejected, Delivered, Failed, Undelivered, Buffered, BufferedBytes int64
+	Accepted, Rejected, Delivered, Failed, Undelivered, Returned, Buffered, BufferedBytes int64
 }
 
 // Totals returns the sums over all topics.
@@ -102,6 +110,7 @@ func (t *Totals) add(s *TopicStats) {
 	t.Accepted += s.Accepted.Records
 	t.Delivered += s.Delivered.Records
 	t.Undelivered += s.Undelivered.Records
+	t.Returned += s.Returned.Records
 	t.Buffered += s.Buffered.Records
 	t.BufferedBytes += s.Buffered.Bytes
 	for _, n := range s.Rejected {
@@ -118,6 +127,8 @@ func (t *TopicStats) add(s *TopicStats) {
 	t.Delivered.add(s.Delivered)
 	t.Unconfirmed.add(s.Unconfirmed)
 	t.Undelivered.add(s.Undelivered)
+	t.Returned.add(s.Returned)
+	t.Appended.add(s.Appended)
 	t.Buffered.add(s.Buffered)
 	for i := range s.Rejected {
 		t.Rejected[i] += s.Rejected[i]

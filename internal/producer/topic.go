@@ -6,6 +6,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"kafka-upstream/internal/producer/cluster"
+	"kafka-upstream/internal/spool"
 )
 
 // topic is the state of one topic in a producer, whose mutex guards it.
@@ -30,6 +31,12 @@ type topic struct {
 
 	health health // of the topic alone
 
+	source  *source                    // with Options.Durable; else nil
+	taking  bool                       // the goroutine that takes records from the source is at this topic
+	isReady bool                       // the source may have something to take
+	resumed map[int32]*backlog         // batches of a former process, by partition; each is sent by the whole, before others
+	sending map[int32][]spool.Position // of the last batch of each partition, with Options.Idempotent
+
 	inexact [cluster.Inexactnesses]time.Time // when that was last logged
 }
 
@@ -45,6 +52,13 @@ func (p *Producer) topic(name string) *topic {
 			keyed:       make(map[int32]*backlog),
 			inFlight:    make(map[int32]bool),
 			partitioner: newPartitioner(p.o.BatchRecords, int64(p.o.BatchBytes-batchOverhead)),
+		}
+		if p.o.Durable && !p.closed {
+			t.resumed, t.sending = make(map[int32]*backlog), make(map[int32][]spool.Position)
+			source, isNew := p.sources.join(p, name)
+			if t.source = source; isNew { // not acquired before
+				p.requests.Go(func() { source.queue.Ready(source.onReady) })
+			}
 		}
 		t.log = p.newDeliveryLog(t)
 		p.topics[name] = t
@@ -65,7 +79,7 @@ func (p *Producer) logUndelivered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.topics {
-		if s := &t.ledger; s.Undelivered.Records+s.Buffered.Records > 0 {
+		if s := &t.ledger; !p.o.Durable && s.Undelivered.Records+s.Buffered.Records > 0 {
 			p.logger.Error("records left undelivered at shutdown", "topic", t.name,
 				"records", s.Undelivered.Records+s.Buffered.Records, "delivered", s.Delivered.Records, "error", t.log.lastCause())
 		}
@@ -114,6 +128,7 @@ func (p *Producer) bufferStats(t *topic) BufferStats {
 		Gated:     p.o.gated(),
 		Unhealthy: p.unhealthy(t),
 		Orphaned:  !t.orphaned.IsZero(),
+		Durable:   p.o.Durable,
 	}
 }
 
@@ -170,6 +185,14 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 	// A topic may always have one batch in flight, so that it does not wait for other topics
 	// whose brokers do not answer.
 	free := p.inFlight < p.maxInFlight || len(t.inFlight) == 0
+	for partition, b := range t.resumed {
+		if !free || t.inFlight[partition] {
+			p.wakeOnCompletion = true
+			return nil, wait
+		}
+		delete(t.resumed, partition)
+		return p.takeBatch(t, b, b.len(), partition), 0
+	}
 	maxRecords, maxBytes := t.partitioner.maxRecords, t.partitioner.maxBytes
 	if b := &t.unkeyed; due(b) {
 		if free {
@@ -179,7 +202,7 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 					b = k // or keyed records would wait for as long as others arrive
 					n, _ = b.batch(maxRecords, maxBytes)
 				}
-				return p.take(t, b, n, partition), 0
+				return p.takeBatch(t, b, n, partition), 0
 			}
 		}
 		p.wakeOnCompletion = true
@@ -190,7 +213,7 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 		}
 		if free && !t.inFlight[partition] {
 			n, _ := b.batch(maxRecords, maxBytes)
-			return p.take(t, b, n, partition), 0
+			return p.takeBatch(t, b, n, partition), 0
 		}
 		p.wakeOnCompletion = true
 	}
@@ -202,9 +225,9 @@ func (p *Producer) full(b *backlog) bool {
 	return p.o.Linger == 0 || b.len() >= p.o.BatchRecords || b.bytes >= int64(p.o.BatchBytes-batchOverhead)
 }
 
-// take returns the first n records of the backlog as messages to that partition, valid
+// takeBatch returns the first n records of the backlog as messages to that partition, valid
 // until the next call. The caller holds p.mu, and is the dispatcher.
-func (p *Producer) take(t *topic, b *backlog, n int, partition int32) []kafka.Message {
+func (p *Producer) takeBatch(t *topic, b *backlog, n int, partition int32) []kafka.Message {
 	t.inFlight[partition] = true
 	p.inFlight++
 	p.messages = p.messages[:0]
@@ -215,6 +238,7 @@ func (p *Producer) take(t *topic, b *backlog, n int, partition int32) []kafka.Me
 		delete(t.keyed, partition)
 	}
 	p.addBacklogged(t, -n)
+	p.noteSending(t, p.messages)
 	return p.messages
 }
 

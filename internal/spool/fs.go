@@ -49,6 +49,9 @@ type reserver interface{ ContentEnd() (int64, error) }
 // errLocked means that another holds a directory.
 var errLocked = errors.New("another process has locked it")
 
+// OS has the operating system's files. Tests wrap it to have a disk that fails.
+var OS FS = osFS{}
+
 // osFS is the operating system's files.
 type osFS struct{}
 

@@ -1248,6 +1248,13 @@ return {
             },
           },
           {
+            producer_async_durable = {
+              type = "boolean",
+              default = false,
+              description = "Whether a request is answered only once its record is on disk (fsync), so that it outlives the process; needs producer_async, and the flag -spool of the plugin server.",
+            },
+          },
+          {
             producer_async_health_gating = {
               type = "boolean",
               default = false,
@@ -1945,6 +1952,19 @@ return {
                 ne = true,
               },
               then_err = "producer_async must be true when producer_async_health_gating is true",
+            },
+          },
+          {
+            conditional = {
+              if_field = "producer_async",
+              if_match = {
+                eq = false,
+              },
+              then_field = "producer_async_durable",
+              then_match = {
+                ne = true,
+              },
+              then_err = "producer_async must be true when producer_async_durable is true",
             },
           },
           {
