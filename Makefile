@@ -129,7 +129,7 @@ notices: ## write THIRD_PARTY_NOTICES again, the licences of what is linked
 
 .PHONY: guarantees
 guarantees: kafka ## do every fault, and write the tables of docs/guarantees.md from what the tests saw
-	GUARANTEES=1 $(GO) test -tags kafka -count=1 -parallel 1 -timeout 60m -run 'TestFaults|TestMemoryOf' -v ./internal/test/e2e | $(GO) run ./scripts/guarantees
+	GUARANTEES=1 KILLS=50 $(GO) test -tags kafka -count=1 -parallel 1 -timeout 60m -run 'TestFaults|TestMemoryOf|TestDurableRecordsOutliveAKilledProcess' -v ./internal/test/e2e | $(GO) run ./scripts/guarantees
 
 .PHONY: soak
 soak: ## faults by chance for SOAK (10m) a mode, or those of SEED (DURABLE=1: those of the spool, with 200 kills of the process)

@@ -182,12 +182,13 @@ func (s *Spool) adoptDead() {
 	}
 }
 
-// readyQueues returns the queues whose Ready function is to be called. It is called with mu
+// readyQueues returns the queues whose Ready function is to be called: those for which Next had
+// nothing, and those with batches, for which Next has nothing to return. It is called with mu
 // held.
 func (s *Spool) readyQueues() []*Queue {
 	var out []*Queue
 	for _, q := range s.queues {
-		if q.waiting && (q.unread > 0 || len(q.recovered) > 0) {
+		if len(q.recovered) > 0 || q.waiting && q.unread > 0 {
 			q.waiting = false
 			out = append(out, q)
 		}

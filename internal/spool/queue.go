@@ -43,9 +43,9 @@ type Queue struct {
 // Names returns what the queue was made with.
 func (q *Queue) Names() (destination, topic string) { return q.name.destination, q.name.topic }
 
-// Ready sets a function that is called when the queue has something for Next or for
-// Unacknowledged, after Next had nothing: new records or adopted ones. It is called at once if
-// there is something already. It must not block.
+// Ready sets a function that is called when the queue has something for Next, new records or
+// adopted ones, after Next had nothing; and whenever it has something for Unacknowledged. It is
+// called at once if there is something already. It must not block.
 func (q *Queue) Ready(f func()) {
 	s := q.spool
 	s.mu.Lock()

@@ -664,3 +664,72 @@ func TestReservedRoomOfADeadProcessDoesNotCount(t *testing.T) {
 		t.Fatal(d.files, err)
 	}
 }
+
+// A batch that is adopted while records are being read is told of as well.
+func TestReadyTellsOfBatchesWhileRecordsAreRead(t *testing.T) {
+	dir := t.TempDir()
+	s, other := open(t, Options{Dir: dir}), open(t, Options{Dir: dir})
+	u := other.Queue("d", "t")
+	if err := u.WriteBatch(Batch{ProducerID: 1, Positions: mustPut(t, other, u, 0, 2)}); err != nil {
+		t.Fatal(err)
+	}
+	q := s.Queue("d", "t")
+	ready := make(chan struct{}, 100)
+	q.Ready(func() { ready <- struct{}{} })
+	mustPut(t, s, q, 2, 4)
+	<-ready
+	if got, err := q.Next(1, 1<<20); err != nil || len(got) != 1 { // there is more: it does not wait
+		t.Fatal(got, err)
+	}
+	crash(other)
+	<-ready
+	if r := q.Unacknowledged(); len(r) != 1 {
+		t.Fatal(r)
+	}
+}
+
+func TestACloseWhileFilesAreRead(t *testing.T) {
+	b := example(t)
+	files := map[string][]byte{}
+	for i := range 5 {
+		files[segmentName(uint64(i+1), fuzzKey)+segmentSuffix] = b
+	}
+	fs := fuzzFS(t, files)
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	slow := &slowFS{FS: fs, read: func() { once.Do(func() { close(reading); <-goOn }) }}
+	s, err := Open(Options{Dir: "/spool", FS: slow, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-reading
+	if r, err := s.Queue("d", "t").Next(1, 1); r != nil || err != nil {
+		t.Fatal(r, err)
+	}
+	closed := make(chan struct{})
+	go func() { s.Close(); close(closed) }()
+	until(t, "the spool is told to end", s.janitor.ended)
+	close(goOn)
+	<-closed
+	if s.Stats().Records != 0 {
+		t.Fatal("it has read all the same")
+	}
+	s = open(t, Options{Dir: "/spool", FS: fs})
+	if s.Stats().Segments != 5 {
+		t.Fatal(s.Stats().Segments)
+	}
+}
+
+// slowFS calls a function before the second file is opened.
+type slowFS struct {
+	FS
+	opened atomic.Int32
+	read   func()
+}
+
+func (s *slowFS) Open(name string) (File, error) {
+	if s.opened.Add(1) > 6 { // Open has looked at the heads of five
+		s.read()
+	}
+	return s.FS.Open(name)
+}

@@ -123,14 +123,14 @@ func (l *durableLoad) arrived(f *kafkatest.Fake) {
 
 // check compares what is in the topic with what clients were told, and returns how many records
 // are there more than once.
-func (l *durableLoad) check(f *kafkatest.Fake) (doubled int) {
+func (l *durableLoad) check(f *kafkatest.Fake) (lost, doubled int) {
 	l.t.Helper()
-	lost, doubled := l.lost(f.Records(l.t, "t", 0))
+	lost, doubled = l.lost(f.Records(l.t, "t", 0))
 	l.t.Logf("answers %v, %d lost, %d doubled", l.status, lost, doubled)
 	if lost > 0 {
 		l.t.Errorf("%d records that were answered with 200 are lost", lost)
 	}
-	return doubled
+	return lost, doubled
 }
 
 // spooled returns how many records the last line of a server's log says to be in the spool.
@@ -158,8 +158,8 @@ func kills(t *testing.T, n int) int {
 // A record that was answered with 200 is delivered, though the process is killed at any moment.
 func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 	for name, more := range map[string]map[string]any{
-		"at least once": {"producer_async_flush_timeout": 5},
-		"idempotent":    {"producer_async_flush_timeout": 5, "producer_request_acks": -1},
+		"acks 1":  {"producer_async_flush_timeout": 5},
+		"acks -1": {"producer_async_flush_timeout": 5, "producer_request_acks": -1}, // each batch is written once
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := seed(t)
@@ -185,18 +185,23 @@ func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 				server.Wait()
 				wg.Wait()
 			}
+			began := time.Now()
 			last := rig.StartAlone(t, "-spool", dir, "-drain-timeout", "20s")
 			if !l.send(t.Context(), last.Worker(), rig.NewPlugin(settings)) {
 				t.Error("the last request was not answered")
 			}
 			l.arrived(f)
+			recovered := time.Since(began)
 			last.Signal(syscall.SIGTERM)
 			if code := last.Wait(); code != 0 || spooled(t, last) != "0" {
 				t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, last))
 			}
-			if doubled := l.check(f); doubled > 0 && name == "idempotent" {
+			lost, doubled := l.check(f)
+			if doubled > 0 && name == "acks -1" {
 				t.Errorf("%d records are doubled", doubled)
 			}
+			t.Logf("FAULT | durable, %s: the server killed (SIGKILL) %d times | kfake | %d × 200, %d without an answer | %d | %d | %.1f s |",
+				name, kills(t, 12), l.status[200], l.status[0], lost, doubled, recovered.Seconds())
 		})
 	}
 }
