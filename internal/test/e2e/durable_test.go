@@ -207,8 +207,8 @@ func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 			if doubled > 0 && name == "acks -1" {
 				t.Errorf("%d records are doubled", doubled)
 			}
-			t.Logf("FAULT | durable, %s: the server killed (SIGKILL) %d times | kfake | %d × 200, %d without an answer | %d | %d | %.1f s |",
-				name, kills(t, 12), l.status[200], l.status[0], lost, doubled, recovered.Seconds())
+			t.Logf("FAULT | durable: the server killed (SIGKILL) %d times | kfake | %v | %d × 200, %d without an answer | %d | %d | %.1f s |",
+				kills(t, 12), name == "acks -1", l.status[200], l.status[0], lost, doubled, recovered.Seconds())
 		})
 	}
 }
