@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"slices"
 )
 
@@ -200,7 +202,10 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 
 	records := map[Position]Record{}
 	for i := range walks {
-		q.readAll(&walks[i])
+		if !q.readAll(&walks[i]) {
+			q.closeFile()
+			return nil // they stay for the next process
+		}
 		for _, r := range walks[i].out {
 			records[r.Position] = r.Record
 		}
@@ -222,11 +227,18 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 	return out
 }
 
-// readAll reads to the end of a part; what cannot be read is given up. It is called with
-// reading held.
-func (q *Queue) readAll(w *walk) {
+// readAll reads to the end of a part; what cannot be read is given up. It reports false if Close
+// was called before. It is called with reading held.
+func (q *Queue) readAll(w *walk) bool {
 	for tries := 0; w.next < w.count; {
 		f, err := q.openSegment(w.part.segment)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // see read
+			q.spool.fault()
+			if q.spool.janitor.pause() {
+				continue
+			}
+			return false
+		}
 		if err == nil {
 			if err = w.read(f, math.MaxInt, math.MaxInt64); err == nil {
 				continue
@@ -238,6 +250,7 @@ func (q *Queue) readAll(w *walk) {
 			w.giveUp(f == nil)
 		}
 	}
+	return true
 }
 
 // recover makes a batch of the records that were read. It is called with mu held.

@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 )
 
@@ -219,8 +221,10 @@ func (q *Queue) read(p *part, maxRecords int, maxBytes int64) ([]Stored, error) 
 	}
 	s.mu.Lock()
 	if err != nil {
-		q.tries++
 		s.stats.failures++
+		if q.tries++; f == nil && !errors.Is(err, os.ErrNotExist) {
+			q.tries = 0 // as where too many files are open: the records are there all the same
+		}
 		if q.tries < readTries {
 			return nil, fmt.Errorf("could not read %q at offset %d: %w", p.segment.path(segmentSuffix), w.offset, err)
 		}
