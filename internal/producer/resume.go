@@ -75,7 +75,7 @@ func (p *Producer) resume(t *topic, batches []spool.RecoveredBatch) (others []sp
 	for i := range batches {
 		b := &batches[i]
 		if !p.resumable(t, b) {
-			others = append(others, b.Records...)
+			others = append(others, p.undone(t, b.Records)...)
 			continue
 		}
 		to := &resumption{as: cluster.Identity{ID: b.ProducerID, Epoch: b.Epoch, Sequence: b.Sequence}}
@@ -89,6 +89,19 @@ func (p *Producer) resume(t *topic, batches []spool.RecoveredBatch) (others []sp
 		}
 	}
 	return others
+}
+
+// undone returns the records of a batch that are to be sent as new ones: some may be done with. The
+// caller holds p.mu.
+func (p *Producer) undone(t *topic, batch []spool.Stored) []spool.Stored {
+	undone := t.source.queue.Undone(batch)
+	for i := range batch {
+		p.memory.Return(memoryOfStored(&batch[i]))
+	}
+	for i := range undone {
+		p.memory.Return(-memoryOfStored(&undone[i]))
+	}
+	return undone
 }
 
 // resumeCurrent has the current batch sent as a former process may have sent it. It is called just

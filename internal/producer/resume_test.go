@@ -8,6 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/spool"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -42,6 +44,43 @@ func TestBatchThatIsGivenUpLeavesItsIdentityToNoOther(t *testing.T) {
 	if got := valuesOf(t, f, "t", 2); !slices.Equal(got, []string{"old", "new"}) {
 		t.Errorf("the topic has %q", got)
 	}
+}
+
+// A batch that cannot be sent as it was is sent as new records, but for those that are done with.
+func TestRecordsOfABatchThatAreDoneWithAreNotSentAgain(t *testing.T) {
+	dir := t.TempDir()
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	o := testOptions(f.Addrs(), durable) // without idempotence
+	s, err := spool.Open(spool.Options{Dir: dir, Log: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := s.Queue(o.destination(), "t")
+	at := make(chan []spool.Position, 1)
+	var entries []spool.Entry
+	for _, v := range []string{"a", "b", "c", "d"} {
+		entries = append(entries, spool.Entry{Queue: q, Record: spool.Record{Value: []byte(v)}})
+	}
+	if err := s.Append(entries, func(p []spool.Position, _ error) { at <- p }); err != nil {
+		t.Fatal(err)
+	}
+	all := <-at
+	if err := q.WriteBatch(spool.Batch{ProducerID: 1, Positions: all}); err != nil {
+		t.Fatal(err)
+	}
+	q.Done(all[:2]) // such as those that the broker has refused
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	limit := memory.NewLimit(1 << 20)
+	p := startProcess(t, dir, func(_ *spool.Options, o *PoolOptions) { o.Memory = limit })
+	acquireTopics(t, p.Pool, o, "t")
+	eventually(t, "the spool is empty", func() bool { return p.spool.Stats().Records == 0 })
+	if got := valuesOf(t, f, "t", 2); !slices.Equal(got, []string{"c", "d"}) {
+		t.Errorf("the topic has %q", got)
+	}
+	eventually(t, "all memory is free", func() bool { return limit.Used() == 0 })
 }
 
 // As where Kong's old process is killed after a reload.

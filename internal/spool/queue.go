@@ -291,6 +291,21 @@ func (q *Queue) Done(positions []Position) {
 	}
 }
 
+// Undone returns those of the records that are not done with: those of a [RecoveredBatch] that is
+// not sent again as it was.
+func (q *Queue) Undone(records []Stored) (undone []Stored) {
+	s := q.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range records {
+		at := &records[i].Position
+		if g := s.segments[segmentKey{at.directory, at.segment}]; g != nil && g.parts[q] != nil && !g.parts[q].done.contains(at.number) {
+			undone = append(undone, records[i])
+		}
+	}
+	return undone
+}
+
 // finished counts records that are done with, has that noted, and the segment removed if they
 // were its last. It is called with mu held.
 func (s *Spool) finished(p *part, n int) {
