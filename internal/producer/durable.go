@@ -412,10 +412,14 @@ func (p *Producer) giveBack(t *topic, messages []kafka.Message, amount Amount) {
 	}
 	t.source.giveBack(records)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.reserve(t, Amount{-amount.Records, -amount.Bytes})
 	t.ledger.giveBack(amount)
+	p.markReady(t) // for when its configuration comes back
 	p.startTaking()
+	p.mu.Unlock()
+	if t.source.taker() != p { // it has been closed without waiting for these
+		t.source.notify()
+	}
 }
 
 // handOver is called when another producer waits for a source: it gets it once no instance of

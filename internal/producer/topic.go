@@ -56,8 +56,11 @@ func (p *Producer) topic(name string) *topic {
 		if p.o.Durable && !p.closed {
 			t.resumed, t.sending = make(map[int32]*resumption), make(map[int32][]spool.Position)
 			source, isNew := p.sources.join(p, name)
-			if t.source = source; isNew { // not acquired before
+			switch t.source = source; {
+			case isNew: // not acquired before
 				p.requests.Go(func() { source.queue.Ready(source.onReady) })
+			case source.isPending():
+				p.requests.Go(source.notify)
 			}
 		}
 		t.log = p.newDeliveryLog(t)
