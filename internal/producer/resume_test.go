@@ -3,6 +3,7 @@ package producer
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -98,4 +99,36 @@ func TestBatchIsWrittenOnceIfItsProcessEndsBesideThisOne(t *testing.T) {
 	if got := valuesOf(t, f, "t", 3); !slices.Equal(got, []string{"first", "old", "last"}) {
 		t.Errorf("the topic has %q", got)
 	}
+}
+
+// Only its own partition waits for a batch of a former process.
+func TestBatchOfAFormerProcessHoldsUpNoOtherPartition(t *testing.T) {
+	p := startProcess(t, t.TempDir(), nil)
+	q := acquireTopics(t, p.Pool, testOptions([]string{closedPort(t)}, exact), "t").producer
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	of := q.topic("t")
+	of.known, of.inFlight[0] = true, true
+	one := queued{value: []byte("x"), accepted: -time.Second, stored: new(spool.Stored)}
+	of.resumed[0], of.keyed[0], of.keyed[1] = new(resumption), new(backlog), new(backlog)
+	of.resumed[0].push(one)
+	of.keyed[0].push(one)
+	of.keyed[1].push(one)
+	q.addBacklogged(of, 3)
+	next := func() int {
+		messages, _ := q.nextBatchOf(of, time.Now())
+		if len(messages) == 0 {
+			return -1
+		}
+		return messages[0].Partition
+	}
+	if got := []int{next(), next()}; !slices.Equal(got, []int{1, -1}) || q.resuming != nil {
+		t.Errorf("the batches are of partitions %v", got)
+	}
+	delete(of.inFlight, 0)
+	if got := next(); got != 0 || q.resuming == nil {
+		t.Errorf("the batch is of partition %d", got)
+	}
+	q.addBacklogged(of, -1)
+	clear(of.keyed)
 }

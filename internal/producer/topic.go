@@ -189,13 +189,12 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 	// whose brokers do not answer.
 	free := p.inFlight < p.maxInFlight || len(t.inFlight) == 0
 	for partition, r := range t.resumed {
-		if !free || t.inFlight[partition] {
-			p.wakeOnCompletion = true
-			return nil, wait
+		if free && !t.inFlight[partition] {
+			delete(t.resumed, partition)
+			p.resuming = r
+			return p.takeBatch(t, &r.backlog, r.len(), partition), 0
 		}
-		delete(t.resumed, partition)
-		p.resuming = r
-		return p.takeBatch(t, &r.backlog, r.len(), partition), 0
+		p.wakeOnCompletion = true // it is the next of its partition, and others need not wait for it
 	}
 	maxRecords, maxBytes := t.partitioner.maxRecords, t.partitioner.maxBytes
 	if b := &t.unkeyed; due(b) {
