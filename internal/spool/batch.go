@@ -1,11 +1,9 @@
 package spool
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"slices"
 )
 
@@ -169,7 +167,7 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 		return nil
 	}
 	batches := q.recovered
-	q.recovered = nil
+	q.recovered, q.refused = nil, nil
 	wanted := map[*part]ranges{}
 	var order []*part
 	for _, b := range batches {
@@ -202,9 +200,13 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 
 	records := map[Position]Record{}
 	for i := range walks {
-		if !q.readAll(&walks[i]) {
+		if err := q.readAll(&walks[i]); err != nil {
 			q.closeFile()
-			return nil // they stay for the next process
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.stats.failures++
+			q.recovered, q.refused = append(batches, q.recovered...), err // the janitor calls ready again
+			return nil
 		}
 		for _, r := range walks[i].out {
 			records[r.Position] = r.Record
@@ -227,17 +229,13 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 	return out
 }
 
-// readAll reads to the end of a part; what cannot be read is given up. It reports false if Close
-// was called before. It is called with reading held.
-func (q *Queue) readAll(w *walk) bool {
+// readAll reads to the end of a part; what cannot be read is given up, unless isShortage is true
+// of the error. It is called with reading held.
+func (q *Queue) readAll(w *walk) error {
 	for tries := 0; w.next < w.count; {
 		f, err := q.openSegment(w.part.segment)
-		if err != nil && !errors.Is(err, os.ErrNotExist) { // see read
-			q.spool.fault()
-			if q.spool.janitor.pause() {
-				continue
-			}
-			return false
+		if isShortage(err) {
+			return err
 		}
 		if err == nil {
 			if err = w.read(f, math.MaxInt, math.MaxInt64); err == nil {
@@ -250,7 +248,7 @@ func (q *Queue) readAll(w *walk) bool {
 			w.giveUp(f == nil)
 		}
 	}
-	return true
+	return nil
 }
 
 // recover makes a batch of the records that were read. It is called with mu held.

@@ -89,6 +89,7 @@ func (s *Spool) runJanitor(found []*directory) {
 			s.checkOwn()
 			s.tell()
 			s.adoptDead()
+			s.tellAgain()
 		}
 	}
 }
@@ -100,6 +101,16 @@ func (j *janitor) pause() bool {
 		return false
 	case <-time.After(openAgain):
 		return true
+	}
+}
+
+// tellAgain calls the Ready functions of queues whose batches could not be read.
+func (s *Spool) tellAgain() {
+	s.mu.Lock()
+	ready := s.readyQueues()
+	s.mu.Unlock()
+	for _, q := range ready {
+		q.ready()
 	}
 }
 

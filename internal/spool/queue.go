@@ -3,8 +3,8 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
+	"syscall"
 )
 
 const (
@@ -32,6 +32,7 @@ type Queue struct {
 	lanes      map[laneKey]*lane
 	identities map[int32]Identity // of adopted batches
 	recovered  []*sentBatch       // not returned by Unacknowledged yet
+	refused    error              // why Unacknowledged could not; Next would come before it
 
 	current *part // the writer's
 
@@ -126,6 +127,9 @@ func (q *Queue) Next(maxRecords int, maxBytes int64) ([]Stored, error) {
 			q.waiting = true
 			q.closeFile()
 			return nil, nil
+		}
+		if q.refused != nil {
+			return nil, q.refused
 		}
 		if len(q.recent) > 0 {
 			return q.takeRecent(maxRecords, maxBytes), nil
@@ -222,8 +226,8 @@ func (q *Queue) read(p *part, maxRecords int, maxBytes int64) ([]Stored, error) 
 	s.mu.Lock()
 	if err != nil {
 		s.stats.failures++
-		if q.tries++; f == nil && !errors.Is(err, os.ErrNotExist) {
-			q.tries = 0 // as where too many files are open: the records are there all the same
+		if q.tries++; isShortage(err) {
+			q.tries = 0
 		}
 		if q.tries < readTries {
 			return nil, fmt.Errorf("could not read %q at offset %d: %w", p.segment.path(segmentSuffix), w.offset, err)
@@ -236,6 +240,12 @@ func (q *Queue) read(p *part, maxRecords int, maxBytes int64) ([]Stored, error) 
 	p.next, p.offset = w.next, w.offset
 	q.unread -= len(w.out) + lost
 	return w.out, nil
+}
+
+// isShortage reports whether a file cannot be opened for now, though its records are there: too
+// many are open, or someone has changed who may read it.
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EACCES)
 }
 
 // openSegment returns the segment's file. It is called with reading held.

@@ -124,7 +124,7 @@ func (s *Spool) scanDirectory(d *directory) ([]*scanned, bool) {
 func (s *Spool) openScanned(name string) (File, error) {
 	for {
 		f, err := s.fs.Open(name)
-		if err == nil || !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		if !isShortage(err) || errors.Is(err, syscall.EACCES) {
 			return f, err
 		}
 		s.fault()

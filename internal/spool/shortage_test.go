@@ -19,10 +19,8 @@ func TestRecordsOfAFileThatCannotBeOpenedForNowAreNotLost(t *testing.T) {
 	s.Close()
 
 	var short atomic.Bool
-	var tries atomic.Int64
 	fs.fault = func(op simOp) (int, error) {
 		if short.Load() && op.what == "open" && strings.HasSuffix(op.name, segmentSuffix) {
-			tries.Add(1)
 			return 0, syscall.EMFILE
 		}
 		return -1, nil
@@ -30,11 +28,20 @@ func TestRecordsOfAFileThatCannotBeOpenedForNowAreNotLost(t *testing.T) {
 	s = open(t, Options{Dir: "/spool", FS: fs})
 	q = s.Queue("d", "t")
 	short.Store(true)
-	batches := make(chan []RecoveredBatch)
-	go func() { batches <- q.Unacknowledged() }()
-	until(t, "it is tried several times", func() bool { return tries.Load() > readTries })
+	var told atomic.Int64
+	q.Ready(func() { told.Add(1) })
+	for range 2 * readTries {
+		if r := q.Unacknowledged(); len(r) > 0 {
+			t.Fatalf("got %+v", r)
+		}
+		if got, err := q.Next(100, 1<<20); err == nil || len(got) > 0 {
+			t.Fatalf("got %d records before those of the batch, %v", len(got), err)
+		}
+	}
 	short.Store(false)
-	if r := <-batches; len(r) != 1 || r[0].ProducerID != 1 {
+	before := told.Load()
+	until(t, "it is told again", func() bool { return told.Load() > before })
+	if r := q.Unacknowledged(); len(r) != 1 || r[0].ProducerID != 1 {
 		t.Fatalf("got %+v", r)
 	} else {
 		want(t, r[0].Records, 0, 4)
@@ -69,43 +76,6 @@ func TestADoneFileThatCannotBeOpenedForNowIsWaitedFor(t *testing.T) {
 	}
 	s = open(t, Options{Dir: "/spool", FS: fs})
 	want(t, take(t, s.Queue("d", "t")), 6, 10)
-}
-
-func TestACloseEndsTheWaitForAFileThatCannotBeOpened(t *testing.T) {
-	fs := newSimFS()
-	s := open(t, Options{Dir: "/spool", FS: fs})
-	q := s.Queue("d", "t")
-	if err := q.WriteBatch(Batch{ProducerID: 1, Positions: mustPut(t, s, q, 0, 4)}); err != nil {
-		t.Fatal(err)
-	}
-	s.Close()
-
-	s = open(t, Options{Dir: "/spool", FS: fs})
-	q = s.Queue("d", "t")
-	var tries atomic.Int64
-	fs.mu.Lock()
-	fs.fault = func(op simOp) (int, error) {
-		if op.what == "open" && strings.HasSuffix(op.name, segmentSuffix) {
-			tries.Add(1)
-			return 0, syscall.EMFILE
-		}
-		return -1, nil
-	}
-	fs.mu.Unlock()
-	batches := make(chan []RecoveredBatch)
-	go func() { batches <- q.Unacknowledged() }()
-	until(t, "it is tried", func() bool { return tries.Load() > 1 })
-	s.Close()
-	if r := <-batches; len(r) != 0 {
-		t.Fatalf("got %+v", r)
-	}
-	fs.mu.Lock()
-	fs.fault = nil
-	fs.mu.Unlock()
-	s = open(t, Options{Dir: "/spool", FS: fs})
-	if r := s.Queue("d", "t").Unacknowledged(); len(r) != 1 || len(r[0].Records) != 4 {
-		t.Errorf("the next process gets %+v", r)
-	}
 }
 
 // What is delivered while the disk is full must not be sent again by the next process.
