@@ -55,8 +55,8 @@ release: ## commit and tag the release VERSION, and build its packages; docs/rel
 	$(MAKE) packages
 
 .PHONY: test-packages
-test-packages: ## install, upgrade and remove the packages in a chroot with Debian, and build them twice; needs root
-	@scripts/need.sh rpm
+test-packages: ## install, upgrade and remove the packages in a Debian with its systemd, and build them twice; needs root
+	@scripts/need.sh rpm systemd-nspawn
 	KAFKA_UPSTREAM_DEBIAN=$$(scripts/debian.sh) && export KAFKA_UPSTREAM_DEBIAN && \
 		$(GO) run ./scripts/gotest -timeout $(TIMEOUT) -- -count=1 -tags packages ./internal/test/packages
 
@@ -66,8 +66,9 @@ demo: build ## try it without Kong and Kafka (CHECK=1: check itself and end; SEC
 
 .PHONY: test
 test: check gcc kafka nginx ## all tests, also those against real Kafka, for which it fetches what it needs; what CI runs
-	cd scripts/manifests && $(GO) test -trimpath ./...
-	cd scripts/site && $(GO) test -trimpath ./...
+	@# -count=1: what they read is outside of their modules, where Go's cache sees no change
+	cd scripts/manifests && $(GO) test -count=1 -trimpath ./...
+	cd scripts/site && $(GO) test -count=1 -trimpath ./...
 	$(GOTEST) -- -race $(PACKAGES) -- + -count=1 -trimpath -tags=kafka,nginx $(PACKAGES)
 
 .PHONY: test-go
@@ -76,7 +77,7 @@ test-go: check-go gcc ## the tests that need only Go, plain and with the race de
 
 .PHONY: check
 check: check-go ## gofmt, go vet, staticcheck and luacheck
-	$(TOOL) staticcheck -tags=kafka,nginx ./...
+	$(TOOL) staticcheck -tags=kafka,nginx,packages ./...
 	@scripts/need.sh luacheck
 	luacheck -q --std ngx_lua --globals kong --no-max-line-length internal/companion/lua internal/test/kongnginx/kong.lua
 
@@ -85,7 +86,7 @@ check-go:
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench cmd internal schema scripts) && if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet -trimpath ./...
-	$(GO) vet -trimpath -tags=kafka,nginx ./...
+	$(GO) vet -trimpath -tags=kafka,nginx,packages ./...
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is linked, in the database of the Go project
@@ -129,7 +130,7 @@ notices: ## write THIRD_PARTY_NOTICES again, the licences of what is linked
 
 .PHONY: guarantees
 guarantees: kafka ## do every fault, and write the tables of docs/guarantees.md from what the tests saw
-	GUARANTEES=1 $(GO) test -tags kafka -count=1 -parallel 1 -timeout 60m -run 'TestFaults|TestMemoryOf' -v ./internal/test/e2e | $(GO) run ./scripts/guarantees
+	GUARANTEES=1 KILLS=50 $(GO) test -tags kafka -count=1 -parallel 1 -timeout 60m -run 'TestFaults|TestMemoryOf|TestDurableRecordsOutliveAKilledProcess' -v ./internal/test/e2e | $(GO) run ./scripts/guarantees
 
 .PHONY: soak
 soak: ## faults by chance for SOAK (10m) a mode, or those of SEED (DURABLE=1: those of the spool, with 200 kills of the process)

@@ -1,6 +1,7 @@
 #!/bin/sh
-# need.sh COMMAND... - sees that the commands java, mvn, gcc, curl, luacheck, nginx, rpm or
-# debootstrap are there, and installs the Debian packages of those that are not, where that is permitted.
+# need.sh COMMAND... - sees that the commands java, mvn, gcc, curl, luacheck, nginx, rpm,
+# debootstrap or systemd-nspawn are there, and installs the Debian packages of those that are
+# not, where that is permitted.
 set -eu
 
 # java has to be 17 or newer: Kafka 4 runs on no older one. nginx has to have its Lua module.
@@ -29,6 +30,7 @@ for command; do
 	luacheck) package=lua-check ;;
 	nginx) package='nginx libnginx-mod-http-lua lua-resty-core lua-cjson' ;;
 	rpm | debootstrap) package=$command ;;
+	systemd-nspawn) package=systemd-container ;;
 	*) echo "need.sh knows no package for $command" >&2; exit 2 ;;
 	esac
 	if ! have "$command"; then

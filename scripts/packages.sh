@@ -27,7 +27,7 @@ rm -f "$out"/kafka-upstream* "$out"/SHA256SUMS
 for arch in amd64 arm64; do
 	stage=$work/$arch
 	doc=$stage/usr/share/doc/kafka-upstream
-	GOOS=linux GOARCH=$arch make -s install BIN="$work/bin" DESTDIR="$stage" PREFIX=/usr
+	GOOS=linux GOARCH=$arch make -s --no-print-directory install BIN="$work/bin" DESTDIR="$stage" PREFIX=/usr
 
 	# The archive has everything in one directory.
 	name=kafka-upstream-$version-linux-$arch

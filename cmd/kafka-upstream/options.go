@@ -94,8 +94,12 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	o.companionDir = companion.DefaultDir
 	switch {
+	case o.companion && f.NArg() == 1 && f.Arg(0) == "": // as of a variable that is not set
+		return o, errors.New("the directory for -companion is empty: name one, or leave the argument out for " + companion.DefaultDir)
 	case o.companion && f.NArg() == 1:
 		o.companionDir = f.Arg(0)
+	case o.companion && f.NArg() > 1:
+		return o, fmt.Errorf("unexpected argument %q: -companion takes one directory, after all flags", f.Arg(1))
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q: settings are flags, see -help", f.Arg(0))
 	}

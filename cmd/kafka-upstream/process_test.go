@@ -63,6 +63,8 @@ func TestFlagsThatAreWrongAreExplained(t *testing.T) {
 	}{
 		{[]string{"-nonsense"}, 2, "flag provided but not defined"},
 		{[]string{"serve"}, 2, `unexpected argument "serve"`},
+		{[]string{"-companion", ""}, 2, "the directory for -companion is empty"},
+		{[]string{"-companion", "lua", "-dump"}, 2, "-companion takes one directory, after all flags"},
 		{[]string{"-socket-mode", "rw"}, 2, "octal"},
 		{[]string{"-drain-timeout", "-1s"}, 2, "cannot be negative"},
 		{[]string{"-orphan-timeout", "-1s"}, 2, "cannot be negative"},

@@ -86,7 +86,7 @@ func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *p
 	s := pool.Stats().Totals()
 	counts := []any{"accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "undelivered", undelivered, "rejected", s.Rejected}
 	if disk != nil {
-		err = errors.Join(err, disk.Close()) // it may have been writing records
+		err = errors.Join(err, closeSpool(disk)) // it may have been writing records
 		counts = append(counts, "returned", s.Returned, "spooled", disk.Stats().Records)
 	}
 	logging.flush()
@@ -98,6 +98,21 @@ func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *p
 		err = errors.Join(err, fmt.Errorf("%d records were not delivered within the drain timeout of %v: raise -drain-timeout if the brokers were reachable", undelivered, o.drain))
 	}
 	return err
+}
+
+// spoolTimeout bounds how long the spool may take for its last fsync. Nobody waits for that any more.
+const spoolTimeout = 5 * time.Second
+
+// closeSpool closes the spool, unless its disk does not answer.
+func closeSpool(disk *spool.Spool) error {
+	closed := make(chan error, 1)
+	go func() { closed <- disk.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(spoolTimeout):
+		return fmt.Errorf("the disk of the spool (-spool) does not answer within %v: the next process takes over what it has", spoolTimeout)
+	}
 }
 
 // door is a server that requests come through.

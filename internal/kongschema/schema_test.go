@@ -25,7 +25,7 @@ func TestSchemasThatKongWouldRefuseAreRefused(t *testing.T) {
 		`{"name":"x","fields":[{"a":{"type":"string","description":"short"}}]}`:                            "10 to 500",
 		`{"name":"x","fields":[{"a":{"type":"record","entity_checks":[{"mutually_exclusive":["b.c"]}]}}]}`: `names "b.c", which is no field`,
 		`{"name":"x","fields":[{"a":{"type":"record","fields":[{"b":{"type":"record","fields":[]}},{"c":{"type":"string"}}],"entity_checks":[{"conditional":{"if_field":"c","if_match":{"eq":"d"},"then_field":"b","then_match":{"ne":null},"then_err":"no"}}]}}]}`: `compares "b", a record`,
-		`{"name":"x","fields":[{"a":{"type":"record","default":{},"fields":[{"b":{"type":"string"}}],"entity_checks":[{"conditional_at_least_one_of":{"if_field":"b","if_match":{"eq":"c"},"then_at_least_one_of":["b"]}}]}}]}`: `"a" has a default and conditional_at_least_one_of`,
+		`{"name":"x","fields":[{"a":{"type":"record","default":{},"fields":[{"b":{"type":"string"}}],"entity_checks":[{"conditional_at_least_one_of":{"if_field":"b","if_match":{"eq":"c"},"then_at_least_one_of":["b"]}}]}}]}`:                                     `"a" has a default and conditional_at_least_one_of`,
 	} {
 		if _, err := Parse([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", raw, err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -305,5 +306,41 @@ func TestAppendIsRefusedByTheLimitsOfTheProcess(t *testing.T) {
 	}
 	if s := p.Stats().Topics[0]; s.Rejected[MemoryFull] != 1 || s.Rejected[ShuttingDown] != 1 {
 		t.Errorf("rejected are %v", s.Rejected)
+	}
+}
+
+// The broker has the batch, its acknowledgement is lost with the process: the next process sends
+// the same batch, which the broker recognizes, before anything else of its partition.
+func TestBatchOfAFormerProcessIsWrittenOnce(t *testing.T) {
+	dir := t.TempDir()
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(2, "t"))
+	exact := func(o *Options) { o.Durable, o.Idempotent, o.Acks, o.BatchRecords = true, true, -1, 20 }
+	lost := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: -1}) // it is carried out
+	p := startProcess(t, dir, nil)
+	records := series("t", 100)
+	for i := range records {
+		records[i].Key = fmt.Appendf(nil, "key %d", i%7)
+	}
+	appendRecords(t, acquireTopics(t, p.Pool, testOptions(f.Addrs(), exact), "t"), records[:90]...)
+	f.Records(t, "t", 20)
+	p.end(0)
+	lost.Remove()
+
+	next := startProcess(t, dir, nil)
+	appendRecords(t, acquireTopics(t, next.Pool, testOptions(f.Addrs(), exact), "t"), records[90:]...)
+	eventually(t, "the spool is empty", func() bool { return next.spool.Stats().Records == 0 })
+	seen, last := map[string]int{}, map[string]string{}
+	for _, r := range f.Records(t, "t", 100) {
+		if seen[string(r.Value)]++; seen[string(r.Value)] > 1 {
+			t.Errorf("%q is there %d times", r.Value, seen[string(r.Value)])
+		}
+		if key := string(r.Key); last[key] >= string(r.Value) {
+			t.Errorf("%q of %s comes after %q", r.Value, key, last[key])
+		} else {
+			last[key] = string(r.Value)
+		}
+	}
+	if len(seen) != 100 {
+		t.Errorf("%d records", len(seen))
 	}
 }

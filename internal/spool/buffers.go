@@ -9,6 +9,7 @@ func takeBuffer() []byte { return buffers.Get().([]byte) }
 
 func giveBuffer(b []byte) {
 	if cap(b) == readSize {
-		buffers.Put(b[:readSize]) //nolint:staticcheck // an allocation of 24 bytes for each read
+		//lint:ignore SA6002 an allocation of 24 bytes for each read
+		buffers.Put(b[:readSize])
 	}
 }

@@ -35,15 +35,6 @@ func (r ranges) overlaps(from, to uint32) bool {
 	return i < len(r) && r[i].from < to
 }
 
-// count returns how many numbers are in the set.
-func (r ranges) count() int {
-	n := 0
-	for _, s := range r {
-		n += int(s.to - s.from)
-	}
-	return n
-}
-
 // add puts from to to into the set, and returns how many were not in it before.
 func (r *ranges) add(from, to uint32) int {
 	if from >= to {

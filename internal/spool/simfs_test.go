@@ -26,7 +26,6 @@ type simFS struct {
 	fault  func(op simOp) (int, error)
 	dead   bool
 	random *rand.Rand // for what a failed sync leaves; nil: nothing
-	room   int64      // bytes that files may have; 0: no limit
 }
 
 // simOp is an operation: mkdir, lock, names, syncdir, create, open, remove, read, write,

@@ -396,6 +396,7 @@ func TestDeadProcessesComeInTheOrderOfTheirBeginning(t *testing.T) {
 	}
 	for _, i := range []int{1, 3, 0, 2} {
 		all[i].mu.Lock()
+		//lint:ignore SA2001 each was locked once, in this order
 		all[i].mu.Unlock()
 	}
 	for _, s := range all {

@@ -698,7 +698,6 @@ local function greet(sock)
       .. ", and they do not understand each other: run \"kafka-upstream -companion\" of the latter, and restart Kong"
     return nil, unusable
   end
-  unusable = nil
   if release ~= RELEASE then
     ngx.log(ngx.WARN, "[kafka-upstream] the handler in Kong is of release ", RELEASE, ", and the plugin server of release ",
       release, ": run \"kafka-upstream -companion\" of the latter, and restart Kong")
@@ -728,11 +727,13 @@ local function connect(path)
   }
 end
 
--- connected tries until there is a connection, or nobody needs one.
+-- connected tries until there is a connection, or nobody waits for one: nginx logs each attempt that fails. It asks a
+-- plugin server of another version again for as long as that is there, because no request waits for it.
 local function connected()
   local delay = 0.02
   failing = failing or now()
   while true do
+    unusable = nil
     for _, path in ipairs(paths()) do
       local c, err = connect(path)
       if c then
@@ -741,7 +742,10 @@ local function connected()
       end
       cause = err
     end
-    if exiting() and waiting(opened) == 0 then
+    if unusable then
+      wake(opened)
+    end
+    if waiting(opened) == 0 and (exiting() or not unusable) then
       return nil
     end
     if now() - failing >= 1 then -- Kong starts the plugin server after its workers

@@ -25,14 +25,13 @@ type batch struct {
 	bytes     int // of keys, values and headers
 
 	codec        protocol.Attributes // of the next attempt; 0: uncompressed
-	codecLeft    bool                // it was compressed in earlier attempts
 	identity     Identity            // of the next attempt; [none]: it has none
 	sequence     *sequence           // gives the identity; nil: without idempotence
 	plain        bool                // it is sent without an identity all the same
 	uncertain    bool                // it may be in the log with this identity
 	duplicate    bool                // the broker answered that it has it already
 	refusals     int                 // of its identities
-	unidentified time.Time           // since when its producer id was not to be had
+	unidentified time.Time           // since when brokers have had no producer id for it
 
 	mu          sync.Mutex // guards what follows, which connections use
 	frame       []byte     // the request as it was last sent, see encode

@@ -55,7 +55,7 @@ func (a *appender) Write(p []byte) (int, error) {
 
 // leaveUncompressed has this batch sent uncompressed, and the topic's next ones.
 func (c *Cluster) leaveUncompressed(t *topic, b *batch, err error) {
-	b.codec, b.codecLeft = 0, true
+	b.codec = 0
 	until := time.Now().Add(UncompressedFor)
 	t.uncompressed.Store(&until)
 	if !t.refusal.Swap(true) {

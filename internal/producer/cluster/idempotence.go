@@ -153,6 +153,9 @@ func (c *Cluster) identify(ctx context.Context, g *generation, t *topic, b *batc
 			return nil
 		}
 		id, err := c.initProducerID(ctx, g, b)
+		if _, ok := err.(*noIdentityError); !ok { // an outage shows nothing of producer ids
+			b.unidentified = time.Time{}
+		}
 		if err != nil {
 			return err
 		}
@@ -186,6 +189,9 @@ func (c *Cluster) suspendIDs(suspended *atomic.Pointer[withoutIDs], t *topic, b 
 // awaitIdentity waits before the next request for a producer id, or has the batch sent without one.
 // It reports false if ctx or the Cluster ended first.
 func (c *Cluster) awaitIdentity(ctx context.Context, g *generation, t *topic, b *batch, err *noIdentityError) bool {
+	if c.ctx.Err() != nil { // which may be the reason
+		return false
+	}
 	code, answered := errors.AsType[kafka.Error](err.error)
 	if answered && !kafkaerr.IsTemporary(code) || exceeds(&b.unidentified, c.idPatience) {
 		c.suspendIDs(&c.withoutIDs, t, b, err)
@@ -209,11 +215,7 @@ func (b *batch) noteOutcome(res kafka.Response, err error) {
 	if rejection == nil || b.identity == none {
 		return
 	}
-	code := kafka.Error(rejection.ErrorCode)
-	b.uncertain = b.uncertain || !isNotAppended(code)
-	if kafkaerr.IsTooLarge(code) && !b.codecLeft || code == kafka.InvalidTimestamp || code == kafka.InvalidRecord {
-		b.uncertain = b.sequence.resumed // what is wrong with the batch was so at the attempts before, if this process made them
-	}
+	b.uncertain = b.uncertain || !isNotAppended(kafka.Error(rejection.ErrorCode))
 }
 
 // isNotAppended reports whether a broker that answers with the code has not written the batch. Most
@@ -232,7 +234,7 @@ func isNotAppended(code kafka.Error) bool {
 // isIdentityRefused reports whether the code is about a batch's identity.
 func isIdentityRefused(code kafka.Error) bool {
 	switch code {
-	case kafka.OutOfOrderSequenceNumber, kafka.UnknownProducerId, kafka.InvalidProducerEpoch, kafka.ProducerFenced,
+	case kafka.DuplicateSequenceNumber, kafka.OutOfOrderSequenceNumber, kafka.UnknownProducerId, kafka.InvalidProducerEpoch, kafka.ProducerFenced,
 		kafka.InvalidProducerIDMapping, kafka.InvalidTransactionState:
 		return true
 	}
@@ -240,15 +242,16 @@ func isIdentityRefused(code kafka.Error) bool {
 }
 
 // identityRefused reports whether the batch is to be sent again at once, because the broker refuses
-// its identity: in the next epoch; then with another producer id; then without. A batch that the
-// broker knows is delivered.
+// its identity: in the next epoch; then with another producer id; then without. A duplicate of a
+// batch that may be in the log is delivered. Any other one is that of another batch: a broker has
+// given its producer id twice.
 func (c *Cluster) identityRefused(t *topic, b *batch, res kafka.Response) bool {
 	rejection := rejectionIn(res)
 	if rejection == nil || b.identity == none {
 		return false
 	}
 	switch code := kafka.Error(rejection.ErrorCode); {
-	case code == kafka.DuplicateSequenceNumber:
+	case code == kafka.DuplicateSequenceNumber && b.uncertain:
 		b.duplicate = true
 		rejection.ErrorCode, rejection.ErrorMessage, rejection.BaseOffset = 0, "", -1 // nor does it say where
 		return false

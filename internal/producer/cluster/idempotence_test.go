@@ -129,6 +129,7 @@ func TestDuplicateSequenceIsDelivered(t *testing.T) {
 	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
 	c := newTestCluster(t, f.Addrs(), idempotent)
 	produce(t, c, "a")
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 1})
 	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.DuplicateSequenceNumber, Count: 1})
 	m := messages("b")
 	if err := c.Produce(t.Context(), m); err != nil || m[0].Offset != -1 {

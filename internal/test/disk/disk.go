@@ -1,9 +1,8 @@
-// Package disk is a disk for the spool that is slow, full or broken when a test says so.
+// Package disk is a disk for the spool that waits, is full or is broken when a test says so.
 package disk
 
 import (
 	"sync"
-	"time"
 
 	"kafka-upstream/internal/spool"
 )
@@ -15,7 +14,6 @@ type Disk struct {
 	mu    sync.Mutex
 	sync  func() error
 	write error
-	syncs int
 }
 
 // New returns a disk that works.
@@ -28,21 +26,11 @@ func (d *Disk) OnSync(f func() error) {
 	d.sync = f
 }
 
-// Slow has each fsync take that much longer.
-func (d *Disk) Slow(by time.Duration) { d.OnSync(func() error { time.Sleep(by); return nil }) }
-
 // FailWrites has each write, and each new file, fail with that error; nil: they work.
 func (d *Disk) FailWrites(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.write = err
-}
-
-// Syncs returns how often a file was forced to the disk.
-func (d *Disk) Syncs() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.syncs
 }
 
 func (d *Disk) writeError() error {
@@ -86,7 +74,6 @@ func (f file) WriteAt(b []byte, at int64) (int, error) {
 func (f file) Sync() error {
 	f.d.mu.Lock()
 	before := f.d.sync
-	f.d.syncs++
 	f.d.mu.Unlock()
 	if before != nil {
 		if err := before(); err != nil {

@@ -488,7 +488,9 @@ func TestCompanionOfAnotherVersionSaysTheCure(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := kongnginx.Start(t, kongnginx.Options{Files: dir, Socket: s.Socket, Configs: syncConfig(t, f)})
-		resp, err := n.Client(t, "sync", 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
+		client := n.Client(t, "sync", 1)
+		client.Timeout = 4 * time.Second // a request waits 5 s for a process that is not there
+		resp, err := client.Post("http://kong/", "text/plain", strings.NewReader("x"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -496,6 +498,48 @@ func TestCompanionOfAnotherVersionSaysTheCure(t *testing.T) {
 		if log := n.ErrorLog(); resp.StatusCode != row.status || !strings.Contains(log, `run "kafka-upstream -companion" of the latter, and restart Kong`) {
 			t.Errorf("%s: %d\n%s", name, resp.StatusCode, log)
 		}
+	}
+}
+
+// nginx logs each attempt to connect that fails, so there is none while no request waits.
+func TestCompanionLooksForTheProcessOnlyWhileRequestsWait(t *testing.T) {
+	f := kafkatest.StartFake(t, kfake.SeedTopics(1, "t"))
+	socket, timers := filepath.Join(rig.ShortDir(t), "kafka-upstream.socket"), filepath.Join(rig.ShortDir(t), "timers")
+	n := kongnginx.Start(t, kongnginx.Options{
+		Files: companionFiles(t), Socket: socket, Configs: syncConfig(t, f),
+		HTTP: fmt.Sprintf(`lua_check_client_abort on;
+			server { listen unix:%s; location / { content_by_lua_block { ngx.print(ngx.timer.running_count()) } } }`, timers),
+	})
+	running := func() string {
+		_, body := sendRaw(t, timers, []byte("GET / HTTP/1.1\r\nHost: kong\r\nConnection: close\r\n\r\n"))
+		return string(body)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "POST", "http://kong/", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if resp, err := n.Client(t, "sync", 1).Do(req); err == nil {
+			_ = resp.Body.Close()
+			t.Error("the request did not wait")
+		}
+	}()
+	rig.Eventually(t, "the worker looks for the process", func() bool { return running() == "1" })
+	cancel()
+	<-gone
+	rig.Eventually(t, "the worker looks no more", func() bool { return running() == "0" })
+	startAlone(t, socket)
+	resp, err := n.Client(t, "sync", 1).Post("http://kong/", "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 200 {
+		t.Errorf("a later request is answered %d", resp.StatusCode)
 	}
 }
 

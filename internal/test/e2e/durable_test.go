@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,12 +83,16 @@ func (l *durableLoad) answered(status int) int {
 	return l.status[status]
 }
 
-// lost returns how many records are missing that were answered with 200, and how many are there
-// more than once.
-func (l *durableLoad) lost(records []*kgo.Record) (lost, doubled int) {
-	l.t.Helper()
+// answeredSent returns the requests that were answered with 200.
+func (l *durableLoad) answeredSent() []int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.accepted))
+}
+
+// lost returns how many of those records are missing, and how many of all are there more than once.
+func (l *durableLoad) lost(accepted []int64, records []*kgo.Record) (lost, doubled int) {
+	l.t.Helper()
 	seen := map[int64]int{}
 	for _, r := range records {
 		var m struct {
@@ -101,7 +107,7 @@ func (l *durableLoad) lost(records []*kgo.Record) (lost, doubled int) {
 			doubled++
 		}
 	}
-	for i := range l.accepted {
+	for _, i := range accepted {
 		if seen[i] == 0 {
 			lost++
 		}
@@ -109,11 +115,12 @@ func (l *durableLoad) lost(records []*kgo.Record) (lost, doubled int) {
 	return lost, doubled
 }
 
-// arrived waits until all records are in the topic that were answered with 200.
+// arrived waits until all records are in the topic that were answered with 200 by now.
 func (l *durableLoad) arrived(f *kafkatest.Fake) {
 	l.t.Helper()
+	accepted := l.answeredSent()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if lost, _ := l.lost(f.Records(l.t, "t", 0)); lost == 0 {
+		if lost, _ := l.lost(accepted, f.Records(l.t, "t", 0)); lost == 0 {
 			return
 		} else if time.Now().After(deadline) {
 			l.t.Fatalf("after a minute %d records are missing that were answered with 200", lost)
@@ -123,14 +130,14 @@ func (l *durableLoad) arrived(f *kafkatest.Fake) {
 
 // check compares what is in the topic with what clients were told, and returns how many records
 // are there more than once.
-func (l *durableLoad) check(f *kafkatest.Fake) (doubled int) {
+func (l *durableLoad) check(f *kafkatest.Fake) (lost, doubled int) {
 	l.t.Helper()
-	lost, doubled := l.lost(f.Records(l.t, "t", 0))
+	lost, doubled = l.lost(l.answeredSent(), f.Records(l.t, "t", 0))
 	l.t.Logf("answers %v, %d lost, %d doubled", l.status, lost, doubled)
 	if lost > 0 {
 		l.t.Errorf("%d records that were answered with 200 are lost", lost)
 	}
-	return doubled
+	return lost, doubled
 }
 
 // spooled returns how many records the last line of a server's log says to be in the spool.
@@ -158,8 +165,8 @@ func kills(t *testing.T, n int) int {
 // A record that was answered with 200 is delivered, though the process is killed at any moment.
 func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 	for name, more := range map[string]map[string]any{
-		"at least once": {"producer_async_flush_timeout": 5},
-		"idempotent":    {"producer_async_flush_timeout": 5, "producer_request_acks": -1},
+		"acks 1":  {"producer_async_flush_timeout": 5},
+		"acks -1": {"producer_async_flush_timeout": 5, "producer_request_acks": -1}, // each batch is written once
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := seed(t)
@@ -185,18 +192,23 @@ func TestDurableRecordsOutliveAKilledProcess(t *testing.T) {
 				server.Wait()
 				wg.Wait()
 			}
+			began := time.Now()
 			last := rig.StartAlone(t, "-spool", dir, "-drain-timeout", "20s")
 			if !l.send(t.Context(), last.Worker(), rig.NewPlugin(settings)) {
 				t.Error("the last request was not answered")
 			}
 			l.arrived(f)
+			recovered := time.Since(began)
 			last.Signal(syscall.SIGTERM)
 			if code := last.Wait(); code != 0 || spooled(t, last) != "0" {
 				t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, last))
 			}
-			if doubled := l.check(f); doubled > 0 && name == "idempotent" {
+			lost, doubled := l.check(f)
+			if doubled > 0 && name == "acks -1" {
 				t.Errorf("%d records are doubled", doubled)
 			}
+			t.Logf("FAULT | durable: the server killed (SIGKILL) %d times | kfake | %v | %d × 200, %d without an answer | %d | %d | %.1f s |",
+				kills(t, 12), name == "acks -1", l.status[200], l.status[0], lost, doubled, recovered.Seconds())
 		})
 	}
 }
