@@ -86,8 +86,8 @@ func serve(o *options, p *kongpdk.Plugin, ofCompanion *companion.Plugin, pool *p
 	s := pool.Stats().Totals()
 	counts := []any{"accepted", s.Accepted, "delivered", s.Delivered, "failed", s.Failed, "undelivered", undelivered, "rejected", s.Rejected}
 	if disk != nil {
-		counts = append(counts, "spooled", disk.Stats().Records)
-		err = errors.Join(err, closeSpool(disk))
+		err = errors.Join(err, closeSpool(disk)) // it may have been writing records
+		counts = append(counts, "returned", s.Returned, "spooled", disk.Stats().Records)
 	}
 	logging.flush()
 	events.Info("ended", counts...)

@@ -55,6 +55,7 @@ func (p *Producer) dispatch() {
 				writer = p.newWriter()
 			}
 			p.cluster.Refresh(messages[0].Topic)
+			p.resumeCurrent()
 			if err := writer.WriteMessages(ctx, messages...); err != nil { // ruled out by earlier checks
 				p.completed(messages, err)
 			}

@@ -243,13 +243,11 @@ func (p *Producer) takeBatches(t *topic) []spool.RecoveredBatch {
 		for j := range batches[i].Records {
 			needed += memoryOfStored(&batches[i].Records[j])
 		}
-		for !p.memory.Take(needed) {
-			if !p.pause() {
-				for _, b := range batches[i:] {
-					p.returnUntaken(t, b.Records)
-				}
-				return batches[:i]
+		if !p.takeMemory(needed) {
+			for _, b := range batches[i:] {
+				p.returnUntaken(t, b.Records)
 			}
+			return batches[:i]
 		}
 	}
 	return batches
@@ -285,14 +283,28 @@ func (p *Producer) takeFrom(t *topic, room Amount) ([]spool.Stored, error) {
 		needed += memoryOfStored(&stored[i])
 	}
 	p.memory.Return(max(taken-needed, 0))
-	for needed > taken && !p.memory.Take(needed-taken) {
-		if !p.pause() {
-			p.memory.Return(taken)
-			p.returnUntaken(t, stored)
-			return nil, nil
-		}
+	if needed > taken && !p.takeMemory(needed-taken) {
+		p.memory.Return(taken)
+		p.returnUntaken(t, stored)
+		return nil, nil
 	}
 	return stored, nil
+}
+
+// takeMemory takes memory for records that were read from the spool, and waits for it. What the
+// limit never allows is taken at once: another process may have allowed it, and all others would
+// wait behind it. It reports false if the producer has ended.
+func (p *Producer) takeMemory(n int64) bool {
+	for !p.memory.Take(n) {
+		if n > p.memory.Size() {
+			p.memory.Return(-n)
+			return true
+		}
+		if !p.pause() {
+			return false
+		}
+	}
+	return true
 }
 
 // returnUntaken gives records back for which there was no memory. They count all the same: see
@@ -400,10 +412,14 @@ func (p *Producer) giveBack(t *topic, messages []kafka.Message, amount Amount) {
 	}
 	t.source.giveBack(records)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.reserve(t, Amount{-amount.Records, -amount.Bytes})
 	t.ledger.giveBack(amount)
+	p.markReady(t) // for when its configuration comes back
 	p.startTaking()
+	p.mu.Unlock()
+	if t.source.taker() != p { // it has been closed without waiting for these
+		t.source.notify()
+	}
 }
 
 // handOver is called when another producer waits for a source: it gets it once no instance of

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kafka-upstream/internal/memory"
+	"kafka-upstream/internal/spool"
 	"kafka-upstream/internal/test/kafkatest"
 )
 
@@ -210,4 +212,21 @@ func TestRecordWithAKeyWhosePartitionIsGoneFailsAndTellsWhy(t *testing.T) {
 	if line := p.pending.next(); !strings.Contains(line, "partition 6 of topic t") || !strings.Contains(line, "is gone: the topic has 1 partitions now") {
 		t.Errorf("Kong's error log reads %q", line)
 	}
+}
+
+// A record of a process with a higher memory limit does not hold up the others.
+func TestRecordAboveTheMemoryLimitOfTheProcessIsDelivered(t *testing.T) {
+	dir := t.TempDir()
+	f := kafkatest.StartFake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	p := startProcess(t, dir, nil)
+	unreachable := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Err: kerr.LeaderNotAvailable, Count: -1})
+	appendRecords(t, acquireTopics(t, p.Pool, testOptions(f.Addrs(), durable), "t"), Record{Topic: "t", Value: make([]byte, 5000)}, record("small"))
+	p.end(0)
+	unreachable.Remove()
+
+	limit := memory.NewLimit(3000)
+	next := startProcess(t, dir, func(_ *spool.Options, o *PoolOptions) { o.Memory = limit })
+	acquireTopics(t, next.Pool, testOptions(f.Addrs(), durable), "t")
+	f.Records(t, "t", 2)
+	eventually(t, "all memory is free", func() bool { return limit.Used() == 0 })
 }

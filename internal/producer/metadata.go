@@ -95,8 +95,10 @@ func (p *Producer) fail(t *topic, over func(*queued) bool, err error) {
 			delete(t.keyed, partition)
 		}
 	}
-	for partition, b := range t.resumed {
-		if of(b, partition); b.len() == 0 {
+	for partition, r := range t.resumed { // by the whole: what is left would not be that batch
+		if over(r.first()) {
+			p.addBacklogged(t, -r.len())
+			r.take(r.len(), func(q *queued) { failed = append(failed, q.message(t.name, partition)) })
 			delete(t.resumed, partition)
 		}
 	}

@@ -151,7 +151,7 @@ func (p *Pool) removeUnused(key Key, q *Producer) {
 	var left []*topic
 	defer func() { // without a lock
 		for _, t := range left {
-			q.sources.leave(t.source, q)
+			t.source.notify() // which forget has left
 		}
 	}()
 	if u.all {

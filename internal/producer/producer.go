@@ -123,6 +123,7 @@ type Producer struct {
 	probing bool   // probe runs
 
 	messages []kafka.Message // of the current batch; the dispatcher's
+	resuming *resumption     // the current batch, if it is one of a former process; the dispatcher's
 }
 
 func newProducer(o Options, access Access, pool *PoolOptions, n *pendingLines) *Producer {

@@ -51,14 +51,20 @@ func (p *Producer) noteSending(t *topic, messages []kafka.Message) {
 	}
 }
 
+// resumption is a batch of a former process, which is sent as it was.
+type resumption struct {
+	backlog
+	as cluster.Identity
+}
+
 // resumable reports whether a batch of a former process can be sent as it was: by the whole, and
-// before any other of its partition. The caller holds p.mu.
+// before any other of its partition that is not in flight yet. The caller holds p.mu.
 func (p *Producer) resumable(t *topic, b *spool.RecoveredBatch) bool {
 	bytes := int64(batchOverhead)
 	for i := range b.Records {
 		bytes += sizeOfStored(&b.Records[i]) + recordOverhead
 	}
-	return p.o.Idempotent && b.ProducerID >= 0 && t.sending[b.Partition] == nil && t.resumed[b.Partition] == nil &&
+	return p.o.Idempotent && b.ProducerID >= 0 && t.resumed[b.Partition] == nil &&
 		len(b.Records) <= p.o.BatchRecords && bytes <= int64(p.o.BatchBytes)
 }
 
@@ -69,13 +75,10 @@ func (p *Producer) resume(t *topic, batches []spool.RecoveredBatch) (others []sp
 	for i := range batches {
 		b := &batches[i]
 		if !p.resumable(t, b) {
-			others = append(others, b.Records...)
+			others = append(others, p.undone(t, b.Records)...)
 			continue
 		}
-		p.mu.Unlock()
-		p.cluster.Resume(t.name, b.Partition, cluster.Identity{ID: b.ProducerID, Epoch: b.Epoch, Sequence: b.Sequence})
-		p.mu.Lock()
-		to := new(backlog)
+		to := &resumption{as: cluster.Identity{ID: b.ProducerID, Epoch: b.Epoch, Sequence: b.Sequence}}
 		for i := range b.Records {
 			to.push(p.take(t, &b.Records[i]))
 		}
@@ -86,4 +89,28 @@ func (p *Producer) resume(t *topic, batches []spool.RecoveredBatch) (others []sp
 		}
 	}
 	return others
+}
+
+// undone returns the records of a batch that are to be sent as new ones: some may be done with. The
+// caller holds p.mu.
+func (p *Producer) undone(t *topic, batch []spool.Stored) []spool.Stored {
+	undone := t.source.queue.Undone(batch)
+	for i := range batch {
+		p.memory.Return(memoryOfStored(&batch[i]))
+	}
+	for i := range undone {
+		p.memory.Return(-memoryOfStored(&undone[i]))
+	}
+	return undone
+}
+
+// resumeCurrent has the current batch sent as a former process may have sent it. It is called just
+// before that, when the partition has no other batch in flight: a batch that is given up before,
+// or another one that is sent before, must not leave or get that identity, because the broker
+// would take other records for these and drop them. The caller is the dispatcher.
+func (p *Producer) resumeCurrent() {
+	if r := p.resuming; r != nil {
+		p.resuming = nil
+		p.cluster.Resume(p.messages[0].Topic, int32(p.messages[0].Partition), r.as)
+	}
 }

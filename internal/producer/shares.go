@@ -135,7 +135,8 @@ func (p *Producer) abandon(t *topic, err error) (first bool) {
 }
 
 // forget removes a topic without records, and returns its counts, or nil if it has records
-// after all. Its share of the buffer goes to the others.
+// after all. Its share of the buffer goes to the others, and so does its source, of which the
+// caller notifies them.
 func (p *Producer) forget(t *topic) *TopicStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,6 +144,9 @@ func (p *Producer) forget(t *topic) *TopicStats {
 		return nil
 	}
 	p.ready = slices.DeleteFunc(p.ready, func(r *topic) bool { return r == t })
+	if t.source != nil {
+		t.source.leave(p) // with p.mu held: the topic may come again at once, and join
+	}
 	delete(p.topics, t.name)
 	p.renewWriter = true
 	p.cluster.Forget(t.name)

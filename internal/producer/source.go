@@ -69,6 +69,13 @@ func (s *source) isAwaited() bool {
 	return len(s.takers) > 1
 }
 
+// isPending reports whether there may be something that nobody has looked for.
+func (s *source) isPending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending
+}
+
 // taker returns the producer that takes the records, nil if there is none.
 func (s *source) taker() *Producer {
 	s.mu.Lock()
@@ -83,11 +90,8 @@ func (s *source) taker() *Producer {
 func (s *source) onReady() {
 	s.mu.Lock()
 	s.adopted = true // it is not told what has come
-	s.pending = len(s.takers) == 0
 	s.mu.Unlock()
-	if p := s.taker(); p != nil {
-		p.sourceReady(s.topic)
-	}
+	s.notify()
 }
 
 // sourceKey names a source: destination and topic.
@@ -135,15 +139,12 @@ func (s *sources) joinAll(p *Producer, topics []string) {
 			of.queue.Ready(of.onReady)
 			continue
 		}
-		of.mu.Lock()
-		pending, first := of.pending, of.takers[0]
-		of.pending = false
-		of.mu.Unlock()
-		switch {
+		switch first := of.taker(); {
+		case first == nil: // p is closed, and has left meanwhile
 		case first != p:
 			first.handOver()
-		case pending:
-			p.sourceReady(name)
+		case of.isPending():
+			of.notify()
 		}
 	}
 }
@@ -156,22 +157,25 @@ func (s *sources) isTaken(key sourceKey) bool {
 	return of != nil && of.taker() != nil
 }
 
-// leave ends the producer's use of a source, which the next taker takes over.
-func (s *sources) leave(of *source, p *Producer) {
-	of.mu.Lock()
-	i := slices.Index(of.takers, p)
+// leave ends the producer's use of a source, which the next taker takes over: the caller calls
+// notify once it holds no lock. It reports false if the producer did not use it.
+func (s *source) leave(p *Producer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.takers, p)
 	if i >= 0 {
-		of.takers = slices.Delete(of.takers, i, i+1)
+		s.takers = slices.Delete(s.takers, i, i+1)
 	}
-	var next *Producer
-	if i == 0 && len(of.takers) > 0 {
-		next = of.takers[0]
-	} else if i == 0 {
-		of.pending = true // for all that is known here
-	}
-	of.mu.Unlock()
-	if next != nil {
-		next.sourceReady(of.topic)
+	return i >= 0
+}
+
+// notify has the taker look for what there may be. Without one, the next does so when it comes.
+func (s *source) notify() {
+	s.mu.Lock()
+	s.pending = len(s.takers) == 0
+	s.mu.Unlock()
+	if p := s.taker(); p != nil {
+		p.sourceReady(s.topic)
 	}
 }
 
@@ -184,6 +188,8 @@ func (s *sources) leaveAll(p *Producer) {
 	}
 	s.mu.Unlock()
 	for _, of := range used {
-		s.leave(of, p)
+		if of.leave(p) {
+			of.notify()
+		}
 	}
 }

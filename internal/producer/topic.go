@@ -34,7 +34,7 @@ type topic struct {
 	source  *source                    // with Options.Durable; else nil
 	taking  bool                       // the goroutine that takes records from the source is at this topic
 	isReady bool                       // the source may have something to take
-	resumed map[int32]*backlog         // batches of a former process, by partition; each is sent by the whole, before others
+	resumed map[int32]*resumption      // batches of a former process, by partition; each is sent by the whole, before others
 	sending map[int32][]spool.Position // of the last batch of each partition, with Options.Idempotent
 
 	inexact [cluster.Inexactnesses]time.Time // when that was last logged
@@ -54,10 +54,13 @@ func (p *Producer) topic(name string) *topic {
 			partitioner: newPartitioner(p.o.BatchRecords, int64(p.o.BatchBytes-batchOverhead)),
 		}
 		if p.o.Durable && !p.closed {
-			t.resumed, t.sending = make(map[int32]*backlog), make(map[int32][]spool.Position)
+			t.resumed, t.sending = make(map[int32]*resumption), make(map[int32][]spool.Position)
 			source, isNew := p.sources.join(p, name)
-			if t.source = source; isNew { // not acquired before
+			switch t.source = source; {
+			case isNew: // not acquired before
 				p.requests.Go(func() { source.queue.Ready(source.onReady) })
+			case source.isPending():
+				p.requests.Go(source.notify)
 			}
 		}
 		t.log = p.newDeliveryLog(t)
@@ -185,13 +188,13 @@ func (p *Producer) nextBatchOf(t *topic, now time.Time) (messages []kafka.Messag
 	// A topic may always have one batch in flight, so that it does not wait for other topics
 	// whose brokers do not answer.
 	free := p.inFlight < p.maxInFlight || len(t.inFlight) == 0
-	for partition, b := range t.resumed {
-		if !free || t.inFlight[partition] {
-			p.wakeOnCompletion = true
-			return nil, wait
+	for partition, r := range t.resumed {
+		if free && !t.inFlight[partition] {
+			delete(t.resumed, partition)
+			p.resuming = r
+			return p.takeBatch(t, &r.backlog, r.len(), partition), 0
 		}
-		delete(t.resumed, partition)
-		return p.takeBatch(t, b, b.len(), partition), 0
+		p.wakeOnCompletion = true // it is the next of its partition, and others need not wait for it
 	}
 	maxRecords, maxBytes := t.partitioner.maxRecords, t.partitioner.maxBytes
 	if b := &t.unkeyed; due(b) {

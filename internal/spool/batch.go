@@ -167,7 +167,7 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 		return nil
 	}
 	batches := q.recovered
-	q.recovered = nil
+	q.recovered, q.refused = nil, nil
 	wanted := map[*part]ranges{}
 	var order []*part
 	for _, b := range batches {
@@ -200,7 +200,14 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 
 	records := map[Position]Record{}
 	for i := range walks {
-		q.readAll(&walks[i])
+		if err := q.readAll(&walks[i]); err != nil {
+			q.closeFile()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.stats.failures++
+			q.recovered, q.refused = append(batches, q.recovered...), err // the janitor calls ready again
+			return nil
+		}
 		for _, r := range walks[i].out {
 			records[r.Position] = r.Record
 		}
@@ -222,11 +229,14 @@ func (q *Queue) Unacknowledged() []RecoveredBatch {
 	return out
 }
 
-// readAll reads to the end of a part; what cannot be read is given up. It is called with
-// reading held.
-func (q *Queue) readAll(w *walk) {
+// readAll reads to the end of a part; what cannot be read is given up, unless isShortage is true
+// of the error. It is called with reading held.
+func (q *Queue) readAll(w *walk) error {
 	for tries := 0; w.next < w.count; {
 		f, err := q.openSegment(w.part.segment)
+		if isShortage(err) {
+			return err
+		}
 		if err == nil {
 			if err = w.read(f, math.MaxInt, math.MaxInt64); err == nil {
 				continue
@@ -238,6 +248,7 @@ func (q *Queue) readAll(w *walk) {
 			w.giveUp(f == nil)
 		}
 	}
+	return nil
 }
 
 // recover makes a batch of the records that were read. It is called with mu held.

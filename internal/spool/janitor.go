@@ -13,6 +13,7 @@ const (
 	noteDelay  = 2 * time.Millisecond // notes of what is done are gathered for so long
 	adoptEvery = time.Second
 	avoidFor   = time.Minute
+	openAgain  = 20 * time.Millisecond // after a file could not be opened
 )
 
 // janitor is the goroutine that notes what is done with, removes segments, and adopts
@@ -83,11 +84,33 @@ func (s *Spool) runJanitor(found []*directory) {
 			s.noteDone()
 			s.removeSegments()
 		case <-tick.C:
+			s.noteDone()       // what could not be noted
 			s.removeSegments() // those that were kept for a batch that is done now
 			s.checkOwn()
 			s.tell()
 			s.adoptDead()
+			s.tellAgain()
 		}
+	}
+}
+
+// pause waits before another attempt to open a file. It reports false if Close was called.
+func (j *janitor) pause() bool {
+	select {
+	case <-j.stop:
+		return false
+	case <-time.After(openAgain):
+		return true
+	}
+}
+
+// tellAgain calls the Ready functions of queues whose batches could not be read.
+func (s *Spool) tellAgain() {
+	s.mu.Lock()
+	ready := s.readyQueues()
+	s.mu.Unlock()
+	for _, q := range ready {
+		q.ready()
 	}
 }
 
@@ -101,8 +124,8 @@ func (j *janitor) ended() bool {
 	}
 }
 
-// noteDone writes to done files what was done. A note that cannot be written only means that
-// records may be sent again.
+// noteDone writes to done files what was done. A note that cannot be written is tried again later;
+// if it never is, records are sent again.
 func (s *Spool) noteDone() {
 	s.noting.Lock()
 	defer s.noting.Unlock()
@@ -136,8 +159,24 @@ func (s *Spool) noteDone() {
 			g.synced = false
 		} else {
 			s.stats.failures++
+			s.noteAgain(g)
 		}
 		s.mu.Unlock()
+	}
+}
+
+// noteAgain has all that is done with in a segment noted by the next noteDone, because a note could
+// not be written, as on a full disk. It is called with mu held.
+func (s *Spool) noteAgain(g *segment) {
+	g.pending = g.pending[:0]
+	for _, p := range g.parts {
+		for _, d := range p.done {
+			g.pending = append(g.pending, doneEntry{p.number, d.from, d.to})
+		}
+	}
+	if !g.dirty {
+		g.dirty = true
+		s.dirty = append(s.dirty, g)
 	}
 }
 

@@ -1,8 +1,10 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 )
 
 const (
@@ -30,6 +32,7 @@ type Queue struct {
 	lanes      map[laneKey]*lane
 	identities map[int32]Identity // of adopted batches
 	recovered  []*sentBatch       // not returned by Unacknowledged yet
+	refused    error              // why Unacknowledged could not; Next would come before it
 
 	current *part // the writer's
 
@@ -125,6 +128,9 @@ func (q *Queue) Next(maxRecords int, maxBytes int64) ([]Stored, error) {
 			q.closeFile()
 			return nil, nil
 		}
+		if q.refused != nil {
+			return nil, q.refused
+		}
 		if len(q.recent) > 0 {
 			return q.takeRecent(maxRecords, maxBytes), nil
 		}
@@ -219,8 +225,10 @@ func (q *Queue) read(p *part, maxRecords int, maxBytes int64) ([]Stored, error) 
 	}
 	s.mu.Lock()
 	if err != nil {
-		q.tries++
 		s.stats.failures++
+		if q.tries++; isShortage(err) {
+			q.tries = 0
+		}
 		if q.tries < readTries {
 			return nil, fmt.Errorf("could not read %q at offset %d: %w", p.segment.path(segmentSuffix), w.offset, err)
 		}
@@ -232,6 +240,12 @@ func (q *Queue) read(p *part, maxRecords int, maxBytes int64) ([]Stored, error) 
 	p.next, p.offset = w.next, w.offset
 	q.unread -= len(w.out) + lost
 	return w.out, nil
+}
+
+// isShortage reports whether a file cannot be opened for now, though its records are there: too
+// many are open, or someone has changed who may read it.
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EACCES)
 }
 
 // openSegment returns the segment's file. It is called with reading held.
@@ -285,6 +299,21 @@ func (q *Queue) Done(positions []Position) {
 			s.finished(p, added)
 		}
 	}
+}
+
+// Undone returns those of the records that are not done with: those of a [RecoveredBatch] that is
+// not sent again as it was.
+func (q *Queue) Undone(records []Stored) (undone []Stored) {
+	s := q.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range records {
+		at := &records[i].Position
+		if g := s.segments[segmentKey{at.directory, at.segment}]; g != nil && g.parts[q] != nil && !g.parts[q].done.contains(at.number) {
+			undone = append(undone, records[i])
+		}
+	}
+	return undone
 }
 
 // finished counts records that are done with, has that noted, and the segment removed if they

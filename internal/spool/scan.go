@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // scanned is an adopted segment as it is read.
@@ -118,9 +119,24 @@ func (s *Spool) scanDirectory(d *directory) ([]*scanned, bool) {
 	return out, true
 }
 
+// openScanned opens a file, and waits until it can while too many are open: without its done file,
+// all records of a segment would be sent again.
+func (s *Spool) openScanned(name string) (File, error) {
+	for {
+		f, err := s.fs.Open(name)
+		if !isShortage(err) || errors.Is(err, syscall.EACCES) {
+			return f, err
+		}
+		s.fault()
+		if !s.janitor.pause() {
+			return nil, err
+		}
+	}
+}
+
 // readHead returns the head of a segment, and whether it is intact.
 func (s *Spool) readHead(g *segment) (h head, ok bool, err error) {
-	f, err := s.fs.Open(g.path(segmentSuffix))
+	f, err := s.openScanned(g.path(segmentSuffix))
 	if err != nil {
 		return h, false, err
 	}
@@ -136,7 +152,7 @@ func (s *Spool) readHead(g *segment) (h head, ok bool, err error) {
 
 // scanSegment reads a segment up to end; the last group of the newest one may be incomplete.
 func (s *Spool) scanSegment(g *segment, end int64, newest bool) *scanned {
-	f, err := s.fs.Open(g.path(segmentSuffix))
+	f, err := s.openScanned(g.path(segmentSuffix))
 	if err != nil {
 		s.fault()
 		s.log.Error("could not open a file of the spool, whose records stay there", slog.String("file", g.path(segmentSuffix)), slog.Any("error", err))
@@ -325,7 +341,7 @@ func (c *scanned) accept(e found) {
 func (s *Spool) readDone(c *scanned) {
 	defer c.number()
 	g := c.segment
-	f, err := s.fs.Open(g.path(doneSuffix))
+	f, err := s.openScanned(g.path(doneSuffix))
 	if err != nil {
 		return // mostly there is none
 	}

@@ -127,7 +127,8 @@ func (t *topic) sequenceOf(partition int32) *sequence {
 }
 
 // Resume has the next batch of the partition sent with this identity, which a former process may
-// have sent it with. It is to be called before the first batch of that partition. An identity
+// have sent it with. It is to be called while the partition has no batch in flight, and right before
+// that batch; what its batches were sent as before is over then. An identity
 // whose producer id, epoch or sequence is negative is ignored, as is any without
 // Options.Idempotent.
 func (c *Cluster) Resume(topic string, partition int32, id Identity) {

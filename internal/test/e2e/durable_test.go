@@ -365,7 +365,7 @@ func TestDurableRecordsStayAtAShutdown(t *testing.T) {
 		t.Errorf("%d were accepted", n)
 	}
 	s.Signal(syscall.SIGTERM)
-	if code := s.Wait(); code != 0 || spooled(t, s) != "5" || !strings.Contains(s.Log.String(), " undelivered=0 ") {
+	if code := s.Wait(); code != 0 || spooled(t, s) != "5" || !strings.Contains(s.Log.String(), " undelivered=0 ") || !strings.Contains(s.Log.String(), " accepted=5 delivered=0 failed=0 ") || !strings.Contains(s.Log.String(), " returned=5 ") {
 		t.Errorf("exit code %d, and %s records are in the spool", code, spooled(t, s))
 	}
 	metrics := rig.ClosedPort(t)
